@@ -1,0 +1,40 @@
+import { defineConfig } from "vitest/config";
+
+// Workspace packages resolve to their sources, so tests need no build.
+const conditions = ["source", "node", "import", "module", "default"];
+const shared = { resolve: { conditions }, ssr: { resolve: { conditions, externalConditions: conditions } } };
+
+export default defineConfig({
+  ...shared,
+  test: {
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: "unit",
+          include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "e2e/test/**/*.test.ts"],
+          exclude: ["**/*.conformance.test.ts", "**/node_modules/**"],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "conformance",
+          include: ["packages/*/test/**/*.conformance.test.ts", "apps/*/test/**/*.conformance.test.ts"],
+          testTimeout: 600_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "e2e",
+          include: ["e2e/suites/**/*.e2e.test.ts"],
+          testTimeout: 600_000,
+          hookTimeout: 1_800_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
