@@ -1,1 +1,17 @@
-export {};
+export { parseBearer } from "./bearer.ts";
+export type { ClaimMapping, GroupOverage, PrefixedClaim } from "./claims.ts";
+export { createClaimMapper } from "./claims.ts";
+export type { DocumentOptions, FetchDocument } from "./document.ts";
+export { fetchDocument } from "./document.ts";
+export type { SignatureAlgorithm, TrustedIssuer } from "./issuers.ts";
+export { createIssuerLookup, SIGNATURE_ALGORITHMS } from "./issuers.ts";
+export type { KeySetStatus } from "./jwks.ts";
+export { CLOCK_LEEWAY_MS, MAX_TOKEN_BYTES } from "./limits.ts";
+export type { Decision, Grant } from "./policy.ts";
+export { mayReach } from "./policy.ts";
+export type { Claims, MappedIdentity, Principal } from "./principal.ts";
+export { redact, tokenFingerprint } from "./redact.ts";
+export type { IssuedToken, TokenSource } from "./token-source.ts";
+export { createStaticTokenSource } from "./token-source.ts";
+export type { TokenVerifier, VerifierDeps, VerifierOptions } from "./verify.ts";
+export { createTokenVerifier, SYSTEM_VERIFIER_DEPS } from "./verify.ts";

@@ -1,0 +1,2 @@
+export type { SignOptions, TestIssuer, TestIssuerOptions } from "./issuer.ts";
+export { startTestIssuer } from "./issuer.ts";
