@@ -1,0 +1,2 @@
+export type { MemoryLine, MemoryLogger } from "./memory-logger.ts";
+export { createMemoryLogger } from "./memory-logger.ts";
