@@ -28,8 +28,10 @@ export const MAX_EXPRESSION_BYTES = 10_240;
 /** Most nodes of one expression's syntax tree, and its greatest depth. */
 export const MAX_EXPRESSION_NODES = 1_000;
 export const MAX_EXPRESSION_DEPTH = 50;
-/** Longest string a regular expression is tried on. */
-export const MAX_MATCH_CHARACTERS = 4_096;
+/** Most steps an expression may take at worst; a bound from its loops and the token's size, Kubernetes' own budget. */
+export const MAX_EXPRESSION_COST = 10_000_000;
+/** Longest regular expression. */
+export const MAX_PATTERN_CHARACTERS = 1_024;
 
-/** Time an enrollment code is valid for unless its maker says otherwise. */
-export const ENROLLMENT_CODE_TTL_MS = 3_600_000;
+/** Time between two looks at a configuration file. */
+export const RELOAD_INTERVAL_MS = 10_000;

@@ -1,7 +1,9 @@
 import {
+  type AuthenticationConfigOptions,
   createClaimMapper,
   createTokenVerifier,
   fetchDocument,
+  parseAuthenticationConfiguration,
   SIGNATURE_ALGORITHMS,
   type TokenVerifier,
   type TrustedIssuer,
@@ -52,6 +54,42 @@ export async function createFixture(
     verify: (token) => verifier.verify(token, { signal: AbortSignal.timeout(10_000) }),
     [Symbol.asyncDispose]: () => issuer[Symbol.asyncDispose](),
   };
+}
+
+/** A test issuer behind a configuration file: rules as lines below `jwt[0]`, mappings as lines below `claimMappings`. */
+export async function configFixture(
+  rules: string,
+  mappings = 'username: { claim: sub, prefix: "test:" }',
+  options: AuthenticationConfigOptions = {},
+): Promise<Fixture & AsyncDisposable> {
+  const issuer = await startTestIssuer();
+  const text = configuration(issuer.url, rules, mappings);
+  const { issuers } = parseAuthenticationConfiguration(text, { allowInsecureLoopback: true, ...options });
+  const clock = testClock();
+  const verifier = createTokenVerifier(issuers, {}, { fetchDocument, now: clock.now });
+  return {
+    issuer,
+    clock,
+    verifier,
+    verify: (token) => verifier.verify(token, { signal: AbortSignal.timeout(10_000) }),
+    [Symbol.asyncDispose]: () => issuer[Symbol.asyncDispose](),
+  };
+}
+
+export function configuration(url: string, rules = "", mappings = 'username: { claim: sub, prefix: "test:" }'): string {
+  return `
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+  - issuer: { url: "${url}", audiences: ["${AUDIENCE}"] }${rules}
+    claimMappings:
+      ${mappings}
+`;
+}
+
+/** JSON in base64url, as in a token's parts. */
+export function encodePart(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString("base64url");
 }
 
 export function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): TrustedIssuer {

@@ -1,0 +1,133 @@
+import { RE2JS } from "@bufbuild/re2";
+import { ConnectError } from "@cluster-connect/protocol";
+import { type ASTNode, Environment, EvaluationError, Optional, serialize } from "@marcbachmann/cel-js";
+import { expressionCost, loopsOf, nodesOf } from "./expression-tree.ts";
+import { isObject } from "./json.ts";
+import {
+  MAX_EXPRESSION_BYTES,
+  MAX_EXPRESSION_COST,
+  MAX_EXPRESSION_DEPTH,
+  MAX_EXPRESSION_NODES,
+  MAX_PATTERN_CHARACTERS,
+} from "./limits.ts";
+
+/** What an expression is about: the token's claims, or the user they were mapped to. */
+export type ExpressionScope = "claims" | "user";
+
+/** A compiled CEL expression. */
+export interface Expression {
+  readonly source: string;
+  /** Static type, `dyn` where only the value tells. */
+  readonly type: string;
+  /** Top-level claims it selects by name: `claims.x`, `claims.?x`, `claims["x"]`. */
+  readonly claims: ReadonlySet<string>;
+  /**
+   * @returns The value; an empty optional is undefined, whole numbers are bigint.
+   * @throws ConnectError `CC_IDENTITY_REFUSED` when it cannot be evaluated or would cost too much.
+   */
+  evaluate(value: Readonly<Record<string, unknown>>): unknown;
+}
+
+/** What `matches` is called once it is ours. */
+const LINEAR_MATCHES = "matchesLinear";
+
+const ENVIRONMENTS: Readonly<Record<ExpressionScope, Environment>> = {
+  claims: environment().registerVariable("claims", "map<string, dyn>"),
+  user: environment().registerVariable("user", {
+    schema: { username: "string", uid: "string", groups: "list<string>", extra: "map<string, list<string>>" },
+  }),
+};
+
+/**
+ * Compiles and type-checks an expression.
+ *
+ * Regular expressions run on RE2 in linear time, as in Kubernetes, not on JavaScript's backtracking engine.
+ *
+ * @throws ConnectError `CC_CONFIG_INVALID` with the compiler's reason in one line.
+ */
+export function compileExpression(source: string, scope: ExpressionScope): Expression {
+  if (source.trim() === "") throw invalid("is empty");
+  if (Buffer.byteLength(source) > MAX_EXPRESSION_BYTES) throw invalid(`has more than ${MAX_EXPRESSION_BYTES} bytes`);
+  const tree = parseTree(source, scope);
+  const nodes = nodesOf(tree);
+  if (nodes.some((node) => node.op === "id" && node.args === "cel")) throw invalid("uses cel.bind, which is not taken");
+  for (const node of nodes) if (node.op === "rcall" && node.args[0] === "matches") node.args[0] = LINEAR_MATCHES;
+  const program = ENVIRONMENTS[scope].parse(serialize(tree));
+  const { valid, type, error } = program.check();
+  if (!valid || type === undefined) throw invalid(firstLine(error));
+  const shape = { nodes: nodes.length, loops: loopsOf(tree) };
+  return {
+    source,
+    type,
+    claims: new Set(nodes.flatMap(selectedClaim)),
+    evaluate(value) {
+      if (expressionCost(shape, value) > MAX_EXPRESSION_COST) throw refused("costs too much for this token");
+      try {
+        const result: unknown = program({ [scope]: withBigInts(value) });
+        return result instanceof Optional ? (result.hasValue() ? result.value() : undefined) : result;
+      } catch (error) {
+        if (error instanceof ConnectError) throw error;
+        throw refused(`cannot be evaluated (${error instanceof EvaluationError ? error.code : "internal"})`);
+      }
+    },
+  };
+}
+
+function environment(): Environment {
+  return new Environment({
+    enableOptionalTypes: true,
+    homogeneousAggregateLiterals: false,
+    limits: { maxAstNodes: MAX_EXPRESSION_NODES, maxDepth: MAX_EXPRESSION_DEPTH },
+  })
+    .registerFunction(`string.${LINEAR_MATCHES}(string): bool`, (text: string, pattern: string) =>
+      compilePattern(pattern).test(text),
+    )
+    .registerFunction("string.replace(string, string): string", (text: string, old: string, next: string) =>
+      text.replaceAll(old, () => next),
+    );
+}
+
+function compilePattern(pattern: string): RE2JS {
+  if (pattern.length > MAX_PATTERN_CHARACTERS) throw refused("has too long a regular expression");
+  try {
+    return RE2JS.compile(pattern);
+  } catch {
+    throw refused("has a regular expression that RE2 does not take");
+  }
+}
+
+function parseTree(source: string, scope: ExpressionScope): ASTNode {
+  try {
+    return ENVIRONMENTS[scope].parse(source).ast;
+  } catch (error) {
+    throw invalid(firstLine(error));
+  }
+}
+
+function selectedClaim(node: ASTNode): readonly string[] {
+  if (node.op !== "." && node.op !== ".?" && node.op !== "[]" && node.op !== "[?]") return [];
+  const [operand, field] = node.args;
+  if (operand.op !== "id" || operand.args !== "claims") return [];
+  if (typeof field === "string") return [field];
+  return field.op === "value" && typeof field.args === "string" ? [field.args] : [];
+}
+
+/** JSON knows one kind of number; CEL's int is what `claims.exp + 3600` means. */
+function withBigInts(value: unknown): unknown {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+  if (Array.isArray(value)) return value.map(withBigInts);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, withBigInts(entry)]));
+}
+
+function firstLine(error: unknown): string {
+  return error instanceof Error ? (error.message.split("\n")[0] ?? "") : "is not a CEL expression";
+}
+
+function invalid(reason: string): ConnectError {
+  return new ConnectError("CC_CONFIG_INVALID", `The expression is wrong: ${reason}`);
+}
+
+function refused(reason: string): ConnectError {
+  return new ConnectError("CC_IDENTITY_REFUSED", `The caller's identity is refused: an expression ${reason}`);
+}
