@@ -1,0 +1,124 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { Keeper } from "../process/keeper.ts";
+import type { Progress } from "../process/progress.ts";
+import { buildAssets, canBuild } from "./build.ts";
+import { cacheRoot, fillOnce } from "./cache-folder.ts";
+import { downloadAssets } from "./download.ts";
+import { findExecutable, isExecutable } from "./find-executable.ts";
+import { ENVTEST_VERSION, KUBERNETES_VERSION } from "./versions.ts";
+
+/** The programs of a control plane; without the last two it serves, but nothing is reconciled or scheduled. */
+export interface Assets {
+  readonly origin: "environment" | "cache" | "built" | "downloaded";
+  readonly folder: string;
+  readonly etcd: string;
+  readonly apiserver: string;
+  readonly controllerManager: string | undefined;
+  readonly scheduler: string | undefined;
+}
+
+/** Puts the programs into an empty folder. */
+export type FillFolder = (folder: string, signal: AbortSignal) => Promise<void>;
+
+/** What the search needs from its surroundings. */
+export interface AssetsDeps {
+  readonly env: NodeJS.ProcessEnv;
+  readonly progress: Progress;
+  /** Builds with Go; undefined where there is none. */
+  readonly build: FillFolder | undefined;
+  readonly download: FillFolder;
+}
+
+type Origin = Assets["origin"];
+
+async function inFolder(folder: string, origin: Origin): Promise<Assets | undefined> {
+  const path = async (name: string): Promise<string | undefined> =>
+    (await isExecutable(join(folder, name))) ? join(folder, name) : undefined;
+  const etcd = await path("etcd");
+  const apiserver = await path("kube-apiserver");
+  if (etcd === undefined || apiserver === undefined) return undefined;
+  const controllerManager = await path("kube-controller-manager");
+  const scheduler = await path("kube-scheduler");
+  return { origin, folder, etcd, apiserver, controllerManager, scheduler };
+}
+
+async function fromEnvironment(folder: string): Promise<Assets> {
+  const assets = await inFolder(folder, "environment");
+  if (assets !== undefined) return assets;
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `KUBEBUILDER_ASSETS=${folder} lacks etcd or kube-apiserver`, {
+    hint: "Correct or unset KUBEBUILDER_ASSETS, then repeat the command.",
+  });
+}
+
+async function made(
+  version: string,
+  origin: Origin,
+  fill: FillFolder,
+  options: { readonly signal: AbortSignal },
+  deps: AssetsDeps,
+): Promise<Assets> {
+  const parent = join(cacheRoot(deps.env), "kubernetes");
+  const onWait = (): void => deps.progress.line(`Kubernetes ${version}: another process is getting it, waiting`);
+  const isComplete = async (): Promise<boolean> => (await inFolder(join(parent, version), origin)) !== undefined;
+  const folder = await fillOnce(
+    parent,
+    version,
+    { signal: options.signal, onWait },
+    {
+      isComplete,
+      fill: async (temporary) => {
+        await fill(temporary, options.signal);
+        await rm(join(temporary, ".source"), { recursive: true, force: true });
+      },
+    },
+  );
+  const assets = await inFolder(folder, origin);
+  if (assets !== undefined) return assets;
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `${folder} lacks etcd or kube-apiserver after it was made`);
+}
+
+/**
+ * Finds the programs of a control plane: `KUBEBUILDER_ASSETS`, the cache, a build with Go, a download.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` when none of the ways works; the message names the last one.
+ */
+export async function findAssets(options: { readonly signal: AbortSignal }, deps: AssetsDeps): Promise<Assets> {
+  const named = deps.env["KUBEBUILDER_ASSETS"];
+  if (named) return fromEnvironment(named);
+  const cache = join(cacheRoot(deps.env), "kubernetes");
+  const built = await inFolder(join(cache, KUBERNETES_VERSION), "cache");
+  if (built !== undefined) return built;
+  if (deps.build !== undefined) {
+    try {
+      return await made(KUBERNETES_VERSION, "built", deps.build, options, deps);
+    } catch (error) {
+      if (options.signal.aborted || !(error instanceof ConnectError)) throw error;
+      deps.progress.line(`${error.message}; trying the published archive instead`);
+    }
+  }
+  const downloaded = await inFolder(join(cache, ENVTEST_VERSION), "cache");
+  return downloaded ?? made(ENVTEST_VERSION, "downloaded", deps.download, options, deps);
+}
+
+/** The real ways to get the programs on this machine. */
+export async function assetsDeps(
+  options: { readonly signal: AbortSignal },
+  deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress; readonly keeper: Keeper },
+): Promise<AssetsDeps> {
+  const { env, progress, keeper } = deps;
+  const go = await findExecutable("go", env);
+  const builds = go !== undefined && (await canBuild(go, env, options.signal));
+  const buildInto = (command: string, folder: string, signal: AbortSignal): Promise<void> => {
+    keeper.ownFolder(folder); // gone by then when it was renamed into the cache
+    return buildAssets(folder, { signal }, { go: command, env, progress, keeper });
+  };
+  return {
+    env,
+    progress,
+    build: builds ? (folder, signal) => buildInto(go, folder, signal) : undefined,
+    download: (folder, signal) =>
+      downloadAssets(folder, { signal }, { env, platform: process.platform, arch: process.arch, fetch, progress }),
+  };
+}

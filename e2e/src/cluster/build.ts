@@ -1,0 +1,116 @@
+import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { Keeper } from "../process/keeper.ts";
+import { definedOnly } from "../process/program-env.ts";
+import type { Progress } from "../process/progress.ts";
+import { runToEnd } from "../process/run-to-end.ts";
+import { KUBERNETES_VERSION } from "./versions.ts";
+
+/** What a build needs from its surroundings. */
+export interface BuildDeps {
+  readonly go: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Ends Go and the compilers it started when this process is killed. */
+  readonly keeper: Keeper;
+  readonly progress: Progress;
+}
+
+interface Step {
+  readonly binary: string;
+  readonly module: "etcd" | "kubernetes";
+  readonly package: string;
+  readonly about: string;
+}
+
+const STEPS: readonly Step[] = [
+  { binary: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", about: "about half a minute" },
+  {
+    binary: "kube-apiserver",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    about: "about 4 minutes",
+  },
+  {
+    binary: "kube-controller-manager",
+    module: "kubernetes",
+    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    about: "about a minute",
+  },
+  { binary: "kube-scheduler", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-scheduler", about: "seconds" },
+];
+const MODULES: string = fileURLToPath(new URL("../../go", import.meta.url));
+const LAST_LINES = 5;
+
+function linkerFlags(): string {
+  const [major, minor] = KUBERNETES_VERSION.split(".");
+  const base = "k8s.io/component-base/version";
+  const values = { gitVersion: `v${KUBERNETES_VERSION}`, gitMajor: major, gitMinor: minor, gitTreeState: "clean" };
+  return ["-s", "-w", ...Object.entries(values).map(([name, value]) => `-X ${base}.${name}=${value}`)].join(" ");
+}
+
+/** Go itself must be able to find its own caches, proxies and toolchain. */
+function buildEnv(env: NodeJS.ProcessEnv): Record<string, string> {
+  return { ...definedOnly(env), CGO_ENABLED: "0", GOFLAGS: "-mod=mod", GOWORK: "off" };
+}
+
+/**
+ * Builds etcd, kube-apiserver, kube-controller-manager and kube-scheduler into `folder` with Go.
+ *
+ * `go install …@version` is refused, because Kubernetes replaces modules of its own repository; the wrapper modules
+ * in `go/` replace them by their published versions, and their go.sum pins every byte that is compiled.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with the last lines that Go printed.
+ */
+export async function buildAssets(
+  folder: string,
+  options: { readonly signal: AbortSignal },
+  deps: BuildDeps,
+): Promise<void> {
+  const source = join(folder, ".source");
+  for (const name of ["etcd", "kubernetes"] as const) {
+    await mkdir(join(source, name), { recursive: true });
+    for (const file of ["go.mod", "go.sum"]) await copyFile(join(MODULES, name, file), join(source, name, file));
+  }
+  for (const [index, step] of STEPS.entries()) {
+    const text = `Kubernetes ${KUBERNETES_VERSION}: building ${step.binary} with Go, takes ${step.about} (${index + 1} of ${STEPS.length})`;
+    await deps.progress.during(text, () => buildStep(step, join(source, step.module), folder, options, deps));
+  }
+}
+
+async function buildStep(
+  step: Step,
+  cwd: string,
+  folder: string,
+  options: { readonly signal: AbortSignal },
+  deps: BuildDeps,
+): Promise<void> {
+  const flags = step.module === "kubernetes" ? linkerFlags() : "-s -w";
+  const args = ["build", "-trimpath", "-ldflags", flags, "-o", join(folder, step.binary), step.package];
+  const logPath = join(cwd, `${step.binary}.log`);
+  const spec = { name: step.binary, command: deps.go, args, cwd, env: buildEnv(deps.env), logPath };
+  const go = await deps.keeper.start(spec);
+  const onAbort = (): void => go.signal("SIGKILL");
+  options.signal.addEventListener("abort", onAbort);
+  const end = await go.ended.finally(() => options.signal.removeEventListener("abort", onAbort));
+  options.signal.throwIfAborted();
+  if (end.code === 0) return;
+  const said = (await readFile(logPath, "utf8")).trim().split("\n").slice(-LAST_LINES).join(" | ");
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `go build of ${step.binary} failed: ${said}`);
+}
+
+/** Whether this Go is new enough to build, or can fetch a toolchain that is (since 1.21). */
+export async function canBuild(go: string, env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<boolean> {
+  const result = await runToEnd(go, ["env", "GOVERSION"], {
+    env: { ...env, GOTOOLCHAIN: "local" },
+    signal,
+    cwd: tmpdir(),
+  });
+  const match = /^go1\.(\d+)/.exec(result.stdout.trim());
+  if (result.code !== 0 || match?.[1] === undefined) return false;
+  const minor = Number(match[1]);
+  const fixed = env["GOTOOLCHAIN"] === "local";
+  return minor >= 26 || (minor >= 21 && !fixed);
+}

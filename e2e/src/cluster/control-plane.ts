@@ -1,0 +1,187 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import { freePort } from "../process/free-port.ts";
+import type { Keeper, Program } from "../process/keeper.ts";
+import { pollUntil } from "../process/poll.ts";
+import { getStatus } from "./api-request.ts";
+import type { Assets } from "./assets.ts";
+import { followAuditLog } from "./audit-log.ts";
+import { createAuthority, type Identity, newKeyPairPem } from "./certificates.ts";
+import type { Cluster } from "./cluster.ts";
+import {
+  APISERVER_HOSTS,
+  AUDIT_POLICY,
+  apiserverComponent,
+  type Component,
+  type ControlPlanePorts,
+  controllerComponents,
+  etcdComponent,
+  FILES,
+} from "./components.ts";
+import { renderKubeconfig } from "./kubeconfig.ts";
+
+/** What a control plane needs from its surroundings. */
+export interface ControlPlaneDeps {
+  readonly keeper: Keeper;
+  readonly assets: Assets;
+  readonly now: () => Date;
+  /** Replaced in tests to provoke a clash. */
+  readonly freePort?: () => Promise<number>;
+}
+
+/** How to start a control plane. */
+export interface ControlPlaneOptions {
+  /** An empty or missing folder for certificates, logs and etcd's files. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+}
+
+const START_TIMEOUT_MS = 60_000;
+const ATTEMPTS = 5;
+const PORT_TAKEN = "address already in use";
+
+interface Credentials {
+  readonly caPem: string;
+  readonly admin: Identity;
+}
+
+/** The port was taken between choosing and using it; another attempt chooses others. */
+class PortClash extends Error {
+  override readonly name = "PortClash";
+}
+
+async function writeCredentials(folder: string, apiserverUrl: string, now: () => Date): Promise<Credentials> {
+  const authority = await createAuthority("cluster-connect local Kubernetes", { now });
+  const secret = (name: string, content: string): Promise<void> =>
+    writeFile(join(folder, name), content, { mode: 0o600 });
+  const kubeconfig = async (name: string, commonName: string, organization?: string): Promise<Identity> => {
+    const identity = await authority.issue({ commonName, ...(organization === undefined ? {} : { organization }) });
+    await secret(name, renderKubeconfig(apiserverUrl, authority.certPem, identity));
+    return identity;
+  };
+  const serving = async (name: string, commonName: string, hosts: readonly string[]): Promise<void> => {
+    const identity = await authority.issue({ commonName, hosts });
+    await secret(`${name}.crt`, identity.certPem);
+    await secret(`${name}.key`, identity.keyPem);
+  };
+  await secret(FILES.ca, authority.certPem);
+  await serving(FILES.etcd, "etcd", ["127.0.0.1"]);
+  await serving(FILES.apiserver, "kube-apiserver", APISERVER_HOSTS);
+  const keys = await newKeyPairPem();
+  await secret(FILES.serviceAccountKey, keys.privatePem);
+  await secret(FILES.serviceAccountPublicKey, keys.publicPem);
+  await secret(FILES.auditPolicy, AUDIT_POLICY);
+  await secret(FILES.auditLog, "");
+  await kubeconfig(FILES.controllerManager, "system:kube-controller-manager");
+  await kubeconfig(FILES.scheduler, "system:kube-scheduler");
+  const admin = await kubeconfig(FILES.admin, "kubernetes-admin", "system:masters");
+  return { caPem: authority.certPem, admin };
+}
+
+/** Rejects as soon as one of the programs ends, with the last line it wrote. */
+async function failWhenOneEnds(programs: readonly Program[]): Promise<never> {
+  const ended = await Promise.race(programs.map((program) => program.ended.then(() => program)));
+  const log = await readFile(ended.logPath, "utf8");
+  if (log.includes(PORT_TAKEN)) throw new PortClash(`${ended.name} lost its port`);
+  const last = log.trim().split("\n").at(-1) ?? "";
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `${ended.name} ended while starting: ${last}`);
+}
+
+function startComponent(component: Component, folder: string, keeper: Keeper): Promise<Program> {
+  const logPath = join(folder, `${component.name}.log`);
+  return keeper.start({ ...component, cwd: folder, env: { HOME: folder, PATH: "/usr/bin:/bin" }, logPath });
+}
+
+async function waitFor(path: string, base: string, credentials: Credentials, signal: AbortSignal): Promise<void> {
+  await pollUntil(
+    async () => {
+      const request = { url: `${base}${path}`, caPem: credentials.caPem, identity: credentials.admin, signal };
+      return (await getStatus(request)) === 200 ? true : undefined;
+    },
+    { signal },
+  );
+}
+
+/** One attempt: what it started is stopped again when it fails. */
+async function attempt(
+  folder: string,
+  ports: ControlPlanePorts,
+  signal: AbortSignal,
+  deps: ControlPlaneDeps,
+): Promise<{ readonly credentials: Credentials; readonly programs: readonly Program[] }> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const url = `https://127.0.0.1:${ports.apiserver}`;
+  const credentials = await writeCredentials(folder, url, deps.now);
+  const programs: Program[] = [];
+  const run = async (component: Component): Promise<void> => {
+    programs.push(await startComponent(component, folder, deps.keeper));
+  };
+  const stopWaiting = new AbortController();
+  const ready = async (paths: readonly string[]): Promise<void> => {
+    const waiting = AbortSignal.any([signal, stopWaiting.signal]);
+    const all = Promise.all(paths.map((path) => waitFor(path, url, credentials, waiting)));
+    await Promise.race([all, failWhenOneEnds(programs)]).finally(() => stopWaiting.abort());
+  };
+  try {
+    const { assets } = deps;
+    await run(etcdComponent(assets, folder, ports));
+    await run(apiserverComponent(assets, folder, ports));
+    for (const component of controllerComponents(assets, folder)) await run(component);
+    const accounts = "/api/v1/namespaces/default/serviceaccounts/default";
+    await ready(assets.controllerManager === undefined ? ["/readyz"] : ["/readyz", accounts]);
+    return { credentials, programs };
+  } catch (error) {
+    await stopAll(programs);
+    throw error;
+  }
+}
+
+/** Those that need the others first. */
+async function stopAll(programs: readonly Program[]): Promise<void> {
+  const [etcd, ...others] = programs;
+  await Promise.all(others.map((program) => program.stop()));
+  await etcd?.stop();
+}
+
+/**
+ * Starts a control plane and resolves when it is ready.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` naming the component that failed and the folder of the logs.
+ */
+export async function startControlPlane(options: ControlPlaneOptions, deps: ControlPlaneDeps): Promise<Cluster> {
+  const choose = deps.freePort ?? freePort;
+  for (let left = ATTEMPTS; ; left--) {
+    const ports = { etcd: await choose(), etcdPeer: await choose(), apiserver: await choose() };
+    const folder = join(options.folder, `control-plane-${ATTEMPTS - left + 1}`);
+    const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
+    try {
+      const started = await attempt(folder, ports, AbortSignal.any([options.signal, deadline]), deps);
+      return describe(folder, ports, started.credentials, started.programs, deps.assets);
+    } catch (error) {
+      if (error instanceof PortClash && left > 1) continue;
+      if (!deadline.aborted || options.signal.aborted) throw error;
+      const message = `the control plane was not ready after ${START_TIMEOUT_MS / 1000} s; its logs are in ${folder}`;
+      throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", message, { cause: error });
+    }
+  }
+}
+
+function describe(
+  folder: string,
+  ports: ControlPlanePorts,
+  credentials: Credentials,
+  programs: readonly Program[],
+  assets: Assets,
+): Cluster {
+  const stop = (): Promise<void> => stopAll(programs);
+  return {
+    kubeconfigPath: join(folder, FILES.admin),
+    apiserverUrl: `https://127.0.0.1:${ports.apiserver}`,
+    caPem: credentials.caPem,
+    features: { controllers: assets.controllerManager !== undefined, pods: false, auditLog: true },
+    auditEvents: (follow) => followAuditLog(join(folder, FILES.auditLog), follow),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
