@@ -25,7 +25,7 @@ export interface TestIssuer {
   /** Counts of requests since it was made. */
   readonly requests: { discovery: number; keys: number; other: number };
   /** What it answers may be changed: the test decides how an issuer misbehaves. */
-  readonly answers: { discovery?: unknown; keys?: unknown; status?: number; location?: string };
+  readonly answers: { discovery?: unknown; keys?: unknown; status?: number; location?: string; hang?: boolean };
   /** A token with exactly these claims over the defaults `iss`, `sub`, `iat` and `exp` in an hour; undefined removes. */
   sign(claims: Readonly<Record<string, unknown>>, options?: SignOptions): Promise<string>;
   /** A new key for each algorithm; the old public keys are published on unless `forget`. */
@@ -63,6 +63,7 @@ export async function startTestIssuer(options: TestIssuerOptions = {}): Promise<
   }
 
   function reply(response: ServerResponse, body: unknown): void {
+    if (answers.hang === true) return;
     const location = answers.location === undefined ? {} : { location: answers.location };
     response.writeHead(answers.status ?? 200, { "content-type": "application/json", ...location });
     response.end(typeof body === "string" ? body : JSON.stringify(body));

@@ -1,0 +1,125 @@
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createReloadingVerifier, type ReloadEvent, SYSTEM_RELOAD_DEPS } from "@cluster-connect/auth";
+import { startTestIssuer } from "@cluster-connect/auth/testing";
+import { expect, test } from "vitest";
+import { AUDIENCE, configuration, expectRejection } from "./fixture.ts";
+
+async function reloadFixture() {
+  const folder = await mkdtemp(join(tmpdir(), "auth-reload-"));
+  const path = join(folder, "authentication.yaml");
+  const [first, second] = await Promise.all([startTestIssuer(), startTestIssuer()]);
+  const events: ReloadEvent[] = [];
+  const write = async (text: string) => {
+    await writeFile(`${path}.new`, text);
+    await rename(`${path}.new`, path);
+  };
+  await write(configuration(first.url));
+  const options = { allowInsecureLoopback: true, onEvent: (event: ReloadEvent) => events.push(event) };
+  const verifier = await createReloadingVerifier(path, options);
+  const signal = AbortSignal.timeout(20_000);
+  return {
+    path,
+    first,
+    second,
+    events,
+    write,
+    verifier,
+    signal,
+    reload: () => verifier.reload({ signal }),
+    verify: (token: string) => verifier.verify(token, { signal }),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([first.stop(), second.stop(), rm(folder, { recursive: true })]);
+    },
+  };
+}
+
+test("a changed file takes over, and the issuer that left it is no longer trusted", async () => {
+  await using fixture = await reloadFixture();
+  const [old, next] = await Promise.all([
+    fixture.first.sign({ aud: AUDIENCE }),
+    fixture.second.sign({ aud: AUDIENCE }),
+  ]);
+  await expect(fixture.verify(old)).resolves.toBeDefined();
+  await expectRejection(fixture.verify(next), "CC_TOKEN_ISSUER", /iss/);
+  await fixture.write(configuration(fixture.second.url));
+  await fixture.reload();
+  await expect(fixture.verify(next)).resolves.toBeDefined();
+  await expectRejection(fixture.verify(old), "CC_TOKEN_ISSUER", /iss/);
+  expect(fixture.events).toEqual([{ kind: "reloaded", issuers: [fixture.second.url] }]);
+});
+
+test("a wrong file changes nothing and is told once", async () => {
+  await using fixture = await reloadFixture();
+  const token = await fixture.first.sign({ aud: AUDIENCE });
+  await fixture.write(configuration(fixture.second.url, "", "username: { claim: sub }"));
+  await fixture.reload();
+  await fixture.reload();
+  await expect(fixture.verify(token)).resolves.toBeDefined();
+  expect(fixture.events).toMatchObject([{ kind: "kept", error: { code: "CC_CONFIG_INVALID" } }]);
+});
+
+test("a valid file whose issuer gives no keys waits until it does", async () => {
+  await using fixture = await reloadFixture();
+  const [old, next] = await Promise.all([
+    fixture.first.sign({ aud: AUDIENCE }),
+    fixture.second.sign({ aud: AUDIENCE }),
+  ]);
+  await fixture.second.stop();
+  await fixture.write(configuration(fixture.second.url));
+  await fixture.reload();
+  await expect(fixture.verify(old)).resolves.toBeDefined();
+  expect(fixture.events).toMatchObject([{ kind: "kept", error: { code: "CC_ISSUER_UNREACHABLE" } }]);
+  await fixture.second.start();
+  await fixture.reload();
+  await expect(fixture.verify(next)).resolves.toBeDefined();
+  expect(fixture.events).toHaveLength(2);
+});
+
+test("a file that is taken away leaves the old configuration in force", async () => {
+  await using fixture = await reloadFixture();
+  await rm(fixture.path);
+  await fixture.reload();
+  await expect(fixture.verify(await fixture.first.sign({ aud: AUDIENCE }))).resolves.toBeDefined();
+  expect(fixture.events).toMatchObject([{ kind: "kept", error: { code: "CC_FILE_MISSING" } }]);
+});
+
+test("an unchanged file keeps its verifier and its keys", async () => {
+  await using fixture = await reloadFixture();
+  await fixture.verify(await fixture.first.sign({ aud: AUDIENCE }));
+  await fixture.reload();
+  await fixture.verify(await fixture.first.sign({ aud: AUDIENCE }));
+  expect(fixture.first.requests.keys).toBe(1);
+  expect(fixture.events).toEqual([]);
+});
+
+test("watching looks again after each interval and ends with its signal", async () => {
+  await using fixture = await reloadFixture();
+  const stop = new AbortController();
+  const waits: number[] = [];
+  const verifier = await createReloadingVerifier(
+    fixture.path,
+    { allowInsecureLoopback: true, intervalMs: 7, onEvent: (event) => fixture.events.push(event) },
+    {
+      ...SYSTEM_RELOAD_DEPS,
+      delay: async (ms, signal) => {
+        waits.push(ms);
+        if (waits.length === 2) await fixture.write(configuration(fixture.second.url));
+        if (waits.length === 3) stop.abort();
+        signal.throwIfAborted();
+      },
+    },
+  );
+  await verifier.watch({ signal: stop.signal });
+  expect(waits).toEqual([7, 7, 7]);
+  expect(fixture.events).toEqual([{ kind: "reloaded", issuers: [fixture.second.url] }]);
+});
+
+test("the first reading fails loudly", async () => {
+  await using fixture = await reloadFixture();
+  const missing = `${fixture.path}.missing`;
+  await expectRejection(createReloadingVerifier(missing), "CC_FILE_MISSING", /authentication\.yaml\.missing$/);
+  await expectRejection(createReloadingVerifier(tmpdir()), "CC_FILE_UNREADABLE", /cannot be read$/);
+  await expectRejection(createReloadingVerifier(fixture.path), "CC_CONFIG_INVALID", /must be an https URL$/);
+});
