@@ -1,0 +1,29 @@
+/** The issuer's process: `main.ts CONFIG_FILE`. Says `issuer.ready` with its URL on standard output. */
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { parseIssuerConfig } from "./config.ts";
+import { answerLogin } from "./login-page.ts";
+import { createProvider } from "./provider.ts";
+
+const config = parseIssuerConfig(await readFile(process.argv[2] ?? "", "utf8"));
+const listener = createServer();
+listener.listen(config.port, "127.0.0.1");
+await once(listener, "listening");
+const address = listener.address();
+const url = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : config.port}`;
+const provider = createProvider(url, config);
+provider.on("server_error", (_ctx, error) => console.error(error));
+const callback = provider.callback();
+
+listener.on("request", (request, response) => {
+  answerLogin(request, response, provider, config.users)
+    .then((answered) => (answered ? undefined : callback(request, response)))
+    .catch((error: unknown) => {
+      console.error(error);
+      if (!response.headersSent) response.writeHead(400);
+      response.end();
+    });
+});
+process.once("SIGTERM", () => process.exit(0));
+console.log(JSON.stringify({ event: "issuer.ready", url }));
