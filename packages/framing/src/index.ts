@@ -1,1 +1,29 @@
-export {};
+export type { Backoff, BackoffOptions } from "./backoff.ts";
+export { createBackoff } from "./backoff.ts";
+export type { ChannelEnd, ChannelListener, MessageChannel } from "./channel.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { SYSTEM_CLOCK, wait } from "./clock.ts";
+export type { SessionDeps } from "./deps.ts";
+export { SYSTEM_SESSION_DEPS } from "./deps.ts";
+export type { Forward, ForwardEnd } from "./forward.ts";
+export { forwardStream } from "./forward.ts";
+export type { AcceptOptions, StreamRequest } from "./incoming.ts";
+export { IncomingStream } from "./incoming.ts";
+export type { KeepaliveOptions } from "./keepalive.ts";
+export { acceptSession, dialSession, Session } from "./session.ts";
+export type {
+  AcceptSessionOptions,
+  DialOptions,
+  GoawayOptions,
+  OpenRequest,
+  SessionCounters,
+  SessionEnd,
+  SessionOptions,
+  SessionReady,
+} from "./session-options.ts";
+export type { SessionState } from "./session-state.ts";
+export { splice } from "./splice.ts";
+export type { StreamEnd } from "./stream.ts";
+export { MuxStream } from "./stream.ts";
+export type { SuperviseDeps, SuperviseOptions } from "./supervise.ts";
+export { errorOfEnd, SYSTEM_SUPERVISE_DEPS, supervise } from "./supervise.ts";

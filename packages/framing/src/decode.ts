@@ -1,0 +1,90 @@
+import { decodeHeader, type FrameHeader, type FrameType, HEADER_BYTES, type StreamId } from "@cluster-connect/protocol";
+
+/** A frame as it came. The payload shares memory with the message it came in, which nobody writes to again. */
+export interface Frame {
+  readonly type: FrameType;
+  readonly streamId: StreamId;
+  readonly payload: Uint8Array;
+}
+
+/** Cuts a sequence of messages into frames, however they were split or joined. */
+export interface Decoder {
+  /**
+   * Takes the next message. Frames are read by {@link next} before another message is pushed.
+   */
+  push(bytes: Uint8Array): void;
+  /**
+   * The next whole frame; undefined when more bytes are needed. Unknown optional frames are skipped.
+   *
+   * @throws ConnectError `CC_FRAME_INVALID`; the decoder is of no use afterwards.
+   */
+  next(): Frame | undefined;
+}
+
+const EMPTY = new Uint8Array(0);
+
+export function createDecoder(): Decoder {
+  let input: Uint8Array = EMPTY;
+  let position = 0;
+  let header: FrameHeader | undefined;
+  const partialHeader = new Uint8Array(HEADER_BYTES);
+  let headerFilled = 0;
+  let partial: Uint8Array | undefined;
+  let partialFilled = 0;
+
+  function readHeader(): FrameHeader | undefined {
+    const available = input.length - position;
+    if (headerFilled === 0 && available >= HEADER_BYTES) {
+      const found = decodeHeader(input, position);
+      position += HEADER_BYTES;
+      return found;
+    }
+    const count = Math.min(HEADER_BYTES - headerFilled, available);
+    partialHeader.set(input.subarray(position, position + count), headerFilled);
+    headerFilled += count;
+    position += count;
+    if (headerFilled < HEADER_BYTES) return undefined;
+    headerFilled = 0;
+    return decodeHeader(partialHeader);
+  }
+
+  function readPayload(length: number): Uint8Array | undefined {
+    const available = input.length - position;
+    if (partial === undefined) {
+      if (available >= length) {
+        const payload = input.subarray(position, position + length);
+        position += length;
+        return payload;
+      }
+      // Allocated for this frame alone: a pooled slab would be held by every frame that shares it.
+      partial = Buffer.allocUnsafeSlow(length);
+      partialFilled = 0;
+    }
+    const count = Math.min(length - partialFilled, available);
+    partial.set(input.subarray(position, position + count), partialFilled);
+    partialFilled += count;
+    position += count;
+    if (partialFilled < length) return undefined;
+    const payload = partial;
+    partial = undefined;
+    return payload;
+  }
+
+  return {
+    push(bytes) {
+      input = bytes;
+      position = 0;
+    },
+    next() {
+      for (;;) {
+        header ??= readHeader();
+        if (header === undefined) return undefined;
+        const payload = readPayload(header.length);
+        if (payload === undefined) return undefined;
+        const { type, streamId } = header;
+        header = undefined;
+        if (type !== undefined) return { type, streamId, payload };
+      }
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import { randomBytes } from "node:crypto";
+import { parseSecret, SECRET_BYTES, type Secret } from "@cluster-connect/protocol";
+import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+
+/** The effects of a session. */
+export interface SessionDeps {
+  readonly clock: Clock;
+  /** A fresh secret from a cryptographic source: stream keys and challenges. */
+  readonly secret: () => Secret;
+}
+
+/** The machine's own clock and randomness. */
+export const SYSTEM_SESSION_DEPS: SessionDeps = {
+  clock: SYSTEM_CLOCK,
+  secret: () => parseSecret(randomBytes(SECRET_BYTES).toString("base64url")),
+};

@@ -1,0 +1,444 @@
+import {
+  type Accept,
+  ConnectError,
+  decodeAccept,
+  decodeEnd,
+  decodeResumed,
+  decodeU64,
+  decodeWindow,
+  type EndPayload,
+  type ErrorCode,
+  encodeEnd,
+  encodeU64,
+  encodeWindow,
+  INITIAL_WINDOW_BYTES,
+  MAX_PAYLOAD_BYTES,
+  type Offsets,
+  type StreamId,
+} from "@cluster-connect/protocol";
+import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
+import type { Frame } from "./decode.ts";
+import type { StreamHost, StreamMember } from "./stream-host.ts";
+import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
+import { createReceiveWindow, createSendWindow, type ReceiveWindow, type SendWindow } from "./window.ts";
+
+/** Payloads below this are copied out of the message they came in, which would be held as long as they are unread. */
+const COPY_BELOW_BYTES = 4_096;
+
+/** What an endpoint tells the one who uses its bytes. */
+export interface EndpointListener {
+  accepted(accept: Accept): void;
+  /** There is something to {@link Endpoint.take}. */
+  readable(): void;
+  /** Bytes below this offset went out. */
+  sent(offset: number): void;
+  /** The channel is lost, or a RESUME was refused; `false` when nobody will resume again: the stream ends. */
+  suspended(error: ConnectError): boolean;
+  /** Nothing comes any more: after a reset with its error, else because both directions ended. */
+  ended(error: ConnectError | undefined): void;
+}
+
+export interface EndpointOptions {
+  readonly side: "opener" | "taker";
+  /** Own receive window at the start. */
+  readonly windowBytes: number;
+  /** What the peer's first frame promised: the taker knows it from OPEN. */
+  readonly sendLimit: number;
+}
+
+interface Link {
+  readonly host: StreamHost;
+  readonly id: StreamId;
+}
+
+/**
+ * One end of a stream: offsets, credit, states, and the bytes that a RESUME would send again.
+ *
+ * It outlives the session it runs in: without a link it is suspended, and everything but sending goes on.
+ */
+export class Endpoint implements StreamMember {
+  readonly #listener: EndpointListener;
+  readonly #send: SendWindow;
+  readonly #receive: ReceiveWindow;
+  /** Bytes from the peer's `consumed` to the last one written. */
+  readonly #out: ByteQueue = createByteQueue();
+  /** Bytes from the consumer's `taken` to the last one received. */
+  readonly #in: ByteQueue = createByteQueue();
+  #state: StreamState;
+  #link: Link | undefined;
+  /** Next offset to send over this link, and the highest ever sent. */
+  #sentOffset = 0;
+  #highestSent = 0;
+  #finishing = false;
+  /** FIN went out over this link; over any link. */
+  #finSent = false;
+  #finEverSent = false;
+  #finAcked = false;
+  #peerFinal: number | undefined;
+  #finTaken = false;
+  #resuming = false;
+
+  constructor(options: EndpointOptions, listener: EndpointListener) {
+    this.#listener = listener;
+    this.#send = createSendWindow(options.sendLimit);
+    this.#receive = createReceiveWindow(options.windowBytes, options.side === "taker" ? INITIAL_WINDOW_BYTES : 0);
+    this.#state = options.side === "opener" ? "pending" : "open";
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  get streamId(): StreamId | undefined {
+    return this.#link?.id;
+  }
+
+  get suspended(): boolean {
+    return this.#link === undefined && this.#state !== "closed";
+  }
+
+  /** Bytes held for a RESUME or not sent yet. */
+  get retainedBytes(): number {
+    return this.#out.end - this.#out.start;
+  }
+
+  /** Bytes received that the consumer has not taken. */
+  get unreadBytes(): number {
+    return this.#in.end - this.#in.start;
+  }
+
+  get writtenBytes(): number {
+    return this.#out.end;
+  }
+
+  get takenBytes(): number {
+    return this.#in.start;
+  }
+
+  /** Bytes that went out; a write below is done. */
+  get sentBytes(): number {
+    return this.#highestSent;
+  }
+
+  /** Both directions ended on this side: nothing is left to do for whoever uses the bytes. */
+  get over(): boolean {
+    return this.#state === "closed" || (this.#finishing && this.#finTaken);
+  }
+
+  /** Joins a session under an id: for OPEN and ACCEPT. */
+  link(host: StreamHost, id: StreamId): void {
+    this.#link = { host, id };
+    this.#wake();
+  }
+
+  /** Bytes for the peer; they are kept until its consumer took them, so nobody may write to the chunk again. */
+  write(chunk: Uint8Array): void {
+    if (this.#state === "closed" || this.#finishing) return;
+    this.#out.append(chunk);
+    this.#wake();
+  }
+
+  /** No more is written: FIN follows the last byte. */
+  finish(): void {
+    if (this.#state === "closed" || this.#finishing) return;
+    this.#finishing = true;
+    this.#next("finSent");
+    if (!this.#sendDueFin()) this.#wake();
+  }
+
+  /** The next bytes for the consumer, who now owns them; undefined when there are none. */
+  take(): Uint8Array | undefined {
+    const chunk = this.#in.take(Number.MAX_SAFE_INTEGER);
+    if (chunk !== undefined) this.#giveCredit(false);
+    return chunk;
+  }
+
+  /** Whether everything was taken and the peer's FIN comes next; then it is taken, once. */
+  takeFin(): boolean {
+    if (this.#peerFinal === undefined || this.#in.start < this.#peerFinal || this.#finTaken) return false;
+    this.#finTaken = true;
+    this.#giveCredit(true);
+    this.#next("finConsumed");
+    return true;
+  }
+
+  /** Ends both directions now and tells the peer. */
+  reset(code: ErrorCode, text: string): void {
+    if (this.#state === "closed") return;
+    this.#sendReset(code, text);
+    this.#end(new ConnectError(code, text));
+  }
+
+  frame(frame: Frame): void {
+    const { type, payload } = frame;
+    switch (type) {
+      case "DATA":
+        this.#onData(payload);
+        return;
+      case "WINDOW":
+        this.#onWindow(payload);
+        return;
+      case "FIN":
+        this.#onFin(decodeU64(payload));
+        return;
+      case "RESET":
+        this.#onReset(decodeEnd(payload));
+        return;
+      case "ACCEPT":
+        this.#onAccept(decodeAccept(payload));
+        return;
+      case "REJECT":
+        this.#onReject(decodeEnd(payload));
+        return;
+      case "RESUMED":
+        this.#onResumed(decodeResumed(payload));
+        return;
+      case "OPEN":
+      case "RESUME":
+      case "HELLO":
+      case "READY":
+      case "PING":
+      case "PONG":
+      case "GOAWAY":
+      case "HOPACK":
+        throw new ConnectError("CC_STREAM_STATE", `${type} does not go with a stream that is ${this.#state}`);
+    }
+  }
+
+  fail(error: ConnectError): void {
+    this.reset(error.code, error.message);
+  }
+
+  lost(error: ConnectError): void {
+    this.#link = undefined;
+    this.#suspend(error);
+  }
+
+  turn(maxBytes: number): { readonly bytes: number; readonly more: boolean } {
+    const link = this.#link;
+    if (link === undefined || this.#resuming) return { bytes: 0, more: false };
+    const room = Math.min(this.#send.limit, this.#out.end) - this.#sentOffset;
+    if (room <= 0) {
+      this.#sendDueFin();
+      return { bytes: 0, more: false };
+    }
+    const parts = this.#out.read(this.#sentOffset, Math.min(room, maxBytes, MAX_PAYLOAD_BYTES));
+    let bytes = 0;
+    for (const part of parts) bytes += part.length;
+    link.host.send("DATA", link.id, parts);
+    this.#sentOffset += bytes;
+    if (this.#sentOffset > this.#highestSent) {
+      this.#highestSent = this.#sentOffset;
+      this.#listener.sent(this.#highestSent);
+    }
+    this.#sendDueFin();
+    return { bytes, more: bytes < room };
+  }
+
+  /** What the peer needs to go on over another channel; FIN counts as one byte. */
+  offsets(): Offsets {
+    const fin = this.#peerFinal === undefined ? 0 : 1;
+    return {
+      received: this.#in.end + fin,
+      consumed: this.#in.start + (this.#finTaken ? 1 : 0),
+      windowBytes: this.#receive.windowBytes,
+    };
+  }
+
+  /** Leaves its session without an end; the peer learns that this channel is no longer the stream's. */
+  detach(code: ErrorCode, text: string): void {
+    this.#sendReset(code, text);
+  }
+
+  /** The opener asks to go on under a new id; DATA waits for {@link Frame} RESUMED. */
+  resume(host: StreamHost, id: StreamId): Offsets {
+    this.#resuming = true;
+    this.#link = { host, id };
+    return this.#announceOffsets();
+  }
+
+  /**
+   * The taker goes on under a new id.
+   *
+   * @returns what RESUMED says; nothing was sent yet.
+   * @throws ConnectError `CC_RESUME_GAP` when the peer misses bytes that are not held any more, or never sent.
+   */
+  resumed(host: StreamHost, id: StreamId, peer: Offsets, sayResumed: (own: Offsets) => void): void {
+    this.#checkGap(peer);
+    this.#link = { host, id };
+    sayResumed(this.#announceOffsets());
+    this.#continueFrom(peer);
+  }
+
+  #announceOffsets(): Offsets {
+    const offsets = this.offsets();
+    this.#receive.announce(offsets.consumed);
+    return offsets;
+  }
+
+  #checkGap(peer: Offsets): void {
+    const sent = this.#highestSent + (this.#finEverSent ? 1 : 0);
+    if (peer.received < this.#out.start || peer.received > sent) {
+      throw new ConnectError("CC_RESUME_GAP", "The peer goes on from a byte that is not held");
+    }
+  }
+
+  #continueFrom(peer: Offsets): void {
+    this.#sentOffset = Math.min(peer.received, this.#out.end);
+    // FIN is said again in any case, so that a relay on the new way learns how the direction ends.
+    this.#finSent = false;
+    this.#credit(peer.consumed, peer.windowBytes);
+    this.#giveCredit(this.#finTaken);
+    if (!this.#sendDueFin()) this.#wake();
+  }
+
+  #onAccept(accept: Accept): void {
+    this.#next("accepted");
+    this.#send.credit(0, accept.windowBytes, 0);
+    this.#listener.accepted(accept);
+    this.#wake();
+  }
+
+  #onReject(end: EndPayload): void {
+    if (!this.#resuming && !this.#state.startsWith("pending")) {
+      throw new ConnectError("CC_STREAM_STATE", `REJECT does not go with a stream that is ${this.#state}`);
+    }
+    this.#unlink();
+    if (this.#resuming) this.#suspend(errorOf(end));
+    else this.#end(errorOf(end));
+  }
+
+  #onResumed(peer: Offsets): void {
+    if (!this.#resuming) {
+      throw new ConnectError("CC_STREAM_STATE", `RESUMED does not go with a stream that is ${this.#state}`);
+    }
+    this.#checkGap(peer);
+    this.#resuming = false;
+    this.#continueFrom(peer);
+  }
+
+  #onData(payload: Uint8Array): void {
+    this.#mustBeAnswered("DATA");
+    if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
+    const receivedTo = this.#in.end + payload.length;
+    if (this.#peerFinal !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
+    this.#receive.check(receivedTo);
+    this.#in.append(payload.length < COPY_BELOW_BYTES ? Buffer.from(payload) : payload);
+    this.#listener.readable();
+  }
+
+  #onFin(final: number): void {
+    this.#mustBeAnswered("FIN");
+    if (final !== (this.#peerFinal ?? this.#in.end)) {
+      throw new ConnectError("CC_STREAM_STATE", `FIN at ${final} after ${this.#in.end} bytes`);
+    }
+    if (this.#peerFinal !== undefined) {
+      if (this.#finTaken) this.#giveCredit(true);
+      return;
+    }
+    this.#peerFinal = final;
+    this.#listener.readable();
+  }
+
+  #onWindow(payload: Uint8Array): void {
+    this.#mustBeAnswered("WINDOW");
+    const { consumed, windowBytes } = decodeWindow(payload);
+    this.#credit(consumed, windowBytes);
+    this.#wake();
+  }
+
+  #credit(consumed: number, windowBytes: number): void {
+    this.#send.credit(consumed, windowBytes, this.#highestSent + (this.#finEverSent ? 1 : 0));
+    const final = this.#out.end;
+    this.#out.dropTo(Math.min(consumed, final));
+    if (this.#finEverSent && !this.#finAcked && consumed > final) {
+      this.#finAcked = true;
+      this.#next("finAcked");
+    }
+  }
+
+  #onReset(end: EndPayload): void {
+    this.#unlink();
+    if (end.code === "CC_CHANNEL_LOST") this.#suspend(errorOf(end));
+    else this.#end(errorOf(end));
+  }
+
+  #mustBeAnswered(what: string): void {
+    if (this.#resuming || this.#state.startsWith("pending")) {
+      throw new ConnectError("CC_STREAM_STATE", `${what} before the answer to the stream's first frame`);
+    }
+  }
+
+  #suspend(error: ConnectError): void {
+    if (this.#state === "closed") return;
+    this.#resuming = false;
+    this.#finSent = false;
+    if (!this.#listener.suspended(error)) this.#end(error);
+  }
+
+  #giveCredit(always: boolean): void {
+    const link = this.#link;
+    if (link === undefined || this.#resuming || this.#state.startsWith("pending")) return;
+    const consumed = this.#in.start + (this.#finTaken ? 1 : 0);
+    if (!always && !this.#receive.due(consumed)) return;
+    link.host.send("WINDOW", link.id, [encodeWindow(this.#receive.announce(consumed))]);
+  }
+
+  /** FIN goes out as soon as no byte is before it: it needs neither credit nor a turn. */
+  #sendDueFin(): boolean {
+    const link = this.#link;
+    if (!this.#finishing || this.#finSent || link === undefined || this.#resuming) return false;
+    if (this.#sentOffset < this.#out.end) return false;
+    this.#finSent = true;
+    this.#finEverSent = true;
+    link.host.send("FIN", link.id, [encodeU64(this.#out.end)]);
+    return true;
+  }
+
+  #wake(): void {
+    const link = this.#link;
+    if (link === undefined || this.#resuming) return;
+    if (this.#sentOffset < Math.min(this.#send.limit, this.#out.end)) link.host.wake(this);
+  }
+
+  #next(event: StreamEvent): void {
+    this.#state = nextStreamState(this.#state, event);
+    if (this.#state === "closed") {
+      this.#unlink();
+      this.#settle(undefined);
+    }
+  }
+
+  #sendReset(code: ErrorCode, text: string): void {
+    const link = this.#link;
+    if (link === undefined) return;
+    link.host.send("RESET", link.id, [encodeEnd({ code, text })]);
+    this.#unlink();
+  }
+
+  #unlink(): void {
+    const link = this.#link;
+    if (link === undefined) return;
+    this.#link = undefined;
+    link.host.release(link.id, this);
+  }
+
+  #end(error: ConnectError): void {
+    if (this.#state === "closed") return;
+    this.#state = nextStreamState(this.#state, "reset");
+    this.#settle(error);
+  }
+
+  #settle(error: ConnectError | undefined): void {
+    this.#out.clear();
+    if (error !== undefined) this.#in.clear();
+    this.#listener.ended(error);
+  }
+}
+
+/** What a REJECT or RESET says, as an error. */
+export function errorOf(end: EndPayload): ConnectError {
+  const code = end.code ?? "CC_STREAM_RESET";
+  const text = end.text === "" ? "The other end broke the stream off" : end.text;
+  return new ConnectError(code, text, end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {});
+}

@@ -1,0 +1,171 @@
+import {
+  type Accept,
+  ConnectError,
+  decodeEnd,
+  type ErrorCode,
+  encodeAccept,
+  encodeEnd,
+  INITIAL_WINDOW_BYTES,
+  type InstanceId,
+  type Open,
+  type Resume,
+  type StreamId,
+} from "@cluster-connect/protocol";
+import type { Frame } from "./decode.ts";
+import { errorOf } from "./endpoint.ts";
+import { MuxStream } from "./stream.ts";
+import type { StreamHost, StreamMember } from "./stream-host.ts";
+
+/** A stream's first frame. */
+export type StreamRequest =
+  | { readonly kind: "open"; readonly open: Open }
+  | { readonly kind: "resume"; readonly resume: Resume };
+
+export interface AcceptOptions {
+  /** This process: a RESUME will name it. */
+  readonly instanceId: InstanceId;
+  /** How long the stream would be kept without a channel, milliseconds; 0 or absent for not at all. */
+  readonly graceMs?: number;
+  /** Receive window to begin with, bytes. */
+  readonly windowBytes?: number;
+}
+
+/** What takes over a stream whose first frame was not answered yet. */
+export interface Adopted {
+  readonly host: StreamHost;
+  readonly streamId: StreamId;
+  /** Frames that came meanwhile, in order. */
+  readonly frames: readonly Frame[];
+}
+
+/**
+ * A stream that the peer wants. It waits, holding at most what an opener may send unasked, until exactly one of
+ * {@link accept}, {@link reject} and {@link adopt} answers.
+ */
+export class IncomingStream implements StreamMember {
+  readonly request: StreamRequest;
+  readonly streamId: StreamId;
+  /** Aborted when the opener gave up or its session was lost before there was an answer. */
+  readonly signal: AbortSignal;
+  readonly #host: StreamHost;
+  readonly #replace: (id: StreamId, member: StreamMember) => void;
+  readonly #abort = new AbortController();
+  #frames: Frame[] = [];
+  #bytes = 0;
+  #answered = false;
+
+  /** @param replace puts another member in this one's place in the session. */
+  constructor(
+    host: StreamHost,
+    streamId: StreamId,
+    request: StreamRequest,
+    replace: (id: StreamId, member: StreamMember) => void,
+  ) {
+    this.#host = host;
+    this.streamId = streamId;
+    this.request = request;
+    this.#replace = replace;
+    this.signal = this.#abort.signal;
+  }
+
+  /**
+   * Takes the stream that OPEN asked for.
+   *
+   * @returns a stream whose bytes may be used at once; one that is already reset when the opener gave up meanwhile.
+   * @throws ConnectError `CC_STREAM_STATE` for a RESUME or a second answer.
+   */
+  accept(options: AcceptOptions): MuxStream {
+    const { request } = this;
+    if (request.kind !== "open") throw new ConnectError("CC_STREAM_STATE", "A RESUME is not answered with ACCEPT");
+    const windowBytes = options.windowBytes ?? INITIAL_WINDOW_BYTES;
+    const graceMs = Math.min(options.graceMs ?? 0, request.open.graceMs);
+    const accept: Accept = { windowBytes, instanceId: options.instanceId, graceMs };
+    const stream = new MuxStream({ side: "taker", windowBytes, sendLimit: request.open.windowBytes });
+    if (this.signal.aborted) {
+      this.#answered = true;
+      stream.reset("CC_CANCELLED", "The opener gave the stream up");
+      return stream;
+    }
+    const { host, streamId, frames } = this.adopt(stream.endpoint);
+    host.send("ACCEPT", streamId, [encodeAccept(accept)]);
+    stream.endpoint.link(host, streamId);
+    replay(frames, stream.endpoint);
+    return stream;
+  }
+
+  /** Refuses the stream. Text is one line without secrets. */
+  reject(code: ErrorCode, text: string, retryAfterMs = 0): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#frames = [];
+    if (this.signal.aborted) return;
+    this.#host.send("REJECT", this.streamId, [encodeEnd({ code, text, retryAfterMs })]);
+    this.#host.release(this.streamId, this);
+  }
+
+  /**
+   * Hands the stream to another member of the session, which answers it.
+   *
+   * @throws ConnectError `CC_STREAM_STATE` after an answer, `CC_CANCELLED` when the opener gave up.
+   */
+  adopt(member: StreamMember): Adopted {
+    if (this.#answered) throw new ConnectError("CC_STREAM_STATE", "The stream was answered before");
+    if (this.signal.aborted) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
+    this.#answered = true;
+    this.#replace(this.streamId, member);
+    const frames = this.#frames;
+    this.#frames = [];
+    return { host: this.#host, streamId: this.streamId, frames };
+  }
+
+  frame(frame: Frame): void {
+    const { type, payload } = frame;
+    if (type === "RESET") {
+      this.#giveUp(errorOf(decodeEnd(payload)));
+      this.#host.release(this.streamId, this);
+      return;
+    }
+    const early = type === "DATA" || type === "FIN";
+    if (!early || this.request.kind === "resume") {
+      throw new ConnectError("CC_STREAM_STATE", `${type} before the answer to the stream's first frame`);
+    }
+    this.#bytes += type === "DATA" ? payload.length : 0;
+    if (this.#bytes > INITIAL_WINDOW_BYTES) {
+      throw new ConnectError("CC_FLOW_CONTROL", "More came before the answer than an opener may send");
+    }
+    this.#frames.push(frame);
+  }
+
+  fail(error: ConnectError): void {
+    if (this.#answered) return;
+    this.#host.send("RESET", this.streamId, [encodeEnd({ code: error.code, text: error.message })]);
+    this.#host.release(this.streamId, this);
+    this.#giveUp(error);
+  }
+
+  lost(error: ConnectError): void {
+    this.#giveUp(error);
+  }
+
+  turn(): { readonly bytes: number; readonly more: boolean } {
+    return { bytes: 0, more: false };
+  }
+
+  #giveUp(error: ConnectError): void {
+    this.#frames = [];
+    this.#abort.abort(error);
+  }
+}
+
+/** Gives a member the frames that came before it was there; a frame against the rules fails it as usual. */
+export function replay(frames: readonly Frame[], member: StreamMember): void {
+  for (const frame of frames) {
+    try {
+      member.frame(frame);
+    } catch (error) {
+      if (!(error instanceof ConnectError)) throw error;
+      member.fail(error);
+      return;
+    }
+  }
+}

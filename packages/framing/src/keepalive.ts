@@ -1,0 +1,128 @@
+import {
+  decodeU64,
+  encodeU64,
+  PING_BUSY_INTERVAL_MS,
+  PING_IDLE_INTERVAL_MS,
+  PING_MISSES,
+} from "@cluster-connect/protocol";
+import type { Clock, Timer } from "./clock.ts";
+
+export interface KeepaliveOptions {
+  /** Time between pings while streams are open. */
+  readonly busyIntervalMs?: number;
+  /** Time between pings while none is. */
+  readonly idleIntervalMs?: number;
+  /** How long a ping may be without an answer before it counts as missed and the next one goes out. */
+  readonly answerTimeoutMs?: number;
+}
+
+/** So that two misses after a busy interval are noticed within 10 s. */
+const DEFAULTS = {
+  busyIntervalMs: PING_BUSY_INTERVAL_MS,
+  idleIntervalMs: PING_IDLE_INTERVAL_MS,
+  answerTimeoutMs: 2_400,
+} as const;
+
+/** A timer that fires this much late tells that this process, not the peer, was away. */
+const LATE_MS = 1_000;
+
+export interface KeepaliveDeps {
+  readonly clock: Clock;
+  /** Whether streams are open. */
+  readonly busy: () => boolean;
+  readonly ping: (payload: Uint8Array) => void;
+  /** The peer did not answer `PING_MISSES` pings. */
+  readonly dead: () => void;
+}
+
+export interface Keepalive {
+  /** Smoothed round trip of PING and PONG, milliseconds. */
+  readonly rttMs: number | undefined;
+  start(): void;
+  stop(): void;
+  /** Pings now; for a suspicion that the network changed. */
+  probe(): void;
+  pong(payload: Uint8Array): void;
+  /** Other proof that the peer takes what is sent: a HOPACK that advances. */
+  alive(): void;
+  /** A stream was opened: an idle wait may be too long now. */
+  wake(): void;
+}
+
+/** Pings at an interval; a ping that is not answered in time is followed by the next at once. */
+export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps): Keepalive {
+  const { busyIntervalMs, idleIntervalMs, answerTimeoutMs } = { ...DEFAULTS, ...options };
+  const { clock } = deps;
+  let timer: Timer | undefined;
+  let dueAt = 0;
+  let running = false;
+  let number = 0;
+  let misses = 0;
+  let rttMs: number | undefined;
+  // Numbers of the pings that were not answered yet, and when they went out.
+  const waiting = new Map<number, number>();
+
+  function schedule(delayMs: number): void {
+    timer?.cancel();
+    dueAt = clock.now() + delayMs;
+    timer = clock.setTimer(delayMs, fire);
+  }
+
+  function ping(): void {
+    number += 1;
+    waiting.set(number, clock.now());
+    deps.ping(encodeU64(number));
+    schedule(answerTimeoutMs);
+  }
+
+  function fire(): void {
+    if (!running) return;
+    if (waiting.size === 0 || clock.now() - dueAt > LATE_MS) {
+      ping();
+      return;
+    }
+    misses += 1;
+    if (misses >= PING_MISSES) {
+      running = false;
+      deps.dead();
+    } else {
+      ping();
+    }
+  }
+
+  function answered(): void {
+    misses = 0;
+    waiting.clear();
+    schedule(deps.busy() ? busyIntervalMs : idleIntervalMs);
+  }
+
+  return {
+    get rttMs() {
+      return rttMs;
+    },
+    start() {
+      running = true;
+      ping();
+    },
+    stop() {
+      running = false;
+      timer?.cancel();
+    },
+    probe() {
+      if (running && waiting.size === 0) ping();
+    },
+    pong(payload) {
+      const sentAt = waiting.get(decodeU64(payload));
+      if (!running || sentAt === undefined) return;
+      const sample = clock.now() - sentAt;
+      rttMs = rttMs === undefined ? sample : rttMs * 0.875 + sample * 0.125;
+      answered();
+    },
+    alive() {
+      if (running && waiting.size > 0) answered();
+    },
+    wake() {
+      if (running && waiting.size === 0 && dueAt - clock.now() > busyIntervalMs) schedule(busyIntervalMs);
+    },
+  };
+}

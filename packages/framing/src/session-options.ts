@@ -1,0 +1,96 @@
+import type {
+  AgentProof,
+  Caller,
+  ClusterId,
+  CorrelationId,
+  ErrorCode,
+  GoawayPayload,
+  Hello,
+  HelloLimits,
+  InstanceId,
+  Ready,
+  Role,
+  Secret,
+  SessionId,
+} from "@cluster-connect/protocol";
+import type { IncomingStream } from "./incoming.ts";
+import type { KeepaliveOptions } from "./keepalive.ts";
+import type { SessionState } from "./session-state.ts";
+
+/** What both sides of a session say and listen to. */
+export interface SessionOptions {
+  /** What this process is, for HELLO. */
+  readonly role: Role;
+  readonly instanceId: InstanceId;
+  /** Product and version, for the peer's log. */
+  readonly software: string;
+  readonly limits?: Partial<HelloLimits>;
+  readonly keepalive?: KeepaliveOptions;
+  readonly handshakeTimeoutMs?: number;
+  /** Called for each stream the peer opens; without it they are refused. It must answer each, now or later. */
+  readonly onStream?: (incoming: IncomingStream) => void;
+  /** The peer takes no more streams. */
+  readonly onGoaway?: (goaway: GoawayPayload) => void;
+}
+
+export interface DialOptions extends SessionOptions {
+  /** Agents: signs the challenge in the relay's HELLO. A rejection ends the session. */
+  readonly prove?: (hello: Hello) => Promise<AgentProof>;
+}
+
+export interface AcceptSessionOptions extends SessionOptions {
+  /**
+   * Judges the dialer; until it resolves, nothing the dialer sends is looked at.
+   *
+   * @throws ConnectError to refuse: the dialer gets GOAWAY with its code and message.
+   */
+  readonly authenticate: (hello: Hello, challenge: Secret) => Promise<{ readonly sessionId: SessionId }>;
+}
+
+export interface SessionReady extends Ready {
+  readonly peer: Hello;
+}
+
+/** How a session ended. `code` is undefined for an end without complaint. */
+export interface SessionEnd {
+  readonly code: ErrorCode | undefined;
+  readonly text: string;
+  /** Who ended it: this side, the peer by GOAWAY or close, or the network. */
+  readonly by: "local" | "peer" | "network";
+  /** The peer's wish, milliseconds; 0 when it has none. */
+  readonly retryAfterMs: number;
+}
+
+/** What an opener asks for; the rest of OPEN is filled in by the session. */
+export interface OpenRequest {
+  readonly cluster: ClusterId;
+  readonly upstream: string;
+  readonly correlationId: CorrelationId;
+  /** How long this side would keep the stream without a channel; 0 or absent for not at all. */
+  readonly graceMs?: number;
+  readonly windowBytes?: number;
+  readonly key?: Secret;
+  readonly caller?: Caller;
+  readonly sessionId?: SessionId;
+  readonly forwarded?: boolean;
+  readonly traceparent?: string;
+}
+
+export interface SessionCounters {
+  readonly state: SessionState;
+  readonly openStreams: number;
+  /** DATA bytes since the session began. */
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  /** DATA bytes sent that the peer has not acknowledged on this hop. */
+  readonly inFlightBytes: number;
+  readonly rttMs: number | undefined;
+}
+
+export interface GoawayOptions {
+  /** Until the channel is closed, milliseconds; 0 for no deadline. */
+  readonly deadlineMs?: number;
+  readonly code?: ErrorCode;
+  readonly text?: string;
+  readonly retryAfterMs?: number;
+}

@@ -1,0 +1,30 @@
+import type { ConnectError, FrameType, StreamId } from "@cluster-connect/protocol";
+import type { Frame } from "./decode.ts";
+
+/** What a session asks of everything that has a stream id in it: endpoints, and legs of forwarded streams. */
+export interface StreamMember {
+  /** @throws ConnectError when the frame is against the rules; the session then calls {@link fail}. */
+  frame(frame: Frame): void;
+  /** This stream broke a rule: it is reset, the session goes on. */
+  fail(error: ConnectError): void;
+  /** The session is over; nothing can be sent in it any more. */
+  lost(error: ConnectError): void;
+  /**
+   * The member's turn: sends one DATA frame of at most `maxBytes` (or the next whole one), and FIN when it is due.
+   *
+   * @returns DATA bytes sent and whether there is more to send now.
+   */
+  turn(maxBytes: number): { readonly bytes: number; readonly more: boolean };
+}
+
+/** What a session does for its members. */
+export interface StreamHost {
+  /** Sends a frame now, before any DATA that waits for its turn. */
+  send(type: FrameType, streamId: StreamId, parts: readonly Uint8Array[]): void;
+  /** The member has DATA to send and wants a turn. */
+  wake(member: StreamMember): void;
+  /** The stream is over here; its id stays used. */
+  release(streamId: StreamId, member: StreamMember): void;
+  /** Milliseconds; smoothed round trip of the hop, undefined before the first measure. */
+  readonly rttMs: number | undefined;
+}

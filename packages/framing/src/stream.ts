@@ -1,0 +1,153 @@
+import { Duplex } from "node:stream";
+import { type Accept, ConnectError, type ErrorCode, type StreamId } from "@cluster-connect/protocol";
+import { Endpoint, type EndpointListener, type EndpointOptions } from "./endpoint.ts";
+
+/** How a stream ended. */
+export type StreamEnd = { readonly kind: "finished" } | { readonly kind: "reset"; readonly error: ConnectError };
+
+/** Holds streams whose channel was lost, until they are resumed. */
+export interface StreamKeeper {
+  /** @returns whether the stream is kept; otherwise it ends with this error. */
+  suspended(stream: MuxStream, error: ConnectError): boolean;
+}
+
+interface PendingWrite {
+  readonly end: number;
+  readonly done: (error?: Error | null) => void;
+}
+
+/**
+ * One stream as a `Duplex` with half-close.
+ *
+ * A write is done when its bytes went out within the peer's credit; credit for bytes that come is given when the
+ * consumer takes them. Chunks that are written are kept until the peer's consumer took them: never write to them
+ * again. Errors are `ConnectError` with the code of whoever broke the stream off.
+ */
+export class MuxStream extends Duplex {
+  /** The answer to OPEN; rejects with the error that ended the stream instead. */
+  readonly accepted: Promise<Accept>;
+  /** Settles when both directions have ended and were acknowledged, or on a reset; never rejects. */
+  readonly done: Promise<StreamEnd>;
+  /** Offsets and states of this end; for the parts of this package. */
+  readonly endpoint: Endpoint;
+  /** Who keeps the stream when its channel is lost; without one it ends with `CC_CHANNEL_LOST`. */
+  keeper: StreamKeeper | undefined;
+  readonly #settleAccepted: PromiseWithResolvers<Accept>;
+  #wanted = false;
+  #writes: PendingWrite[] = [];
+
+  constructor(options: EndpointOptions) {
+    // A high-water mark of 0 lets `_read` mean that the consumer takes the bytes now, which is when credit is due.
+    super({ allowHalfOpen: true, readableHighWaterMark: 0 });
+    this.#settleAccepted = Promise.withResolvers<Accept>();
+    this.accepted = this.#settleAccepted.promise;
+    this.accepted.catch(() => {});
+    const ended = Promise.withResolvers<StreamEnd>();
+    this.done = ended.promise;
+    const listener: EndpointListener = {
+      accepted: (accept) => this.#settleAccepted.resolve(accept),
+      readable: () => this.#pump(),
+      sent: (offset) => this.#finishWrites(offset),
+      suspended: (error) => this.keeper?.suspended(this, error) ?? false,
+      ended: (error) => {
+        ended.resolve(error === undefined ? { kind: "finished" } : { kind: "reset", error });
+        if (error !== undefined) this.#breakOff(error);
+      },
+    };
+    this.endpoint = new Endpoint(options, listener);
+    // A reset is an outcome that `done` tells; without this a stream that nobody watches would end the process.
+    this.on("error", () => {});
+  }
+
+  /** Id in the session that carries the stream now. */
+  get streamId(): StreamId | undefined {
+    return this.endpoint.streamId;
+  }
+
+  /** Bytes that this side wrote and that went out. */
+  get bytesSent(): number {
+    return this.endpoint.sentBytes;
+  }
+
+  /** Bytes that this side's consumer took. */
+  get bytesTaken(): number {
+    return this.endpoint.takenBytes;
+  }
+
+  /** Ends both directions now, with a code the peer sees. Text is one line without secrets. */
+  reset(code: ErrorCode, text: string): void {
+    this.endpoint.reset(code, text);
+    this.#breakOff(new ConnectError(code, text));
+  }
+
+  override _read(): void {
+    this.#wanted = true;
+    this.#pump();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.endpoint.write(chunk);
+    this.#awaitSent(done);
+  }
+
+  override _writev(
+    chunks: Array<{ chunk: Buffer; encoding: BufferEncoding }>,
+    done: (error?: Error | null) => void,
+  ): void {
+    for (const { chunk } of chunks) this.endpoint.write(chunk);
+    this.#awaitSent(done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.endpoint.finish();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    // Ended both ways: what is left, acknowledgement of FIN, needs nobody.
+    if (error === null && this.endpoint.over) {
+      done();
+      return;
+    }
+    if (error instanceof ConnectError) this.endpoint.reset(error.code, error.message);
+    else if (error === null) this.endpoint.reset("CC_CANCELLED", "The stream is no longer wanted");
+    else this.endpoint.reset("CC_STREAM_RESET", "The side behind the stream broke off");
+    this.#failWrites(error ?? new ConnectError("CC_CANCELLED", "The stream is no longer wanted"));
+    done(error);
+  }
+
+  #pump(): void {
+    while (this.#wanted && !this.destroyed) {
+      const chunk = this.endpoint.take();
+      if (chunk === undefined) {
+        if (!this.endpoint.takeFin()) return;
+        this.#wanted = false;
+        this.push(null);
+        return;
+      }
+      this.#wanted = false;
+      // In flowing mode the chunk goes straight to the consumer, who may want more or have paused meanwhile.
+      if (this.push(chunk) && this.readableFlowing === true) this.#wanted = true;
+    }
+  }
+
+  #awaitSent(done: (error?: Error | null) => void): void {
+    const end = this.endpoint.writtenBytes;
+    if (this.endpoint.sentBytes >= end) done();
+    else this.#writes.push({ end, done });
+  }
+
+  #finishWrites(offset: number): void {
+    while ((this.#writes[0]?.end ?? Number.POSITIVE_INFINITY) <= offset) this.#writes.shift()?.done();
+  }
+
+  #failWrites(error: Error): void {
+    for (const write of this.#writes.splice(0)) write.done(error);
+    this.#settleAccepted.reject(error);
+  }
+
+  #breakOff(error: ConnectError): void {
+    this.#settleAccepted.reject(error);
+    this.destroy(error);
+  }
+}

@@ -1,0 +1,150 @@
+import { type ChannelEnd, type ChannelListener, CLOSE_LOST, type MessageChannel } from "../channel.ts";
+import type { Clock } from "../clock.ts";
+
+export interface MemoryChannelOptions {
+  /** One way, milliseconds; 0 delivers as soon as the sender's turn is over. */
+  readonly delayMs?: () => number;
+  /** Cuts or joins what is sent: given the bytes of one message, returns the messages that arrive. */
+  readonly reshape?: (bytes: Uint8Array) => readonly Uint8Array[];
+}
+
+/** Two ends of one channel, and the ways it can break. */
+export interface MemoryChannelPair {
+  readonly dialer: MessageChannel;
+  readonly acceptor: MessageChannel;
+  /** Both ends learn at once that the channel is gone. */
+  cut(): void;
+  /** Nothing arrives any more and nobody is told: a link that is dead in the middle. */
+  stall(): void;
+  /** What was kept back by a stall arrives. */
+  unstall(): void;
+}
+
+const LOW_BYTES = 131_072;
+
+interface End extends MessageChannel {
+  deliver(bytes: Uint8Array): void;
+  ended(end: ChannelEnd): void;
+  retry(): void;
+}
+
+/** A channel without a network. */
+export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonly clock: Clock }): MemoryChannelPair {
+  let stalled = false;
+  const dialer = createEnd(() => acceptor);
+  const acceptor = createEnd(() => dialer);
+
+  function createEnd(peer: () => End): End {
+    let listener: ChannelListener | undefined;
+    let paused = false;
+    let ended: ChannelEnd | undefined;
+    let told = false;
+    let bufferedBytes = 0;
+    let wasFull = false;
+    const inbox: Uint8Array[] = [];
+    // What this end sent and has not arrived, in order; an entry may be a close.
+    const wire: Array<{ readonly bytes: Uint8Array | undefined; readonly end?: ChannelEnd; arrived: boolean }> = [];
+
+    function pump(): void {
+      while (listener !== undefined && !paused) {
+        const bytes = inbox.shift();
+        if (bytes === undefined) break;
+        listener.message(bytes);
+      }
+      if (ended !== undefined && listener !== undefined && inbox.length === 0 && !told) {
+        told = true;
+        listener.close(ended);
+      }
+    }
+
+    function flushWire(): void {
+      if (stalled) return;
+      while (wire[0]?.arrived === true) {
+        const entry = wire.shift();
+        if (entry?.bytes !== undefined) {
+          bufferedBytes -= entry.bytes.length;
+          for (const piece of options.reshape?.(entry.bytes) ?? [entry.bytes]) peer().deliver(piece);
+        }
+        if (entry?.end !== undefined) {
+          const { end: how } = entry;
+          peer().ended(how);
+          self.ended(how);
+        }
+      }
+      if (wasFull && bufferedBytes <= LOW_BYTES) {
+        wasFull = false;
+        listener?.drain();
+      }
+    }
+
+    function transmit(bytes: Uint8Array | undefined, end?: ChannelEnd): void {
+      const entry = { bytes, ...(end === undefined ? {} : { end }), arrived: false };
+      wire.push(entry);
+      const arrive = (): void => {
+        entry.arrived = true;
+        flushWire();
+      };
+      const delayMs = options.delayMs?.() ?? 0;
+      if (delayMs > 0) deps.clock.setTimer(delayMs, arrive);
+      else queueMicrotask(arrive);
+    }
+
+    const self: End = {
+      get bufferedBytes() {
+        return bufferedBytes;
+      },
+      listen(next) {
+        listener = next;
+        queueMicrotask(pump);
+      },
+      send(parts) {
+        if (ended !== undefined) return;
+        const bytes = Buffer.concat(parts);
+        bufferedBytes += bytes.length;
+        if (bufferedBytes > LOW_BYTES) wasFull = true;
+        transmit(bytes);
+      },
+      pause() {
+        paused = true;
+      },
+      resume() {
+        paused = false;
+        queueMicrotask(pump);
+      },
+      close(code, reason) {
+        paused = false;
+        if (ended === undefined) transmit(undefined, { code, reason });
+      },
+      terminate() {
+        wire.length = 0;
+        peer().ended({ code: CLOSE_LOST, reason: "" });
+        self.ended({ code: CLOSE_LOST, reason: "" });
+      },
+      deliver(bytes) {
+        if (ended !== undefined) return;
+        inbox.push(bytes);
+        pump();
+      },
+      ended(end) {
+        ended ??= end;
+        pump();
+      },
+      retry: flushWire,
+    };
+    return self;
+  }
+
+  return {
+    dialer,
+    acceptor,
+    cut: () => dialer.terminate(),
+    stall() {
+      stalled = true;
+    },
+    unstall() {
+      stalled = false;
+      dialer.retry();
+      acceptor.retry();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { ConnectError } from "@cluster-connect/protocol";
+
+/** What a sender may send: everything below `limit`, an absolute offset that never falls. */
+export interface SendWindow {
+  readonly limit: number;
+  /** Everything below was taken by the peer's consumer. */
+  readonly consumed: number;
+  /**
+   * Takes a WINDOW, or the same numbers from ACCEPT, RESUME and RESUMED.
+   *
+   * @param sentTo offset up to which bytes, and FIN as one byte more, went out so far.
+   * @throws ConnectError `CC_FLOW_CONTROL` when more was consumed than sent.
+   */
+  credit(consumed: number, windowBytes: number, sentTo: number): void;
+}
+
+export function createSendWindow(initialLimit: number): SendWindow {
+  let limit = initialLimit;
+  let taken = 0;
+  return {
+    get limit() {
+      return limit;
+    },
+    get consumed() {
+      return taken;
+    },
+    credit(consumed, windowBytes, sentTo) {
+      if (consumed > sentTo) {
+        throw new ConnectError("CC_FLOW_CONTROL", `The peer consumed up to ${consumed}, but only ${sentTo} were sent`);
+      }
+      taken = Math.max(taken, consumed);
+      limit = Math.max(limit, consumed + windowBytes);
+    },
+  };
+}
+
+/** What a receiver accepts, and when it gives credit back. */
+export interface ReceiveWindow {
+  readonly windowBytes: number;
+  /** Highest offset that was promised to the sender. */
+  readonly limit: number;
+  /** @throws ConnectError `CC_FLOW_CONTROL` when the direction has come to an offset beyond the credit. */
+  check(receivedTo: number): void;
+  /** Whether enough was taken since the last credit to say so: a quarter of the window. */
+  due(consumed: number): boolean;
+  /** The credit that is being given now; offsets that were promised stay promised. */
+  announce(consumed: number): { readonly consumed: number; readonly windowBytes: number };
+  /** A larger window from the next credit on; a smaller one is ignored. */
+  grow(windowBytes: number): void;
+}
+
+/** @param floor offset that is promised whatever the window: an opener may send that much unasked. */
+export function createReceiveWindow(initialBytes: number, floor = 0): ReceiveWindow {
+  let windowBytes = initialBytes;
+  let announced = 0;
+  let limit = Math.max(initialBytes, floor);
+  return {
+    get windowBytes() {
+      return windowBytes;
+    },
+    get limit() {
+      return limit;
+    },
+    check(receivedTo) {
+      if (receivedTo <= limit) return;
+      throw new ConnectError("CC_FLOW_CONTROL", `${receivedTo - limit} bytes came beyond the window`);
+    },
+    due: (consumed) => consumed - announced >= windowBytes / 4,
+    announce(consumed) {
+      announced = consumed;
+      limit = Math.max(limit, consumed + windowBytes);
+      return { consumed, windowBytes };
+    },
+    grow(bytes) {
+      windowBytes = Math.max(windowBytes, bytes);
+    },
+  };
+}
