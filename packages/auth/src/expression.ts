@@ -51,7 +51,7 @@ export function compileExpression(source: string, scope: ExpressionScope): Expre
   const tree = parseTree(source, scope);
   const nodes = nodesOf(tree);
   if (nodes.some((node) => node.op === "id" && node.args === "cel")) throw invalid("uses cel.bind, which is not taken");
-  for (const node of nodes) if (node.op === "rcall" && node.args[0] === "matches") node.args[0] = LINEAR_MATCHES;
+  for (const node of nodes) useLinearMatches(node);
   const program = ENVIRONMENTS[scope].parse(serialize(tree));
   const { valid, type, error } = program.check();
   if (!valid || type === undefined) throw invalid(firstLine(error));
@@ -79,21 +79,36 @@ function environment(): Environment {
     homogeneousAggregateLiterals: false,
     limits: { maxAstNodes: MAX_EXPRESSION_NODES, maxDepth: MAX_EXPRESSION_DEPTH },
   })
-    .registerFunction(`string.${LINEAR_MATCHES}(string): bool`, (text: string, pattern: string) =>
-      compilePattern(pattern).test(text),
-    )
+    .registerFunction(`string.${LINEAR_MATCHES}(string): bool`, matchesLinear)
     .registerFunction("string.replace(string, string): string", (text: string, old: string, next: string) =>
       text.replaceAll(old, () => next),
     );
 }
 
-function compilePattern(pattern: string): RE2JS {
-  if (pattern.length > MAX_PATTERN_CHARACTERS) throw refused("has too long a regular expression");
+/** Turns a call of `matches` into one of ours. @throws ConnectError when its pattern is a literal and wrong. */
+function useLinearMatches(node: ASTNode): void {
+  if (node.op !== "rcall" || node.args[0] !== "matches") return;
+  node.args[0] = LINEAR_MATCHES;
+  const [pattern] = node.args[2];
+  if (pattern?.op !== "value" || typeof pattern.args !== "string") return;
+  if (compilePattern(pattern.args) === undefined) throw invalid(WRONG_PATTERN);
+}
+
+const WRONG_PATTERN = "has a regular expression that is too long or that RE2 does not take";
+
+function compilePattern(pattern: string): RE2JS | undefined {
+  if (pattern.length > MAX_PATTERN_CHARACTERS) return undefined;
   try {
     return RE2JS.compile(pattern);
   } catch {
-    throw refused("has a regular expression that RE2 does not take");
+    return undefined;
   }
+}
+
+function matchesLinear(text: string, pattern: string): boolean {
+  const compiled = compilePattern(pattern);
+  if (compiled === undefined) throw refused(WRONG_PATTERN);
+  return compiled.test(text);
 }
 
 function parseTree(source: string, scope: ExpressionScope): ASTNode {
