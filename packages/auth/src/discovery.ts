@@ -28,7 +28,7 @@ export async function fetchKeySet(
 }
 
 /** The configured address as it is, or the well-known path below the issuer's own. */
-export function discoveryUrl(issuer: Pick<TrustedIssuer, "url" | "discoveryUrl">): URL {
+function discoveryUrl(issuer: Pick<TrustedIssuer, "url" | "discoveryUrl">): URL {
   return new URL(issuer.discoveryUrl ?? `${issuer.url.replace(/\/$/, "")}/.well-known/openid-configuration`);
 }
 

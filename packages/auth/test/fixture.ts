@@ -17,12 +17,12 @@ import { expect } from "vitest";
 export const AUDIENCE = "cluster-connect";
 
 /** A clock that stands still until a test moves it. */
-export interface TestClock {
+interface TestClock {
   now: () => number;
   advance(ms: number): void;
 }
 
-export function testClock(): TestClock {
+function testClock(): TestClock {
   let now = Date.now();
   return {
     now: () => now,
@@ -92,7 +92,7 @@ export function encodePart(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
 }
 
-export function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): TrustedIssuer {
+function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): TrustedIssuer {
   return {
     url: issuer.url,
     audiences: [AUDIENCE],

@@ -46,7 +46,7 @@ export function audiencesOf(
 }
 
 /** A CEL string; JSON's escapes are CEL's too. */
-export function celText(text: string): string {
+function celText(text: string): string {
   return JSON.stringify(text);
 }
 
