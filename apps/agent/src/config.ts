@@ -1,0 +1,88 @@
+import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import { z } from "zod";
+import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.ts";
+
+/** The agent's settings. @see apps/agent/README.md */
+export interface AgentConfig {
+  readonly relay: {
+    /** Addresses of relays; the agent keeps a tunnel to each. The first one enrolls it. */
+    readonly urls: readonly URL[];
+    /** PEM file to trust instead of the system's authorities. */
+    readonly caFile?: string | undefined;
+  };
+  /** One-time enrollment code; not looked at once the agent is enrolled. */
+  readonly code?: string | undefined;
+  /** A file that holds the code. */
+  readonly codeFile?: string | undefined;
+  /** Where the key and what the relay answered are kept. */
+  readonly stateDir: string;
+  readonly authProxy: {
+    readonly address: UpstreamAddress;
+    /** Its `/readyz`, asked for probes. */
+    readonly healthUrl: URL;
+    /** The authorities it publishes; the relay hands them to callers. */
+    readonly authoritiesFile: string;
+  };
+  /** Other upstreams a stream may name. */
+  readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
+  readonly health?: { readonly host: string; readonly port: number } | undefined;
+  readonly resumeGraceSeconds: number;
+  readonly drainSeconds: number;
+  readonly log: { readonly level: LogLevel };
+}
+
+const WEB_URL: z.ZodType<URL> = z.url({ protocol: /^https?$/ }).transform((text) => new URL(text));
+
+const RELAY_URL: z.ZodType<URL> = z
+  .url({ protocol: /^https?$/ })
+  .transform((text) => new URL(text))
+  .refine(
+    (url) => url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "",
+    "expected a scheme, a host and perhaps a port, nothing else",
+  );
+
+const ADDRESS: z.ZodType<UpstreamAddress> = z.string().transform((text, context) => {
+  const address = parseUpstreamAddress(text);
+  if (address !== undefined) return address;
+  context.addIssue({ code: "custom", message: "expected the path of a unix socket or host:port" });
+  return z.NEVER;
+});
+
+const UPSTREAM_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
+  relay: z.strictObject({ urls: z.array(RELAY_URL).min(1), caFile: z.string().min(1).optional() }),
+  code: z.string().min(1).optional(),
+  codeFile: z.string().min(1).optional(),
+  stateDir: z.string().min(1),
+  authProxy: z.strictObject({
+    address: ADDRESS,
+    healthUrl: WEB_URL,
+    authoritiesFile: z.string().min(1),
+  }),
+  upstreams: z
+    .record(
+      z
+        .string()
+        .regex(UPSTREAM_NAME, "expected a name of a-z, 0-9 and -")
+        .refine((name) => name !== "kubernetes" && name !== "probe", "expected another name than kubernetes and probe"),
+      ADDRESS,
+    )
+    .default({}),
+  health: z.strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) }).optional(),
+  resumeGraceSeconds: z.number().min(0).max(86_400).default(60),
+  drainSeconds: z.number().min(0).max(3_600).default(30),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
+});
+
+/**
+ * Reads the agent's settings.
+ *
+ * @throws ConnectError `CC_CONFIG_INVALID` with every problem, `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`.
+ */
+export function loadAgentConfig(source: {
+  readonly file?: string | undefined;
+  readonly env: Environment;
+}): Promise<AgentConfig> {
+  return loadConfig(SCHEMA, source);
+}

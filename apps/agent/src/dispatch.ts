@@ -1,0 +1,97 @@
+import { type IncomingStream, type MuxStream, splice } from "@cluster-connect/framing";
+import {
+  ConnectError,
+  type InstanceId,
+  type Open,
+  toConnectError,
+  UPSTREAM_KUBERNETES,
+  UPSTREAM_PROBE,
+} from "@cluster-connect/protocol";
+import type { Logger } from "@cluster-connect/service";
+import type { ProbeDocument } from "./probe.ts";
+import { encodeProxyHeader } from "./proxy-header.ts";
+import { connectUpstream } from "./upstream.ts";
+import type { UpstreamAddress } from "./upstream-address.ts";
+
+export interface DispatchOptions {
+  readonly instanceId: InstanceId;
+  readonly authProxy: UpstreamAddress;
+  /** Other upstreams by name; they get the stream's bytes and nothing before them. */
+  readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
+}
+
+export interface DispatchDeps {
+  readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
+  readonly log: Logger;
+}
+
+/** Answers a stream that the relay opens. */
+export type Dispatch = (incoming: IncomingStream) => void;
+
+/** Takes each stream to the upstream it names; its bytes are not looked at. */
+export function createDispatch(options: DispatchOptions, deps: DispatchDeps): Dispatch {
+  return (incoming) => {
+    serve(incoming, options, deps).catch((error: unknown) => {
+      const { code, message } = toConnectError(error);
+      deps.log.info({ event: "stream.refused", ...idsOf(incoming), code, reason: message }, "stream refused");
+      incoming.reject(code, message);
+    });
+  };
+}
+
+async function serve(incoming: IncomingStream, options: DispatchOptions, deps: DispatchDeps): Promise<void> {
+  const { request } = incoming;
+  if (request.kind === "resume") {
+    throw new ConnectError("CC_RESUME_UNKNOWN", "The agent holds no such stream");
+  }
+  if (request.open.upstream === UPSTREAM_PROBE) return await answerProbe(incoming, options, deps);
+  return await serveUpstream(incoming, request.open, options, deps);
+}
+
+async function answerProbe(incoming: IncomingStream, options: DispatchOptions, deps: DispatchDeps): Promise<void> {
+  const document = await deps.probe({ signal: incoming.signal });
+  const stream = incoming.accept({ instanceId: options.instanceId });
+  stream.resume();
+  stream.end(JSON.stringify(document));
+}
+
+async function serveUpstream(
+  incoming: IncomingStream,
+  open: Open,
+  options: DispatchOptions,
+  deps: DispatchDeps,
+): Promise<void> {
+  const address = addressOf(open.upstream, options);
+  const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal });
+  if (open.upstream === UPSTREAM_KUBERNETES) socket.write(headerOf(open));
+  const stream = incoming.accept({ instanceId: options.instanceId });
+  const ids = idsOf(incoming);
+  deps.log.debug({ event: "stream.open", ...ids }, "stream open");
+  const reason = await splice(stream, socket).then(
+    () => "finished",
+    (error: unknown) => toConnectError(error, "CC_STREAM_RESET").message,
+  );
+  deps.log.debug({ event: "stream.closed", ...ids, reason, ...bytesOf(stream) }, "stream closed");
+}
+
+function addressOf(upstream: string, options: DispatchOptions): UpstreamAddress {
+  if (upstream === UPSTREAM_KUBERNETES) return options.authProxy;
+  const address = Object.hasOwn(options.upstreams, upstream) ? options.upstreams[upstream] : undefined;
+  if (address !== undefined) return address;
+  throw new ConnectError("CC_UPSTREAM_UNREACHABLE", "The agent is not configured for this upstream");
+}
+
+function headerOf(open: Open): Uint8Array {
+  const { caller, sessionId, correlationId } = open;
+  return encodeProxyHeader({ address: caller?.address, username: caller?.username, sessionId, correlationId });
+}
+
+function idsOf({ request }: IncomingStream): Readonly<Record<string, unknown>> {
+  if (request.kind === "resume") return { kind: "resume" };
+  const { upstream, correlationId, sessionId } = request.open;
+  return { kind: "open", upstream, correlationId, sessionId };
+}
+
+function bytesOf(stream: MuxStream): { readonly upBytes: number; readonly downBytes: number } {
+  return { upBytes: stream.bytesTaken, downBytes: stream.bytesSent };
+}

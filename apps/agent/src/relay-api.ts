@@ -1,0 +1,119 @@
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import {
+  type ClusterId,
+  ConnectError,
+  isErrorCode,
+  type KeyId,
+  parseClusterId,
+  parseKeyId,
+} from "@cluster-connect/protocol";
+import { z } from "zod";
+
+/** What an agent shows to be enrolled. */
+export interface EnrollRequest {
+  readonly code: string;
+  /** SubjectPublicKeyInfo in base64url. */
+  readonly publicKey: string;
+  /** PEM. */
+  readonly clusterAuthorities: string;
+}
+
+export interface Enrolled {
+  readonly clusterId: ClusterId;
+  readonly keyId: KeyId;
+  readonly relayId: string;
+}
+
+const ANSWER = z.object({ clusterId: z.string(), keyId: z.string(), relayId: z.string() });
+const REFUSAL = z.object({ code: z.string(), message: z.string().max(1_024), hint: z.string().max(1_024).optional() });
+const TIMEOUT_MS = 15_000;
+const MAX_ANSWER_BYTES = 65_536;
+
+/**
+ * Enrolls at a relay: `POST /v1/enroll`.
+ *
+ * @param options `ca` is PEM to trust instead of the system's authorities.
+ * @throws ConnectError the relay's own code, or `CC_RELAY_UNREACHABLE`, `CC_TLS_UNTRUSTED`, `CC_RELAY_REFUSED`.
+ */
+export async function postEnrollment(
+  relay: URL,
+  body: EnrollRequest,
+  options: { readonly ca?: string | undefined; readonly signal: AbortSignal },
+): Promise<Enrolled> {
+  const url = new URL("/v1/enroll", relay);
+  const { status, text } = await post(url, JSON.stringify(body), options);
+  const answer = parseJson(text);
+  if (status !== 200) throw refusal(relay, status, answer);
+  const parsed = ANSWER.safeParse(answer);
+  if (!parsed.success) throw new ConnectError("CC_RELAY_REFUSED", `${relay.host} gave no enrollment answer`);
+  const { clusterId, keyId, relayId } = parsed.data;
+  return { clusterId: parseClusterId(clusterId), keyId: parseKeyId(keyId), relayId };
+}
+
+function post(
+  url: URL,
+  body: string,
+  options: { readonly ca?: string | undefined; readonly signal: AbortSignal },
+): Promise<{ readonly status: number; readonly text: string }> {
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
+  const onResponse = (response: IncomingMessage): void => {
+    readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
+  };
+  const request =
+    url.protocol === "https:"
+      ? httpsRequest(url, { method: "POST", headers, signal, agent: false, ...(options.ca && { ca: options.ca }) })
+      : httpRequest(url, { method: "POST", headers, signal, agent: false });
+  request.on("response", onResponse);
+  request.on("error", reject);
+  request.end(body);
+  return promise.catch((cause: unknown) => {
+    throw unreachable(url, cause);
+  });
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error("the answer is too long");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function refusal(relay: URL, status: number, answer: unknown): ConnectError {
+  const parsed = REFUSAL.safeParse(answer);
+  if (!parsed.success || !isErrorCode(parsed.data.code)) {
+    // Without the relay's own words a 5xx comes from what stands before it and passes.
+    if (status >= 500) return new ConnectError("CC_RELAY_UNREACHABLE", `${relay.host} answered HTTP status ${status}`);
+    return new ConnectError("CC_RELAY_REFUSED", `${relay.host} answered the enrollment with HTTP status ${status}`);
+  }
+  const { code, message, hint } = parsed.data;
+  return new ConnectError(code, message, hint === undefined ? {} : { hint });
+}
+
+/** OpenSSL's names of what is wrong with a certificate. */
+const TLS_CODES =
+  /CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE)/;
+
+function unreachable(url: URL, cause: unknown): ConnectError {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
+  const reason = code ?? (cause instanceof Error ? cause.message : String(cause));
+  if (code !== undefined && TLS_CODES.test(code)) {
+    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${url.host} is not trusted: ${code}`, { cause });
+  }
+  return new ConnectError("CC_RELAY_UNREACHABLE", `The relay ${url.host} cannot be reached: ${reason}`, { cause });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

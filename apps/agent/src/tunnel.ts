@@ -1,0 +1,98 @@
+import { signChallenge } from "@cluster-connect/auth";
+import { dialSession, type Session, type SessionDeps, supervise } from "@cluster-connect/framing";
+import { dialWebSocket } from "@cluster-connect/framing/ws";
+import {
+  type AgentProof,
+  agentChallengeInput,
+  ConnectError,
+  type Hello,
+  type InstanceId,
+} from "@cluster-connect/protocol";
+import { errorFields, type Logger } from "@cluster-connect/service";
+import type { Dispatch } from "./dispatch.ts";
+import type { Identity } from "./identity.ts";
+import type { TunnelStatus } from "./status.ts";
+
+export interface TunnelOptions {
+  readonly relay: URL;
+  /** PEM to trust instead of the system's authorities. */
+  readonly ca: string | undefined;
+  readonly instanceId: InstanceId;
+  readonly software: string;
+  readonly identity: Identity;
+  /** Aborted when the tunnel is not dialed again once it has ended. */
+  readonly draining: AbortSignal;
+  /** Ends the tunnel at once. */
+  readonly signal: AbortSignal;
+}
+
+export interface TunnelDeps {
+  readonly dispatch: Dispatch;
+  /** What the auth proxy publishes by now. */
+  readonly authorities: () => Promise<string | undefined>;
+  readonly status: TunnelStatus;
+  readonly log: Logger;
+  readonly sessionDeps: SessionDeps;
+}
+
+/**
+ * Keeps a tunnel to one relay up until the signal is aborted.
+ *
+ * A refused key is tried again too, at the longest wait: an operator may enroll it meanwhile.
+ */
+export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promise<void> {
+  const { relay, signal, draining } = options;
+  const log = deps.log.child({ relay: relay.host });
+  try {
+    await supervise((dialSignal) => dial(options, deps, dialSignal), {
+      signal,
+      retry: () => !draining.aborted,
+      onReady: (session) => {
+        deps.status.up(session);
+        log.info({ event: "tunnel.open", relayInstanceId: session.peer?.instanceId }, "tunnel open");
+      },
+      onEnd: (error, delayMs) => {
+        deps.status.down(error);
+        const fields = { event: "tunnel.closed", delayMs: Math.round(delayMs), ...errorFields(error) };
+        log.warn({ ...fields, hint: error.hint }, "tunnel closed, dialing again");
+      },
+    });
+  } catch (error) {
+    if (!signal.aborted && !draining.aborted) throw error;
+  }
+}
+
+async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSignal): Promise<Session> {
+  const { relay, ca, instanceId, software } = options;
+  const tls = ca === undefined ? {} : { tls: { ca } };
+  const channel = await dialWebSocket(new URL("/v1/agent", relay), { signal, ...tls });
+  return dialSession(
+    channel,
+    {
+      role: "agent",
+      instanceId,
+      software,
+      prove: async (hello) => prove(hello, options, await deps.authorities()),
+      onStream: deps.dispatch,
+    },
+    deps.sessionDeps,
+  );
+}
+
+function prove(hello: Hello, options: TunnelOptions, clusterAuthorities: string | undefined): AgentProof {
+  const { identity, instanceId: agentInstanceId, relay } = options;
+  const { clusterId, key } = identity;
+  if (hello.role !== "relay" || hello.challenge === undefined) {
+    throw new ConnectError("CC_PROTOCOL", `${relay.host} is no relay: its hello holds no challenge`);
+  }
+  const authority = relay.host;
+  const { challenge, instanceId: relayInstanceId } = hello;
+  const input = agentChallengeInput({ challenge, relayInstanceId, agentInstanceId, clusterId, authority });
+  return {
+    clusterId,
+    keyId: key.keyId,
+    authority,
+    signature: signChallenge(key, input),
+    ...(clusterAuthorities === undefined ? {} : { clusterAuthorities }),
+  };
+}

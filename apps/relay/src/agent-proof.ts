@@ -1,0 +1,34 @@
+import { verifyChallenge } from "@cluster-connect/auth";
+import { agentChallengeInput, ConnectError, type Hello, type InstanceId, type Secret } from "@cluster-connect/protocol";
+import { type AgentKey, findAgentKey } from "./store/agent-keys.ts";
+import type { Store } from "./store/store.ts";
+
+/**
+ * Judges what an agent's HELLO proves.
+ *
+ * @param challenge what this relay sent in its own HELLO of this session, so that an old proof is worth nothing.
+ * @throws ConnectError `CC_AGENT_KEY_REFUSED` for a key that is not known, revoked or another cluster's, which are not
+ *   told apart; `CC_CHALLENGE_FAILED` for another relay's name or a wrong signature; `CC_PROTOCOL` without a proof.
+ */
+export async function verifyAgentProof(
+  hello: Hello,
+  challenge: Secret,
+  deps: { readonly store: Store; readonly authority: string; readonly instanceId: InstanceId },
+): Promise<AgentKey> {
+  const { agent: proof, role, instanceId: agentInstanceId } = hello;
+  if (role !== "agent" || proof === undefined) {
+    throw new ConnectError("CC_PROTOCOL", "Only an agent with a proof opens a session here");
+  }
+  const { clusterId, keyId, authority, signature } = proof;
+  if (authority !== deps.authority) {
+    throw new ConnectError("CC_CHALLENGE_FAILED", `The agent dialed another name than ${deps.authority}`);
+  }
+  const key = await findAgentKey(deps.store.db, keyId);
+  if (key === undefined || key.clusterId !== clusterId) {
+    throw new ConnectError("CC_AGENT_KEY_REFUSED", "The agent's key is not enrolled for this cluster");
+  }
+  const relayInstanceId = deps.instanceId;
+  const input = agentChallengeInput({ challenge, relayInstanceId, agentInstanceId, clusterId, authority });
+  verifyChallenge(key, input, signature);
+  return key;
+}

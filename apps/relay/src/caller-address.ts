@@ -1,0 +1,43 @@
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+
+/** Finds the address a request came from. */
+export type CallerAddress = (request: {
+  readonly socket: Pick<IncomingMessage["socket"], "remoteAddress">;
+  readonly headersDistinct: IncomingMessage["headersDistinct"];
+}) => string | undefined;
+
+/**
+ * Takes X-Forwarded-For into account where the next hop is a proxy that is trusted: read from the right, the first
+ * address that is no such proxy is the caller's.
+ *
+ * @param trusted addresses and networks, checked by the settings.
+ */
+export function createCallerAddress(trusted: readonly string[]): CallerAddress {
+  const proxies = new BlockList();
+  for (const entry of trusted) {
+    const [address = "", bits] = entry.split("/");
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    proxies.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
+  }
+  const isProxy = (address: string): boolean => proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  return ({ socket, headersDistinct }) => {
+    const hops = (headersDistinct["x-forwarded-for"] ?? []).join(",").split(",").map(plainAddress);
+    let address = plainAddress(socket.remoteAddress ?? "");
+    while (address !== undefined && isProxy(address)) {
+      const next = hops.pop();
+      if (next === undefined) return address;
+      address = next;
+    }
+    return address;
+  };
+}
+
+/** Without a port, brackets or the IPv4-in-IPv6 prefix; undefined for what is no address. */
+function plainAddress(text: string): string | undefined {
+  const trimmed = text.trim();
+  const bracketed = /^\[([^\]]+)\](?::\d+)?$/.exec(trimmed)?.[1];
+  const withoutPort = bracketed ?? (/^[\d.]+:\d+$/.test(trimmed) ? trimmed.replace(/:\d+$/, "") : trimmed);
+  const address = withoutPort.replace(/^::ffff:(?=\d+\.)/i, "");
+  return isIP(address) === 0 ? undefined : address;
+}

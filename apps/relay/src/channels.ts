@@ -1,0 +1,49 @@
+import type { Server } from "node:http";
+import { createWebSocketAcceptor } from "@cluster-connect/framing/ws";
+import { ConnectError } from "@cluster-connect/protocol";
+import { type AgentTunnelOptions, serveAgent } from "./agent-tunnels.ts";
+import type { Authenticate } from "./authenticate.ts";
+import { createCallerAddress } from "./caller-address.ts";
+import { serveCaller } from "./cli-sessions.ts";
+import type { RelayContext } from "./relay-context.ts";
+import type { SessionSet } from "./session-set.ts";
+import { routeUpgrades } from "./upgrade.ts";
+
+export interface ChannelOptions {
+  readonly agent: AgentTunnelOptions;
+  readonly trustedProxies: readonly string[];
+  /** Aborted when no new channel is taken any more. */
+  readonly draining: AbortSignal;
+}
+
+/** Takes the channels of agents and CLIs from a server's upgrade requests. */
+export function acceptChannels(
+  server: Server,
+  options: ChannelOptions,
+  context: RelayContext,
+  deps: { readonly authenticate: Authenticate; readonly agents: SessionSet; readonly callers: SessionSet },
+): void {
+  const accept = createWebSocketAcceptor();
+  const addressOf = createCallerAddress(options.trustedProxies);
+  const refuseWhenDraining = (): void => {
+    if (options.draining.aborted) throw new ConnectError("CC_DRAINING", "The relay is stopping");
+  };
+  routeUpgrades(
+    server,
+    {
+      "/v1/agent": async ({ request, socket, head }) => {
+        refuseWhenDraining();
+        const channel = await accept(request, socket, head);
+        if (channel !== undefined) deps.agents.add(serveAgent(channel, options.agent, context));
+      },
+      "/v1/connect": async ({ request, socket, head }, { signal }) => {
+        refuseWhenDraining();
+        const principal = await deps.authenticate(request, { signal });
+        const address = addressOf(request);
+        const channel = await accept(request, socket, head);
+        if (channel !== undefined) deps.callers.add(serveCaller(channel, { principal, address }, context));
+      },
+    },
+    { log: context.log },
+  );
+}

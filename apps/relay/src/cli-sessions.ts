@@ -1,0 +1,110 @@
+import { randomBytes } from "node:crypto";
+import type { Principal } from "@cluster-connect/auth";
+import { acceptSession, forwardStream, type IncomingStream, type MessageChannel } from "@cluster-connect/framing";
+import { ConnectError, parseSessionId, toConnectError } from "@cluster-connect/protocol";
+import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
+import type { RelayContext } from "./relay-context.ts";
+import { isKnownCluster } from "./store/clusters.ts";
+import { type CallerSession, rewriteRequest, routeStream } from "./stream-request.ts";
+
+/** From the end of the caller's token to the end of the channel; the CLI moves its streams meanwhile. */
+const EXPIRY_GRACE_MS = 5_000;
+/** Longest single wait that a timer takes. */
+const MAX_TIMER_MS = 2_147_000_000;
+
+/**
+ * Runs the session of one caller: each stream is checked and joined with one in an agent's tunnel.
+ *
+ * @param caller verified before the channel was opened.
+ * @returns the session at once; it ends by itself, at the latest when the caller's token does.
+ */
+export function serveCaller(
+  channel: MessageChannel,
+  caller: { readonly principal: Principal; readonly address: string | undefined },
+  context: RelayContext,
+): ReturnType<typeof acceptSession> {
+  const { principal, address } = caller;
+  const sessionId = parseSessionId(randomBytes(16).toString("base64url"));
+  const log = context.log.child({ sessionId, username: principal.username });
+  const callerSession: CallerSession = { principal, address, sessionId };
+  const session = acceptSession(
+    channel,
+    {
+      role: "relay",
+      instanceId: context.instanceId,
+      software: context.software,
+      authenticate: async (hello) => {
+        if (hello.role === "cli") return { sessionId };
+        throw new ConnectError("CC_PROTOCOL", "Only a CLI opens a session here");
+      },
+      onStream: (incoming) => {
+        forward(incoming, callerSession, context, log).catch((error: unknown) => {
+          log.error({ event: "stream.failed", ...errorFields(error) }, "stream failed");
+          incoming.reject("CC_INTERNAL", "The relay failed; its log says why");
+        });
+      },
+    },
+    context.sessionDeps,
+  );
+  const over = new AbortController();
+  void session.closed.then((end) => {
+    over.abort();
+    context.metrics.ended("cli", end.code ?? "ok");
+    log.info({ event: "session.closed", code: end.code ?? "ok", reason: end.text, by: end.by }, "session closed");
+  });
+  session.ready.then(
+    ({ peer }) => log.info({ event: "session.open", address, software: peer.software }, "session open"),
+    () => undefined,
+  );
+  void until(principal.expiresAt, over.signal, context.clock).then((expired) => {
+    if (!expired) return;
+    const text = "The token that opened the session has expired";
+    session.goaway({ code: "CC_TOKEN_EXPIRED", text, deadlineMs: EXPIRY_GRACE_MS });
+  });
+  return session;
+}
+
+async function forward(
+  incoming: IncomingStream,
+  caller: CallerSession,
+  context: RelayContext,
+  log: Logger,
+): Promise<void> {
+  const { registry, grants, store, clock, metrics } = context;
+  const { request } = incoming;
+  const startedAt = clock.now();
+  const isKnown = (id: string): Promise<boolean> => isKnownCluster(store.db, id);
+  const first = request.kind === "open" ? request.open : request.resume;
+  const ids = {
+    clusterId: first.cluster,
+    kind: request.kind,
+    ...(request.kind === "open" ? { upstream: request.open.upstream, correlationId: request.open.correlationId } : {}),
+  };
+  try {
+    const tunnel = await routeStream(request, caller, { registry, grants, isKnownCluster: isKnown, now: clock.now });
+    const passing = forwardStream(incoming, tunnel.session, rewriteRequest(request, caller));
+    await passing.answered;
+    metrics.opened("ok");
+    metrics.answered(clock.now() - startedAt);
+    log.info({ event: "stream.open", ...ids, agentInstanceId: tunnel.instanceId }, "stream open");
+    const { error, upBytes, downBytes } = await passing.done;
+    metrics.forwarded(upBytes, downBytes);
+    log.info({ event: "stream.closed", ...ids, code: error?.code ?? "ok", upBytes, downBytes }, "stream closed");
+  } catch (cause) {
+    const { code, message, retryAfterMs } = toConnectError(cause);
+    metrics.opened(code);
+    if (code === "CC_INTERNAL") throw cause;
+    log.info({ event: "stream.refused", ...ids, code, reason: message }, "stream refused");
+    incoming.reject(code, message, retryAfterMs);
+  }
+}
+
+/** Waits for a moment, however far away. @returns false when the signal came first. */
+async function until(moment: Date, signal: AbortSignal, clock: Clock): Promise<boolean> {
+  while (!signal.aborted) {
+    const left = moment.getTime() - clock.now();
+    if (left <= 0) return true;
+    await clock.wait(Math.min(left, MAX_TIMER_MS), { signal }).catch(() => undefined);
+  }
+  return false;
+}

@@ -1,0 +1,104 @@
+import { parseArgs } from "node:util";
+import { type ClusterId, ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
+import { usageError } from "@cluster-connect/service";
+import { parseDuration } from "./duration.ts";
+
+/** How a command's result is written to stdout. */
+export type Output = "text" | "json";
+
+/** What the binary was asked to do. */
+export type Command =
+  | { readonly kind: "help" }
+  | { readonly kind: "version" }
+  | { readonly kind: "serve"; readonly checkConfig: boolean; readonly where: Where }
+  | {
+      readonly kind: "enroll";
+      readonly clusterId: ClusterId;
+      readonly expiresMs: number;
+      readonly output: Output;
+      readonly where: Where;
+    }
+  | { readonly kind: "clusters"; readonly output: Output; readonly where: Where }
+  | { readonly kind: "revoke"; readonly keyId: KeyId; readonly where: Where };
+
+/** Where the settings, or for the store's commands at least the store, are. */
+export interface Where {
+  readonly configFile: string | undefined;
+  readonly dataDir: string | undefined;
+}
+
+export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--check-config]
+       cluster-connect-relay enroll --cluster ID [--expires 1h] [--output text|json]
+       cluster-connect-relay clusters [--output text|json]
+       cluster-connect-relay revoke --key ID
+
+  serve      run the relay (what happens without a command)
+  enroll     make a one-time code with which an agent joins as cluster ID
+  clusters   list clusters, their agent keys and when they were last seen
+  revoke     make an agent key worthless; its tunnels are closed
+
+  -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
+      --check-config   check the settings and exit
+      --data-dir DIR   the store, in place of the settings (enroll, clusters, revoke)
+  -h, --help           this text
+      --version        the version`;
+
+const OPTIONS = {
+  config: { type: "string", short: "c" },
+  "check-config": { type: "boolean", default: false },
+  "data-dir": { type: "string" },
+  cluster: { type: "string" },
+  expires: { type: "string", default: "1h" },
+  key: { type: "string" },
+  output: { type: "string", short: "o", default: "text" },
+  help: { type: "boolean", short: "h", default: false },
+  version: { type: "boolean", default: false },
+} as const;
+
+/** @throws ConnectError `CC_USAGE` naming what is wrong, `CC_CLUSTER_ID_INVALID`, `CC_ID_INVALID`. */
+export function parseCommandLine(argv: readonly string[]): Command {
+  const { values, positionals } = parse(argv);
+  const [name = "serve", ...rest] = positionals;
+  if (values.help) return { kind: "help" };
+  if (values.version) return { kind: "version" };
+  if (rest.length > 0) throw new ConnectError("CC_USAGE", `${rest[0]} is one argument too many`);
+  const where = { configFile: values.config, dataDir: values["data-dir"] };
+  switch (name) {
+    case "serve":
+      return { kind: "serve", checkConfig: values["check-config"], where };
+    case "enroll":
+      return {
+        kind: "enroll",
+        clusterId: parseClusterId(required(values.cluster, "--cluster ID")),
+        expiresMs: parseDuration(values.expires),
+        output: parseOutput(values.output),
+        where,
+      };
+    case "clusters":
+      return { kind: "clusters", output: parseOutput(values.output), where };
+    case "revoke":
+      return { kind: "revoke", keyId: parseKeyId(required(values.key, "--key ID")), where };
+    default:
+      throw new ConnectError("CC_USAGE", `${name} is no command of the relay`);
+  }
+}
+
+type Parsed = ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true }>>;
+
+function parse(argv: readonly string[]): Parsed {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+  } catch (cause) {
+    throw usageError(cause);
+  }
+}
+
+function required(value: string | undefined, what: string): string {
+  if (value !== undefined) return value;
+  throw new ConnectError("CC_USAGE", `${what} is missing`);
+}
+
+function parseOutput(text: string): Output {
+  if (text === "text" || text === "json") return text;
+  throw new ConnectError("CC_USAGE", `--output is text or json, not ${text}`);
+}

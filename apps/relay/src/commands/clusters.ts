@@ -1,0 +1,32 @@
+import type { Output } from "../command-line.ts";
+import { listAgentKeys } from "../store/agent-keys.ts";
+import { listClusters } from "../store/clusters.ts";
+import type { Store } from "../store/store.ts";
+
+/** Every cluster in the store, with its valid agent keys and when it was last seen. */
+export async function describeClusters(store: Store, output: Output): Promise<string> {
+  const keys = await listAgentKeys(store.db);
+  const clusters = (await listClusters(store.db)).map(({ id, lastSeenAt }) => ({
+    id,
+    lastSeenAt: lastSeenAt?.toISOString() ?? null,
+    keys: keys.filter(({ clusterId }) => clusterId === id).map(({ keyId }) => keyId),
+  }));
+  if (output === "json") return JSON.stringify({ clusters });
+  const rows = clusters.flatMap(({ id, lastSeenAt, keys: own }) => {
+    const [first = "none", ...others] = own;
+    return [[id, lastSeenAt ?? "never", first], ...others.map((key) => ["", "", key])];
+  });
+  return table([["CLUSTER", "LAST SEEN", "KEY"], ...rows]);
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("   ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,28 @@
+import { mintEnrollmentCode } from "@cluster-connect/auth";
+import type { ClusterId } from "@cluster-connect/protocol";
+import type { Output } from "../command-line.ts";
+import { addEnrollmentCode } from "../store/enrollment-codes.ts";
+import type { Store } from "../store/store.ts";
+
+/** What the command prints: the code is shown here once and kept nowhere. */
+export interface EnrollResult {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Makes a one-time code for a cluster; works while the relay runs. */
+export async function makeEnrollmentCode(
+  store: Store,
+  options: { readonly clusterId: ClusterId; readonly expiresMs: number; readonly output: Output },
+  now: Date,
+): Promise<EnrollResult> {
+  const { clusterId, expiresMs, output } = options;
+  const { code, hash } = mintEnrollmentCode();
+  const expiresAt = new Date(now.getTime() + expiresMs);
+  await addEnrollmentCode(store.db, { clusterId, hash, expiresAt }, now);
+  if (output === "json") {
+    return { stdout: JSON.stringify({ code, clusterId, expiresAt: expiresAt.toISOString() }), stderr: "" };
+  }
+  const note = `An agent joins once as cluster ${clusterId} with this code, until ${expiresAt.toISOString()}.`;
+  return { stdout: code, stderr: note };
+}

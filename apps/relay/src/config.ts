@@ -1,0 +1,99 @@
+import type { Grant } from "@cluster-connect/auth";
+import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import { z } from "zod";
+import { isClusterPattern, isNetwork } from "./config-values.ts";
+
+/** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
+export interface LoginSettings {
+  /** The issuer people sign in at. */
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly scopes: readonly string[];
+  /** The relay's audience and the clusters'; they should differ, so that no token works at both. */
+  readonly audiences: { readonly relay: string; readonly cluster: string };
+  /** How the CLI names an audience at the token endpoint: RFC 8707 `resource`, a scope (Entra), or `audience`. */
+  readonly resourceParameter: "resource" | "scope" | "audience";
+}
+
+/** The relay's settings. @see apps/relay/README.md */
+export interface RelayConfig {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The address agents and CLIs use: scheme, host and perhaps port. Agents sign its host and port. */
+  readonly publicUrl: URL;
+  /** Absent where a proxy in front ends TLS, or on loopback. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly dataDir: string;
+  /** A file in Kubernetes' AuthenticationConfiguration format, with the relay's own audience. */
+  readonly authenticationConfig: string;
+  readonly allowInsecureLoopbackIssuer: boolean;
+  readonly grants: readonly Grant[];
+  readonly login?: LoginSettings | undefined;
+  /** Addresses and networks whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  readonly probe: { readonly intervalSeconds: number; readonly timeoutSeconds: number };
+  readonly drainSeconds: number;
+  readonly log: { readonly level: LogLevel };
+}
+
+const LOGIN: z.ZodType<LoginSettings> = z.strictObject({
+  issuer: z.url({ protocol: /^https?$/ }),
+  clientId: z.string().min(1),
+  scopes: z.array(z.string().min(1)).default(["openid", "profile", "offline_access"]),
+  audiences: z.strictObject({ relay: z.string().min(1), cluster: z.string().min(1) }),
+  resourceParameter: z.enum(["resource", "scope", "audience"]).default("resource"),
+});
+
+const GRANT: z.ZodType<Grant> = z
+  .strictObject({
+    clusters: z.array(z.string().refine(isClusterPattern, "expected a cluster id or *")).min(1),
+    users: z.array(z.string().min(1)).default([]),
+    groups: z.array(z.string().min(1)).default([]),
+    expiresAt: z.iso.datetime({ offset: true }).optional(),
+  })
+  .transform(({ expiresAt, ...grant }) =>
+    expiresAt === undefined ? grant : { ...grant, expiresAt: new Date(expiresAt) },
+  );
+
+const PUBLIC_URL: z.ZodType<URL> = z
+  .url({ protocol: /^https?$/ })
+  .transform((text) => new URL(text))
+  .refine(
+    (url) => url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "",
+    "expected a scheme, a host and perhaps a port, nothing else",
+  );
+
+const SCHEMA: z.ZodType<RelayConfig> = z.strictObject({
+  listen: z
+    .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535).default(8443) })
+    .prefault({}),
+  publicUrl: PUBLIC_URL,
+  tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
+  dataDir: z.string().min(1),
+  authenticationConfig: z.string().min(1),
+  allowInsecureLoopbackIssuer: z.boolean().default(false),
+  grants: z.array(GRANT).default([]),
+  login: LOGIN.optional(),
+  trustedProxies: z
+    .array(z.string().refine(isNetwork, "expected an address or network such as 10.0.0.0/8"))
+    .default([]),
+  probe: z
+    .strictObject({
+      intervalSeconds: z.number().min(0.1).max(3_600).default(15),
+      timeoutSeconds: z.number().min(0.1).max(60).default(5),
+    })
+    .prefault({}),
+  drainSeconds: z.number().min(0).max(3_600).default(30),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
+});
+
+/**
+ * Reads the relay's settings.
+ *
+ * @throws ConnectError `CC_CONFIG_INVALID` with every problem, `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`.
+ */
+export function loadRelayConfig(source: {
+  readonly file?: string | undefined;
+  readonly env: Environment;
+}): Promise<RelayConfig> {
+  return loadConfig(SCHEMA, source);
+}

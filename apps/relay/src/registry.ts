@@ -1,0 +1,127 @@
+import type { Session } from "@cluster-connect/framing";
+import type { ClusterId, InstanceId, KeyId, SessionId } from "@cluster-connect/protocol";
+import { type ClusterState, clusterStateOf, type ProbeState } from "./cluster-status.ts";
+
+/** An agent's tunnel to this relay. */
+export interface Tunnel {
+  readonly clusterId: ClusterId;
+  readonly instanceId: InstanceId;
+  readonly keyId: KeyId;
+  readonly sessionId: SessionId;
+  readonly session: Session;
+  readonly since: Date;
+}
+
+/** A cluster as this relay sees it right now. */
+export interface ClusterView {
+  readonly state: ClusterState;
+  /** When it came into this state; undefined for a cluster that was offline all along. */
+  readonly since: Date | undefined;
+  readonly agents: readonly { readonly instanceId: InstanceId; readonly since: Date }[];
+  /** Why it is degraded. */
+  readonly reason: string | undefined;
+}
+
+/** Told when a cluster's state changes. */
+export type StateListener = (clusterId: ClusterId, state: ClusterState, reason: string | undefined) => void;
+
+interface Entry {
+  readonly tunnel: Tunnel;
+  probe: ProbeState;
+}
+
+interface ClusterEntry {
+  readonly entries: Entry[];
+  state: ClusterState;
+  since: Date | undefined;
+}
+
+/** Which tunnels lead to which cluster, and how well. Lives and ends with the process. */
+export class Registry {
+  readonly #clusters = new Map<ClusterId, ClusterEntry>();
+  readonly #now: () => number;
+  readonly #onState: StateListener;
+
+  constructor(deps: { readonly now: () => number; readonly onState: StateListener }) {
+    this.#now = deps.now;
+    this.#onState = deps.onState;
+  }
+
+  add(tunnel: Tunnel): void {
+    const cluster = this.#clusters.get(tunnel.clusterId) ?? { entries: [], state: "offline", since: undefined };
+    this.#clusters.set(tunnel.clusterId, cluster);
+    cluster.entries.push({ tunnel, probe: { kind: "pending" } });
+    this.#update(tunnel.clusterId, cluster);
+  }
+
+  remove(tunnel: Tunnel): void {
+    const cluster = this.#clusters.get(tunnel.clusterId);
+    const index = cluster?.entries.findIndex((entry) => entry.tunnel === tunnel) ?? -1;
+    if (cluster === undefined || index < 0) return;
+    cluster.entries.splice(index, 1);
+    this.#update(tunnel.clusterId, cluster);
+  }
+
+  /** Notes what a probe through the tunnel found. */
+  probed(tunnel: Tunnel, probe: ProbeState): void {
+    const cluster = this.#clusters.get(tunnel.clusterId);
+    const entry = cluster?.entries.find((candidate) => candidate.tunnel === tunnel);
+    if (cluster === undefined || entry === undefined) return;
+    entry.probe = probe;
+    this.#update(tunnel.clusterId, cluster);
+  }
+
+  /** The tunnel for a new stream: one whose probe passed before others, then the one with the fewest streams. */
+  pick(clusterId: ClusterId): Tunnel | undefined {
+    const entries = this.#clusters.get(clusterId)?.entries ?? [];
+    const rank = ({ probe }: Entry): number => (probe.kind === "passed" ? 0 : 1);
+    return entries.filter(takesStreams).toSorted((a, b) => rank(a) - rank(b) || openStreamsOf(a) - openStreamsOf(b))[0]
+      ?.tunnel;
+  }
+
+  /** The newest tunnel of one agent replica: where a stream that it holds is resumed. */
+  find(clusterId: ClusterId, instanceId: InstanceId): Tunnel | undefined {
+    const entries = this.#clusters.get(clusterId)?.entries ?? [];
+    return entries.findLast((entry) => entry.tunnel.instanceId === instanceId && takesStreams(entry))?.tunnel;
+  }
+
+  view(clusterId: ClusterId): ClusterView {
+    const cluster = this.#clusters.get(clusterId);
+    if (cluster === undefined) return { state: "offline", since: undefined, agents: [], reason: undefined };
+    const oldest = new Map<InstanceId, Date>();
+    for (const { tunnel } of cluster.entries) {
+      if (!oldest.has(tunnel.instanceId)) oldest.set(tunnel.instanceId, tunnel.since);
+    }
+    return {
+      state: cluster.state,
+      since: cluster.since,
+      agents: [...oldest].map(([instanceId, since]) => ({ instanceId, since })),
+      reason: cluster.state === "degraded" ? reasonOf(cluster) : undefined,
+    };
+  }
+
+  tunnels(): readonly Tunnel[] {
+    return [...this.#clusters.values()].flatMap(({ entries }) => entries.map(({ tunnel }) => tunnel));
+  }
+
+  #update(clusterId: ClusterId, cluster: ClusterEntry): void {
+    const state = clusterStateOf(cluster.entries.map(({ probe }) => probe));
+    if (state === cluster.state) return;
+    cluster.state = state;
+    cluster.since = new Date(this.#now());
+    this.#onState(clusterId, state, reasonOf(cluster));
+  }
+}
+
+function takesStreams({ tunnel }: Entry): boolean {
+  return tunnel.session.state === "open";
+}
+
+function openStreamsOf({ tunnel }: Entry): number {
+  return tunnel.session.counters.openStreams;
+}
+
+function reasonOf({ entries }: ClusterEntry): string | undefined {
+  const failed = entries.map(({ probe }) => probe).find((probe) => probe.kind === "failed");
+  return failed?.reason;
+}

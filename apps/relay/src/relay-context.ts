@@ -1,0 +1,22 @@
+import type { Grant } from "@cluster-connect/auth";
+import type { SessionDeps } from "@cluster-connect/framing";
+import type { InstanceId } from "@cluster-connect/protocol";
+import type { Clock, Logger } from "@cluster-connect/service";
+import type { RelayMetrics } from "./metrics.ts";
+import type { Registry } from "./registry.ts";
+import type { Store } from "./store/store.ts";
+
+/** What the parts of a running relay share. */
+export interface RelayContext {
+  readonly instanceId: InstanceId;
+  /** Product and version. */
+  readonly software: string;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly grants: readonly Grant[];
+  readonly metrics: RelayMetrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Clock and randomness of sessions. */
+  readonly sessionDeps: SessionDeps;
+}

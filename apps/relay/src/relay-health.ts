@@ -1,0 +1,19 @@
+import type { TokenVerifier } from "@cluster-connect/auth";
+import { createHealth, type Health } from "@cluster-connect/service";
+import { sql } from "kysely";
+import type { Store } from "./store/store.ts";
+
+/** Ready: the store answers, and the keys of some issuer are known, so that callers can be verified. */
+export function createRelayHealth(deps: { readonly store: Store; readonly verifier: TokenVerifier }): Health {
+  const health = createHealth();
+  health.add("store", async () => {
+    await sql`select 1`.execute(deps.store.db);
+    return { ok: true, text: "open" };
+  });
+  health.add("issuers", async ({ signal }) => {
+    const isKnown = (): boolean => deps.verifier.status().some(({ fetchedAt }) => fetchedAt !== undefined);
+    if (!isKnown()) await deps.verifier.load({ signal });
+    return { ok: true, text: "keys known" };
+  });
+  return health;
+}

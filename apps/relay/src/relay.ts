@@ -1,0 +1,89 @@
+import type { AddressInfo } from "node:net";
+import type { TokenVerifier } from "@cluster-connect/auth";
+import { listenOn, type Metrics } from "@cluster-connect/service";
+import { createAuthenticate } from "./authenticate.ts";
+import { acceptChannels } from "./channels.ts";
+import type { RelayConfig } from "./config.ts";
+import { createHttpApi } from "./http-api.ts";
+import { createRelayMetrics } from "./metrics.ts";
+import { Registry } from "./registry.ts";
+import type { RelayContext } from "./relay-context.ts";
+import { createRelayHealth } from "./relay-health.ts";
+import { watchRevocations } from "./revocation.ts";
+import { createRelayServer } from "./server.ts";
+import { createSessionSet } from "./session-set.ts";
+
+/** What a relay is made with. Whoever opened the store closes it. */
+export interface RelayDeps extends Omit<RelayContext, "registry" | "metrics" | "grants"> {
+  readonly verifier: TokenVerifier;
+  readonly metrics: Metrics;
+}
+
+export interface RunningRelay {
+  readonly address: AddressInfo;
+  readonly registry: Registry;
+  /** GOAWAY to everybody; resolves when every session has ended, at the latest at the deadline or when aborted. */
+  drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
+  /** Ends everything now. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a relay.
+ *
+ * @throws ConnectError `CC_PORT_IN_USE`, or of a file that the settings name.
+ */
+export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RunningRelay> {
+  const { log, clock, store, verifier } = deps;
+  const registry = new Registry({
+    now: clock.now,
+    onState: (clusterId, state, reason) =>
+      log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state"),
+  });
+  const [agents, callers] = [createSessionSet(), createSessionSet()];
+  const metrics = createRelayMetrics(deps.metrics, { registry, cliSessions: () => callers.size });
+  const context: RelayContext = { ...deps, grants: config.grants, registry, metrics };
+  const authenticate = createAuthenticate({ verifier, now: clock.now });
+  const health = createRelayHealth({ store, verifier });
+  const server = await createRelayServer(config);
+  const api = await createHttpApi({
+    ...{ server, store, registry, authenticate, health, log },
+    ...{ grants: config.grants, login: config.login, metrics: deps.metrics },
+    ...{ software: deps.software, now: clock.now },
+  });
+  const draining = new AbortController();
+  const stopped = new AbortController();
+  acceptChannels(server, channelOptions(config, draining.signal), context, { authenticate, agents, callers });
+  const address = await listenOn(server, config.listen);
+  const watching = watchRevocations({ signal: stopped.signal }, { store, registry, log, clock });
+  return {
+    address,
+    registry,
+    async drain(options) {
+      health.drain();
+      draining.abort();
+      await Promise.all([agents.drain(options), callers.drain(options)]);
+    },
+    async close() {
+      draining.abort();
+      stopped.abort();
+      agents.closeAll();
+      callers.closeAll();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await Promise.all([api.close(), closed, watching]);
+    },
+  };
+}
+
+function channelOptions(config: RelayConfig, draining: AbortSignal): Parameters<typeof acceptChannels>[1] {
+  const { intervalSeconds, timeoutSeconds } = config.probe;
+  return {
+    agent: {
+      authority: config.publicUrl.host,
+      probe: { intervalMs: intervalSeconds * 1_000, timeoutMs: timeoutSeconds * 1_000 },
+    },
+    trustedProxies: config.trustedProxies,
+    draining,
+  };
+}

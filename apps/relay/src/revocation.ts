@@ -1,0 +1,27 @@
+import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
+import type { Registry } from "./registry.ts";
+import { findRevoked } from "./store/agent-keys.ts";
+import type { Store } from "./store/store.ts";
+
+const INTERVAL_MS = 2_000;
+
+/** Closes the tunnels of keys that were revoked, by whichever process, until the signal is aborted. */
+export async function watchRevocations(
+  options: { readonly signal: AbortSignal; readonly intervalMs?: number },
+  deps: { readonly store: Store; readonly registry: Registry; readonly log: Logger; readonly clock: Clock },
+): Promise<void> {
+  const { store, registry, log, clock } = deps;
+  const check = async (): Promise<void> => {
+    try {
+      const tunnels = registry.tunnels();
+      const revoked = await findRevoked(store.db, [...new Set(tunnels.map(({ keyId }) => keyId))]);
+      for (const { keyId, clusterId, session } of tunnels.filter((tunnel) => revoked.has(tunnel.keyId))) {
+        log.warn({ event: "tunnel.revoked", clusterId, keyId }, "tunnel closed: its key was revoked");
+        session.close("CC_AGENT_KEY_REFUSED", "The agent's key was revoked");
+      }
+    } catch (error) {
+      log.error({ event: "revocation.failed", ...errorFields(error) }, "revoked keys could not be looked up");
+    }
+  };
+  await repeat(check, { intervalMs: options.intervalMs ?? INTERVAL_MS, signal: options.signal }, clock);
+}

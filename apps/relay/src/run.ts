@@ -1,0 +1,88 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import { createLogger, describeFailure, type Environment, type SignalSource } from "@cluster-connect/service";
+import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
+import { describeClusters } from "./commands/clusters.ts";
+import { makeEnrollmentCode } from "./commands/enroll.ts";
+import { loadRelayConfig } from "./config.ts";
+import { createVerifier, serve } from "./serve.ts";
+import { createRelayServer } from "./server.ts";
+import { revokeAgentKey } from "./store/agent-keys.ts";
+import { openStore, type Store } from "./store/store.ts";
+import { readSoftware } from "./version.ts";
+
+/** The process, as an argument. */
+export interface RunDeps {
+  readonly env: Environment;
+  readonly signals: SignalSource;
+  /** Writes a line. */
+  readonly stdout: (line: string) => void;
+  readonly stderr: (line: string) => void;
+}
+
+/** Does what the arguments say. @returns the exit code. */
+export async function run(argv: readonly string[], deps: RunDeps): Promise<number> {
+  try {
+    await runCommand(parseCommandLine(argv), deps);
+    return 0;
+  } catch (error) {
+    const { text, exitCode } = describeFailure(error);
+    deps.stderr(text);
+    return exitCode;
+  }
+}
+
+async function runCommand(command: Command, deps: RunDeps): Promise<void> {
+  switch (command.kind) {
+    case "help":
+      deps.stdout(USAGE);
+      return;
+    case "version":
+      deps.stdout(readSoftware());
+      return;
+    case "serve":
+      return await runServe(command, deps);
+    case "enroll":
+      return await withStore(command.where, deps, async (store) => {
+        const result = await makeEnrollmentCode(store, command, new Date());
+        deps.stdout(result.stdout);
+        if (result.stderr !== "") deps.stderr(result.stderr);
+      });
+    case "clusters":
+      return await withStore(command.where, deps, async (store) => {
+        deps.stdout(await describeClusters(store, command.output));
+      });
+    case "revoke":
+      return await withStore(command.where, deps, async (store) => {
+        const clusterId = await revokeAgentKey(store.db, command.keyId, new Date());
+        if (clusterId === undefined)
+          throw new ConnectError("CC_ID_INVALID", `No valid key has the id ${command.keyId}`);
+        deps.stdout(`The key is revoked; a running relay closes its tunnels to cluster ${clusterId} within seconds.`);
+      });
+  }
+}
+
+async function runServe(command: Extract<Command, { kind: "serve" }>, deps: RunDeps): Promise<void> {
+  const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
+  if (command.checkConfig) {
+    await createVerifier(config);
+    await createRelayServer(config);
+    deps.stderr("The settings are valid.");
+    return;
+  }
+  const { level } = config.log;
+  await serve(config, {
+    signals: deps.signals,
+    software: readSoftware(),
+    createLog: (ids) => createLogger({ service: "relay", level, ids }),
+  });
+}
+
+async function withStore(where: Where, deps: RunDeps, use: (store: Store) => Promise<void>): Promise<void> {
+  const dataDir = where.dataDir ?? (await loadRelayConfig({ file: where.configFile, env: deps.env })).dataDir;
+  const store = await openStore(dataDir, new Date());
+  try {
+    await use(store);
+  } finally {
+    await store.close();
+  }
+}

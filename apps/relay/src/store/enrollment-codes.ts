@@ -1,0 +1,93 @@
+import { type ClusterId, ConnectError, type KeyId, parseClusterId } from "@cluster-connect/protocol";
+import type { Kysely, Transaction } from "kysely";
+import { recordAudit } from "./audit.ts";
+import { setAuthorities } from "./clusters.ts";
+import type { Database } from "./schema.ts";
+
+/** Keeps the hash of a new code; the cluster is made when it is not there. */
+export async function addEnrollmentCode(
+  db: Kysely<Database>,
+  code: { readonly clusterId: ClusterId; readonly hash: string; readonly expiresAt: Date },
+  now: Date,
+): Promise<void> {
+  const { clusterId, hash, expiresAt } = code;
+  const created_at = now.toISOString();
+  await db.transaction().execute(async (transaction) => {
+    await transaction
+      .insertInto("clusters")
+      .values({ id: clusterId, created_at })
+      .onConflict((conflict) => conflict.column("id").doNothing())
+      .execute();
+    await transaction
+      .insertInto("enrollment_codes")
+      .values({ code_hash: hash, cluster_id: clusterId, created_at, expires_at: expiresAt.toISOString() })
+      .execute();
+    await recordAudit(transaction, { event: "enrollment.code.made", actor: "operator", clusterId, at: now });
+  });
+}
+
+/** What an agent shows to be enrolled. */
+export interface EnrollmentRequest {
+  readonly codeHash: string;
+  readonly keyId: KeyId;
+  /** SubjectPublicKeyInfo, PEM. */
+  readonly publicKey: string;
+  /** PEM. */
+  readonly clusterAuthorities: string;
+}
+
+/**
+ * Turns a code into an agent key, once. The same key may ask again with the same code, because its first answer may
+ * have been lost on the way.
+ *
+ * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` for a code that is unknown, expired or used, not told apart.
+ */
+export async function redeemEnrollmentCode(
+  db: Kysely<Database>,
+  request: EnrollmentRequest,
+  now: Date,
+): Promise<ClusterId> {
+  return await db.transaction().execute(async (transaction) => {
+    const code = await transaction
+      .selectFrom("enrollment_codes")
+      .select(["cluster_id", "expires_at", "used_by_key_id"])
+      .where("code_hash", "=", request.codeHash)
+      .executeTakeFirst();
+    if (code === undefined) throw refused();
+    const clusterId = parseClusterId(code.cluster_id);
+    if (code.used_by_key_id === request.keyId) return clusterId;
+    if (code.used_by_key_id !== null || code.expires_at <= now.toISOString()) throw refused();
+    await addAgentKey(transaction, clusterId, request, now);
+    return clusterId;
+  });
+}
+
+async function addAgentKey(
+  transaction: Transaction<Database>,
+  clusterId: ClusterId,
+  request: EnrollmentRequest,
+  now: Date,
+): Promise<void> {
+  const { codeHash, keyId, publicKey, clusterAuthorities } = request;
+  const taken = await transaction
+    .selectFrom("agent_keys")
+    .select("cluster_id")
+    .where("key_id", "=", keyId)
+    .executeTakeFirst();
+  if (taken !== undefined) throw refused();
+  await transaction
+    .updateTable("enrollment_codes")
+    .set({ used_at: now.toISOString(), used_by_key_id: keyId })
+    .where("code_hash", "=", codeHash)
+    .execute();
+  await transaction
+    .insertInto("agent_keys")
+    .values({ key_id: keyId, cluster_id: clusterId, public_key: publicKey, created_at: now.toISOString() })
+    .execute();
+  await setAuthorities(transaction, clusterId, clusterAuthorities, now);
+  await recordAudit(transaction, { event: "agent.enrolled", actor: keyId, clusterId, at: now });
+}
+
+function refused(): ConnectError {
+  return new ConnectError("CC_ENROLLMENT_CODE_INVALID", "The enrollment code is wrong, used or expired");
+}

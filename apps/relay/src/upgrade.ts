@@ -1,0 +1,77 @@
+import type { IncomingMessage, Server } from "node:http";
+import { STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import { ConnectError, SUBPROTOCOL } from "@cluster-connect/protocol";
+import { errorFields, type Logger } from "@cluster-connect/service";
+import { errorAnswer } from "./error-body.ts";
+
+/** An upgrade request that was not answered yet. */
+export interface UpgradeRequest {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+/** Judges an upgrade request and takes it over; what it throws is answered as HTTP. */
+export type UpgradeHandler = (upgrade: UpgradeRequest, options: { readonly signal: AbortSignal }) => Promise<void>;
+
+/** From the request's headers to the 101. */
+const UPGRADE_TIMEOUT_MS = 10_000;
+
+/**
+ * Routes upgrade requests by path; every check comes before the 101, and a refusal is an HTTP status with
+ * `{code, message, hint}`.
+ */
+export function routeUpgrades(
+  server: Server,
+  routes: Readonly<Record<string, UpgradeHandler>>,
+  deps: { readonly log: Logger },
+): void {
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const ignoreReset = (): void => undefined;
+    socket.on("error", ignoreReset);
+    handle({ request, socket, head }, routes)
+      .then(() => socket.off("error", ignoreReset))
+      .catch((error: unknown) => refuse(socket, request, error, deps.log));
+  });
+}
+
+async function handle(upgrade: UpgradeRequest, routes: Readonly<Record<string, UpgradeHandler>>): Promise<void> {
+  const { request, socket } = upgrade;
+  const path = request.url?.split("?", 1)[0] ?? "";
+  const handler = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (handler === undefined) throw new ConnectError("CC_REQUEST_REFUSED", "The relay takes no upgrade on this path");
+  const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+  if (!offered.includes(SUBPROTOCOL)) {
+    throw new ConnectError("CC_VERSION_UNSUPPORTED", `The relay speaks ${SUBPROTOCOL}, which was not offered`);
+  }
+  const gone = new AbortController();
+  const onClose = (): void => gone.abort();
+  socket.once("close", onClose);
+  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(UPGRADE_TIMEOUT_MS)]);
+  try {
+    await handler(upgrade, { signal });
+  } finally {
+    socket.off("close", onClose);
+  }
+}
+
+function refuse(socket: Duplex, request: IncomingMessage, error: unknown, log: Logger): void {
+  const { status, headers, body } = errorAnswer(error);
+  log.info({ event: "upgrade.refused", status, code: body.code, path: pathForLog(request) }, "upgrade refused");
+  if (body.code === "CC_INTERNAL") log.error({ event: "upgrade.failed", ...errorFields(error) }, "upgrade failed");
+  if (!socket.writable) return;
+  const content = Buffer.from(JSON.stringify(body));
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}`,
+    "connection: close",
+    "content-type: application/json",
+    `content-length: ${content.length}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+  ];
+  socket.end(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), content]), () => socket.destroy());
+}
+
+function pathForLog(request: IncomingMessage): string {
+  return (request.url ?? "").split("?", 1)[0]?.slice(0, 128) ?? "";
+}

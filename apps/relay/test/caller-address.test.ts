@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { createCallerAddress } from "../src/caller-address.ts";
+
+/** What a request from that address with those X-Forwarded-For lines looks like to the function. */
+function addressOf(trusted: readonly string[], remoteAddress: string, ...forwarded: string[]): string | undefined {
+  const request = { socket: { remoteAddress }, headersDistinct: { "x-forwarded-for": forwarded } };
+  return createCallerAddress(trusted)(request);
+}
+
+test("without a trusted proxy the socket's address counts, whatever the header says", () => {
+  expect(addressOf([], "203.0.113.9", "198.51.100.1")).toBe("203.0.113.9");
+  expect(addressOf(["10.0.0.0/8"], "203.0.113.9", "198.51.100.1")).toBe("203.0.113.9");
+});
+
+test("behind trusted proxies the first address from the right that is none of them counts", () => {
+  expect(addressOf(["10.0.0.0/8"], "10.1.1.1", "198.51.100.1")).toBe("198.51.100.1");
+  expect(addressOf(["10.0.0.0/8"], "10.1.1.1", "6.6.6.6, 198.51.100.1", "10.2.2.2")).toBe("198.51.100.1");
+  expect(addressOf(["10.0.0.0/8"], "10.1.1.1")).toBe("10.1.1.1");
+});
+
+test("IPv6, ports and the IPv4-in-IPv6 form are understood", () => {
+  expect(addressOf(["::1"], "::1", "[2001:db8::7]:4433")).toBe("2001:db8::7");
+  expect(addressOf(["127.0.0.1"], "::ffff:127.0.0.1", "198.51.100.1:80")).toBe("198.51.100.1");
+});
+
+test("a forwarded value that is no address ends the search at the proxy that wrote it", () => {
+  expect(addressOf(["10.0.0.0/8"], "10.1.1.1", "198.51.100.1, unknown")).toBe("10.1.1.1");
+});

@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import { parseCommandLine } from "../src/command-line.ts";
+import { parseDuration } from "../src/duration.ts";
+
+test.each([
+  ["90s", 90_000],
+  ["30m", 1_800_000],
+  ["1h30m", 5_400_000],
+  ["7d", 604_800_000],
+])("%s is %i ms", (text, ms) => {
+  expect(parseDuration(text)).toBe(ms);
+});
+
+test.each(["", "1", "h", "-1h", "1 h", "1h ", "1y", "0s", "999999d", "1h1"])("%j is no duration", (text) => {
+  expect(() => parseDuration(text)).toThrow(expect.objectContaining({ code: "CC_USAGE" }));
+});
+
+test("without a command the relay serves", () => {
+  expect(parseCommandLine(["--config", "a.yaml"])).toEqual({
+    kind: "serve",
+    checkConfig: false,
+    where: { configFile: "a.yaml", dataDir: undefined },
+  });
+});
+
+test("enroll takes a cluster, an expiry and an output", () => {
+  expect(parseCommandLine(["enroll", "--cluster", "prod", "--expires", "2h", "-o", "json", "--data-dir", "d"])).toEqual(
+    {
+      kind: "enroll",
+      clusterId: "prod",
+      expiresMs: 7_200_000,
+      output: "json",
+      where: { configFile: undefined, dataDir: "d" },
+    },
+  );
+});
+
+test.each([
+  [["enroll"], "CC_USAGE", "--cluster ID is missing"],
+  [["enroll", "--cluster", "Prod"], "CC_CLUSTER_ID_INVALID", "A cluster id"],
+  [["enroll", "--cluster", "a", "--expires", "soon"], "CC_USAGE", "no duration"],
+  [["enroll", "--cluster", "a", "-o", "xml"], "CC_USAGE", "--output"],
+  [["revoke", "--key", "x"], "CC_ID_INVALID", "A key id"],
+  [["dance"], "CC_USAGE", "dance"],
+  [["serve", "now"], "CC_USAGE", "now"],
+  [["--loud"], "CC_USAGE", "--loud"],
+])("%j is refused with %s", (argv, code, message) => {
+  expect(() => parseCommandLine(argv)).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(message) }),
+  );
+});
