@@ -1,0 +1,75 @@
+/**
+ * `pnpm test`: every test that this machine can run. Further arguments go to vitest; the last line is the result.
+ *
+ * With CI set, a suite that cannot run counts as a failure instead of being left out.
+ */
+import { parseCLI, startVitest, type TestModule } from "vitest/node";
+import { prepareKubernetes } from "../e2e/src/cluster/prepare.ts";
+import { createProgress } from "../e2e/src/process/progress.ts";
+
+interface Outcome {
+  passed: number;
+  failed: number;
+  readonly leftOut: string[];
+}
+
+const PROJECTS = ["unit", "conformance", "e2e"] as const;
+
+/** A file that failed outside its tests (a hook, an import) counts as one failure; its tests never ran. */
+function count(module: TestModule, outcome: Outcome): void {
+  let failedHere = 0;
+  for (const test of module.children.allTests()) {
+    const result = test.result();
+    if (result.state === "passed") outcome.passed++;
+    if (result.state === "failed") failedHere++;
+    if (result.state === "skipped" && result.note !== undefined)
+      outcome.leftOut.push(`${test.fullName}: ${result.note}`);
+  }
+  if (failedHere === 0 && !module.ok()) failedHere = 1;
+  outcome.failed += failedHere;
+}
+
+function argsForVitest(argv: readonly string[]): string[] {
+  return argv[0] === "--" ? argv.slice(1) : [...argv];
+}
+
+async function main(): Promise<number> {
+  const { filter, options } = parseCLI(["vitest", "run", ...argsForVitest(process.argv.slice(2))], {
+    allowUnknownOptions: false,
+  });
+  const named = options.project === undefined ? PROJECTS : [options.project].flat();
+  const outcome: Outcome = { passed: 0, failed: 0, leftOut: [] };
+  let projects = [...named];
+  if (projects.includes("e2e") && (filter.length === 0 || filter.some((path) => path.includes("suites")))) {
+    const progress = createProgress(process.stderr, { now: () => performance.now() });
+    const reason = await prepareKubernetes({ signal: new AbortController().signal }, { env: process.env, progress });
+    if (reason !== undefined) {
+      projects = projects.filter((project) => project !== "e2e");
+      outcome.leftOut.push(`every suite of e2e: ${reason}`);
+      if (process.env["CI"]) outcome.failed++;
+    }
+  }
+  if (projects.length > 0) {
+    const vitest = await startVitest(filter, {
+      ...options,
+      run: true,
+      watch: false,
+      passWithNoTests: true,
+      project: projects,
+    });
+    for (const module of vitest.state.getTestModules()) count(module, outcome);
+    const stray = vitest.state.getUnhandledErrors().length;
+    outcome.failed += stray;
+    if (stray > 0) console.log(`${stray} errors outside any test, see above`);
+    await vitest.close();
+  }
+  if (outcome.leftOut.length > 0) {
+    console.log("\nLeft out on this machine:");
+    for (const line of outcome.leftOut) console.log(`- ${line}`);
+  }
+  if (outcome.passed + outcome.failed === 0) console.log("\nNo test ran.");
+  console.log(`\n${outcome.passed} passed, ${outcome.failed} failed`);
+  return outcome.failed > 0 || outcome.passed === 0 ? 1 : 0;
+}
+
+process.exitCode = await main();
