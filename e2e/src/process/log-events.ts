@@ -19,7 +19,7 @@ function parseEvent(line: string): LogEvent | undefined {
 }
 
 /** The whole lines that a log has so far. */
-export async function readLogLines(path: string): Promise<readonly string[]> {
+async function readLogLines(path: string): Promise<readonly string[]> {
   const file = await open(path, "r");
   try {
     return (await file.readFile("utf8")).split("\n").slice(0, -1);
