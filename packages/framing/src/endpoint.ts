@@ -18,12 +18,11 @@ import {
 } from "@cluster-connect/protocol";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
+import { payloadBytes } from "./encode.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
+import { unshared } from "./unshared.ts";
 import { createReceiveWindow, createSendWindow, type ReceiveWindow, type SendWindow } from "./window.ts";
-
-/** Payloads below this are copied out of the message they came in, which would be held as long as they are unread. */
-const COPY_BELOW_BYTES = 4_096;
 
 /** What an endpoint tells the one who uses its bytes. */
 export interface EndpointListener {
@@ -223,8 +222,7 @@ export class Endpoint implements StreamMember {
       return { bytes: 0, more: false };
     }
     const parts = this.#out.read(this.#sentOffset, Math.min(room, maxBytes, MAX_PAYLOAD_BYTES));
-    let bytes = 0;
-    for (const part of parts) bytes += part.length;
+    const bytes = payloadBytes(parts);
     link.host.send("DATA", link.id, parts);
     this.#sentOffset += bytes;
     if (this.#sentOffset > this.#highestSent) {
@@ -323,7 +321,7 @@ export class Endpoint implements StreamMember {
     const receivedTo = this.#in.end + payload.length;
     if (this.#peerFinal !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
     this.#receive.check(receivedTo);
-    this.#in.append(payload.length < COPY_BELOW_BYTES ? Buffer.from(payload) : payload);
+    this.#in.append(unshared(payload));
     this.#listener.readable();
   }
 

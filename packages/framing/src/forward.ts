@@ -83,7 +83,9 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
         case "FIN":
           if (!isAnswered && (leg === taker || request.kind === "resume")) outOfTurn(frame);
           sent(leg === opener ? up : down, frame);
-          return to.queue(frame.type, frame.payload);
+          if (frame.type === "DATA") to.queueBytes(frame.payload);
+          else to.queueFin(frame.payload);
+          return;
         case "WINDOW":
           if (!isAnswered) outOfTurn(frame);
           credit(leg === opener ? down : up, frame.payload);
@@ -172,6 +174,7 @@ function sent(way: Direction, frame: Frame): void {
     way.final = decodeU64(frame.payload);
     return;
   }
+  if (frame.payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
   way.offset += frame.payload.length;
   way.bytes += frame.payload.length;
   if (way.offset > way.limit) {

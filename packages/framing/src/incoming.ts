@@ -7,14 +7,17 @@ import {
   encodeEnd,
   INITIAL_WINDOW_BYTES,
   type InstanceId,
+  MAX_PAYLOAD_BYTES,
   type Open,
   type Resume,
   type StreamId,
 } from "@cluster-connect/protocol";
+import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
 import { errorOf } from "./endpoint.ts";
 import { MuxStream } from "./stream.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
+import { unshared } from "./unshared.ts";
 
 /** A stream's first frame. */
 export type StreamRequest =
@@ -50,8 +53,9 @@ export class IncomingStream implements StreamMember {
   readonly #host: StreamHost;
   readonly #replace: (id: StreamId, member: StreamMember) => void;
   readonly #abort = new AbortController();
-  #frames: Frame[] = [];
-  #bytes = 0;
+  /** What an opener may send before it has an answer. */
+  readonly #early: ByteQueue = createByteQueue();
+  #fin: Frame | undefined;
   #answered = false;
 
   /** @param replace puts another member in this one's place in the session. */
@@ -97,7 +101,7 @@ export class IncomingStream implements StreamMember {
   reject(code: ErrorCode, text: string, retryAfterMs = 0): void {
     if (this.#answered) return;
     this.#answered = true;
-    this.#frames = [];
+    this.#early.clear();
     if (this.signal.aborted) return;
     this.#host.send("REJECT", this.streamId, [encodeEnd({ code, text, retryAfterMs })]);
     this.#host.release(this.streamId, this);
@@ -113,9 +117,7 @@ export class IncomingStream implements StreamMember {
     if (this.signal.aborted) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
     this.#answered = true;
     this.#replace(this.streamId, member);
-    const frames = this.#frames;
-    this.#frames = [];
-    return { host: this.#host, streamId: this.streamId, frames };
+    return { host: this.#host, streamId: this.streamId, frames: this.#takeEarly() };
   }
 
   frame(frame: Frame): void {
@@ -125,15 +127,18 @@ export class IncomingStream implements StreamMember {
       this.#host.release(this.streamId, this);
       return;
     }
-    const early = type === "DATA" || type === "FIN";
-    if (!early || this.request.kind === "resume") {
+    if ((type !== "DATA" && type !== "FIN") || this.request.kind === "resume" || this.#fin !== undefined) {
       throw new ConnectError("CC_STREAM_STATE", `${type} before the answer to the stream's first frame`);
     }
-    this.#bytes += type === "DATA" ? payload.length : 0;
-    if (this.#bytes > INITIAL_WINDOW_BYTES) {
+    if (type === "FIN") {
+      this.#fin = frame;
+      return;
+    }
+    if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
+    if (this.#early.end + payload.length > INITIAL_WINDOW_BYTES) {
       throw new ConnectError("CC_FLOW_CONTROL", "More came before the answer than an opener may send");
     }
-    this.#frames.push(frame);
+    this.#early.append(unshared(payload));
   }
 
   fail(error: ConnectError): void {
@@ -151,8 +156,22 @@ export class IncomingStream implements StreamMember {
     return { bytes: 0, more: false };
   }
 
+  #takeEarly(): Frame[] {
+    const { streamId } = this;
+    const frames: Frame[] = [];
+    for (
+      let bytes = this.#early.take(MAX_PAYLOAD_BYTES);
+      bytes !== undefined;
+      bytes = this.#early.take(MAX_PAYLOAD_BYTES)
+    ) {
+      frames.push({ type: "DATA", streamId, payload: bytes });
+    }
+    if (this.#fin !== undefined) frames.push(this.#fin);
+    return frames;
+  }
+
   #giveUp(error: ConnectError): void {
-    this.#frames = [];
+    this.#early.clear();
     this.#abort.abort(error);
   }
 }

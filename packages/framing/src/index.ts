@@ -22,6 +22,7 @@ export type {
   SessionReady,
 } from "./session-options.ts";
 export type { SessionState } from "./session-state.ts";
+export type { SpliceEnd, SpliceOptions } from "./splice.ts";
 export { splice } from "./splice.ts";
 export type { StreamEnd } from "./stream.ts";
 export { MuxStream } from "./stream.ts";

@@ -1,6 +1,16 @@
-import { type ConnectError, type ErrorCode, encodeEnd, type FrameType, type StreamId } from "@cluster-connect/protocol";
+import {
+  type ConnectError,
+  type ErrorCode,
+  encodeEnd,
+  type FrameType,
+  MAX_PAYLOAD_BYTES,
+  type StreamId,
+} from "@cluster-connect/protocol";
+import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
+import { payloadBytes } from "./encode.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
+import { unshared } from "./unshared.ts";
 
 /** What a leg's owner decides: everything that needs to know both legs. */
 export interface LegOwner {
@@ -9,20 +19,15 @@ export interface LegOwner {
   lost(leg: Leg, error: ConnectError): void;
 }
 
-interface Waiting {
-  readonly type: FrameType;
-  readonly payload: Uint8Array;
-}
-
 /** One side of a forwarded stream: a member of one session that holds frames of the other side until their turn. */
 export class Leg implements StreamMember {
   readonly side: "opener" | "taker";
   readonly #owner: LegOwner;
   #host: StreamHost | undefined;
   #streamId: StreamId | undefined;
-  /** DATA, and FIN behind DATA. */
-  #waiting: Waiting[] = [];
-  #next = 0;
+  /** Bytes of the other side that wait for a turn, and the FIN behind them. */
+  readonly #waiting: ByteQueue = createByteQueue();
+  #fin: Uint8Array | undefined;
 
   constructor(side: "opener" | "taker", owner: LegOwner) {
     this.side = side;
@@ -39,14 +44,21 @@ export class Leg implements StreamMember {
     if (this.#host !== undefined && this.#streamId !== undefined) this.#host.send(type, this.#streamId, [payload]);
   }
 
-  /** Sends DATA when its turn comes, and FIN after it. */
-  queue(type: "DATA" | "FIN", payload: Uint8Array): void {
-    if (type === "FIN" && this.#waiting.length === this.#next) {
-      this.send(type, payload);
-      return;
-    }
-    this.#waiting.push({ type, payload });
+  /** Bytes that no turn has taken yet; never more than the credit of whoever they are for. */
+  get waitingBytes(): number {
+    return this.#waiting.end - this.#waiting.start;
+  }
+
+  /** Sends bytes when their turn comes. */
+  queueBytes(payload: Uint8Array): void {
+    this.#waiting.append(unshared(payload));
     this.#host?.wake(this);
+  }
+
+  /** Sends FIN after the bytes before it. */
+  queueFin(payload: Uint8Array): void {
+    if (this.waitingBytes === 0) this.send("FIN", payload);
+    else this.#fin = payload;
   }
 
   reset(code: ErrorCode, text: string): void {
@@ -58,8 +70,7 @@ export class Leg implements StreamMember {
     const host = this.#host;
     const streamId = this.#streamId;
     this.#host = undefined;
-    this.#waiting = [];
-    this.#next = 0;
+    this.#waiting.clear();
     if (host !== undefined && streamId !== undefined) host.release(streamId, this);
   }
 
@@ -76,28 +87,18 @@ export class Leg implements StreamMember {
     this.#owner.lost(this, error);
   }
 
-  turn(): { readonly bytes: number; readonly more: boolean } {
-    const frame = this.#shift();
-    if (frame === undefined) return { bytes: 0, more: false };
-    this.send(frame.type, frame.payload);
-    if (this.#waiting[this.#next]?.type === "FIN") {
-      const fin = this.#shift();
-      if (fin !== undefined) this.send("FIN", fin.payload);
+  turn(maxBytes: number): { readonly bytes: number; readonly more: boolean } {
+    const host = this.#host;
+    const parts = this.#waiting.read(this.#waiting.start, Math.min(maxBytes, MAX_PAYLOAD_BYTES));
+    if (host === undefined || this.#streamId === undefined || parts.length === 0) return { bytes: 0, more: false };
+    const bytes = payloadBytes(parts);
+    host.send("DATA", this.#streamId, parts);
+    this.#waiting.dropTo(this.#waiting.start + bytes);
+    const more = this.waitingBytes > 0;
+    if (!more && this.#fin !== undefined) {
+      this.send("FIN", this.#fin);
+      this.#fin = undefined;
     }
-    return { bytes: frame.payload.length, more: this.#next < this.#waiting.length };
-  }
-
-  #shift(): Waiting | undefined {
-    const frame = this.#waiting[this.#next];
-    if (frame === undefined) return undefined;
-    this.#next += 1;
-    if (this.#next === this.#waiting.length) {
-      this.#waiting = [];
-      this.#next = 0;
-    } else if (this.#next >= 64 && this.#next * 2 >= this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#next);
-      this.#next = 0;
-    }
-    return frame;
+    return { bytes, more };
   }
 }

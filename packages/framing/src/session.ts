@@ -59,6 +59,11 @@ import { MuxStream } from "./stream.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { createStreamTable, type StreamTable } from "./stream-table.ts";
 
+/** While this much waits to leave, nothing more is read: a peer that asks and never reads costs no more than this. */
+const CHANNEL_FULL_BYTES = 2_097_152;
+/** How long a side that said GOAWAY waits, with no stream open, for the peer to close. */
+const GOAWAY_LINGER_MS = 1_000;
+
 /** Begins the dialer's side of a session over an open channel. */
 export function dialSession(
   channel: MessageChannel,
@@ -84,6 +89,8 @@ export class Session implements ForwardTarget {
   readonly ready: Promise<SessionReady>;
   /** Never rejects. */
   readonly closed: Promise<SessionEnd>;
+  /** Resolves when the session opens no more streams: after GOAWAY of either side, or at its end. */
+  readonly draining: Promise<void>;
   readonly #channel: MessageChannel;
   readonly #options: SessionOptions;
   readonly #dial: DialOptions | undefined;
@@ -100,12 +107,16 @@ export class Session implements ForwardTarget {
   readonly #challenge: Secret | undefined;
   readonly #settleReady: PromiseWithResolvers<SessionReady>;
   readonly #settleClosed: PromiseWithResolvers<SessionEnd>;
+  readonly #settleDraining: PromiseWithResolvers<void>;
   #state: SessionState = "awaitingHello";
   #input: Uint8Array[] = [];
   #paused = false;
+  /** The peer's HELLO is being answered; what follows it waits. */
+  #judging = false;
   #peer: Hello | undefined;
   #handshakeTimer: Timer | undefined;
   #deadlineTimer: Timer | undefined;
+  #lingerTimer: Timer | undefined;
   #refusing = false;
   #goaway: GoawayPayload | undefined;
 
@@ -130,6 +141,8 @@ export class Session implements ForwardTarget {
     this.ready = this.#settleReady.promise;
     this.ready.catch(() => {});
     this.closed = this.#settleClosed.promise;
+    this.#settleDraining = Promise.withResolvers<void>();
+    this.draining = this.#settleDraining.promise;
     this.#keepalive = createKeepalive(options.keepalive ?? {}, {
       clock: deps.clock,
       busy: () => this.#table.size > 0,
@@ -154,7 +167,7 @@ export class Session implements ForwardTarget {
     }
     channel.listen({
       message: (bytes) => this.#onMessage(bytes),
-      drain: () => this.#outbox.flush(),
+      drain: () => this.#onDrain(),
       close: (end) => this.#onChannelClose(end),
     });
   }
@@ -166,6 +179,15 @@ export class Session implements ForwardTarget {
   /** The peer's HELLO once it came. */
   get peer(): Hello | undefined {
     return this.#peer;
+  }
+
+  /** What GOAWAY said while the session was up, as an error; undefined when neither side said one. */
+  get goawayError(): ConnectError | undefined {
+    if (this.#goaway === undefined)
+      return this.#refusing ? new ConnectError("CC_DRAINING", "This side drains") : undefined;
+    const { code, text, retryAfterMs } = this.#goaway;
+    const retry = retryAfterMs > 0 ? { retryAfterMs } : {};
+    return new ConnectError(code ?? "CC_DRAINING", text === "" ? "The peer drains" : text, retry);
   }
 
   get counters(): SessionCounters {
@@ -235,13 +257,14 @@ export class Session implements ForwardTarget {
     }
     this.#refusing = true;
     this.#advance("goaway");
+    this.#settleDraining.resolve();
     this.#outbox.send("GOAWAY", 0, [encodeGoaway(this.#goawayPayload(options))]);
     const deadlineMs = options.deadlineMs ?? 0;
     if (deadlineMs > 0) {
       this.#deadlineTimer?.cancel();
       this.#deadlineTimer = this.#deps.clock.setTimer(deadlineMs, () => this.#finishDrain(options));
     }
-    if (this.#table.size === 0) this.#finishDrain(options);
+    this.#closeWhenEmpty();
   }
 
   /** GOAWAY, then the end; resolves when it has come. Aborting the signal closes at once. */
@@ -287,6 +310,7 @@ export class Session implements ForwardTarget {
   #readInput(): void {
     try {
       while (!this.#paused && this.#state !== "closed") {
+        if (this.#channel.bufferedBytes > CHANNEL_FULL_BYTES) this.#pause();
         const frame = this.#decoder.next();
         if (frame !== undefined) {
           this.#onFrame(frame);
@@ -299,6 +323,11 @@ export class Session implements ForwardTarget {
     } catch (error) {
       this.#fail(toConnectError(error));
     }
+  }
+
+  #onDrain(): void {
+    this.#outbox.flush();
+    if (this.#paused && !this.#judging) this.#resume();
   }
 
   #pause(): void {
@@ -390,10 +419,14 @@ export class Session implements ForwardTarget {
       throw new ConnectError("CC_VERSION_UNSUPPORTED", `The peer speaks minor versions ${versions}`);
     }
     this.#hopReceiver.setEvery(peer.limits.hopAckEveryBytes);
+    this.#judging = true;
     this.#pause();
     const answered = this.#accept === undefined ? this.#sendHello(peer) : this.#judge(peer, minor);
     answered.then(
-      () => this.#resume(),
+      () => {
+        this.#judging = false;
+        this.#resume();
+      },
       (error: unknown) => this.#fail(toConnectError(error)),
     );
   }
@@ -424,7 +457,9 @@ export class Session implements ForwardTarget {
   #onGoaway(goaway: GoawayPayload): void {
     this.#advance("goaway");
     this.#goaway = goaway;
+    this.#settleDraining.resolve();
     this.#options.onGoaway?.(goaway);
+    this.#closeWhenEmpty();
   }
 
   #onRequest(frame: Frame): void {
@@ -478,7 +513,20 @@ export class Session implements ForwardTarget {
   #release(id: StreamId, member: StreamMember): void {
     if (!this.#table.remove(id, member)) return;
     this.#outbox.remove(member);
-    if (this.#refusing && this.#table.size === 0) queueMicrotask(() => this.#finishDrain({}));
+    this.#closeWhenEmpty();
+  }
+
+  /**
+   * The side that got GOAWAY closes as soon as nothing is open; the side that said it gives the peer time to do so, so
+   * that an OPEN on its way is still refused by name.
+   */
+  #closeWhenEmpty(): void {
+    if (this.#state !== "draining" || this.#table.size > 0 || this.#lingerTimer !== undefined) return;
+    const lingerMs = this.#goaway === undefined ? GOAWAY_LINGER_MS : 0;
+    this.#lingerTimer = this.#deps.clock.setTimer(lingerMs, () => {
+      this.#lingerTimer = undefined;
+      if (this.#table.size === 0) this.#finishDrain({});
+    });
   }
 
   #goawayPayload(options: GoawayOptions): Parameters<typeof encodeGoaway>[0] {
@@ -489,7 +537,9 @@ export class Session implements ForwardTarget {
     if (this.#state === "closed") return;
     this.#outbox.flush();
     this.#channel.close(CLOSE_GOING_AWAY, "");
-    this.#end({ code: options.code, text: options.text ?? "", by: "local", retryAfterMs: 0 });
+    const { code, text, retryAfterMs } = this.#goaway ?? options;
+    const by = this.#goaway === undefined ? "local" : "peer";
+    this.#end({ code, text: text ?? "", by, retryAfterMs: retryAfterMs ?? 0 });
   }
 
   #sayAndClose(options: GoawayOptions, closeCode: number): void {
@@ -508,8 +558,8 @@ export class Session implements ForwardTarget {
   /** The channel is of no use any more. */
   #lose(error: ConnectError): void {
     if (this.#state === "closed") return;
-    this.#channel.terminate();
     this.#end({ code: error.code, text: error.message, by: "network", retryAfterMs: 0 });
+    this.#channel.terminate();
   }
 
   #onChannelClose(end: ChannelEnd): void {
@@ -517,7 +567,7 @@ export class Session implements ForwardTarget {
       const { code, text, retryAfterMs } = this.#goaway;
       this.#end({ code, text, by: "peer", retryAfterMs });
     } else if (end.code === CLOSE_NORMAL || end.code === CLOSE_GOING_AWAY) {
-      this.#end({ code: undefined, text: end.reason, by: "peer", retryAfterMs: 0 });
+      this.#end({ code: undefined, text: end.reason, by: this.#refusing ? "local" : "peer", retryAfterMs: 0 });
     } else {
       const how = end.code === CLOSE_LOST ? "was lost" : `was closed with code ${end.code}`;
       this.#end({ code: "CC_CHANNEL_LOST", text: `The channel ${how}`, by: "network", retryAfterMs: 0 });
@@ -529,6 +579,7 @@ export class Session implements ForwardTarget {
     this.#state = "closed";
     this.#handshakeTimer?.cancel();
     this.#deadlineTimer?.cancel();
+    this.#lingerTimer?.cancel();
     this.#keepalive.stop();
     this.#outbox.close();
     this.#input = [];
@@ -541,6 +592,7 @@ export class Session implements ForwardTarget {
     const retry = end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {};
     this.#settleReady.reject(new ConnectError(end.code ?? "CC_SESSION_CLOSED", text, retry));
     this.#settleClosed.resolve(end);
+    this.#settleDraining.resolve();
   }
 
   #advance(event: SessionEvent): void {

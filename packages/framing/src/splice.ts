@@ -1,32 +1,133 @@
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { ConnectError } from "@cluster-connect/protocol";
+import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
+
+export interface SpliceOptions {
+  /** Breaks both sides off. */
+  readonly signal?: AbortSignal;
+  /**
+   * How long one direction may pass nothing after the other has ended, milliseconds. The system does not tell when a
+   * socket that half-closed is reset, so without this such a splice would stay for ever.
+   */
+  readonly halfClosedIdleMs?: number;
+}
+
+/** What passed. */
+export interface SpliceEnd {
+  /** Bytes from the first duplex to the second, and back. */
+  readonly forthBytes: number;
+  readonly backBytes: number;
+}
+
+const HALF_CLOSED_IDLE_MS = 600_000;
+
+interface Direction {
+  bytes: number;
+  ended: boolean;
+}
 
 /**
  * Joins two duplexes for one lifetime: bytes, back-pressure and half-close pass both ways.
  *
+ * A side that breaks off breaks the other off: a socket is then reset, not ended, so that what came through never
+ * looks complete.
+ *
  * @returns when both directions have ended.
  * @throws the first error of either side, or the signal's reason; both sides are destroyed by then.
  */
-export async function splice(a: Duplex, b: Duplex, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-  const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const watch = (from: Duplex, to: Duplex): (() => void) => {
-    // A side that goes away after it half-closed ends no pipeline; without this the other side would stay for ever.
-    const onClose = (): void => {
-      if (!from.readableEnded || !from.writableFinished) to.destroy(from.errored ?? undefined);
-    };
-    from.once("close", onClose);
-    return () => from.removeListener("close", onClose);
-  };
-  const unwatch = [watch(a, b), watch(b, a)];
-  try {
-    await Promise.all([pipeline(a, b, { signal }), pipeline(b, a, { signal })]);
-  } catch (error) {
-    stop.abort();
-    a.destroy(error instanceof Error ? error : undefined);
-    b.destroy(error instanceof Error ? error : undefined);
-    throw error;
-  } finally {
-    for (const remove of unwatch) remove();
+export function splice(
+  a: Duplex,
+  b: Duplex,
+  options: SpliceOptions = {},
+  deps: { readonly clock: Clock } = { clock: SYSTEM_CLOCK },
+): Promise<SpliceEnd> {
+  const { signal, halfClosedIdleMs = HALF_CLOSED_IDLE_MS } = options;
+  const forth: Direction = { bytes: 0, ended: false };
+  const back: Direction = { bytes: 0, ended: false };
+  const { promise, resolve, reject } = Promise.withResolvers<SpliceEnd>();
+  const undo: Array<() => void> = [];
+  let idleTimer: Timer | undefined;
+  let settled = false;
+
+  function settle(error: unknown): void {
+    if (settled) return;
+    settled = true;
+    idleTimer?.cancel();
+    for (const remove of undo) remove();
+    if (error === undefined) {
+      resolve({ forthBytes: forth.bytes, backBytes: back.bytes });
+      return;
+    }
+    breakOff(a, error);
+    breakOff(b, error);
+    reject(error);
   }
+
+  function ended(): void {
+    if (forth.ended && back.ended) settle(undefined);
+    else watchIdle(forth.bytes + back.bytes);
+  }
+
+  function watchIdle(passed: number): void {
+    idleTimer = deps.clock.setTimer(halfClosedIdleMs, () => {
+      if (forth.bytes + back.bytes > passed) watchIdle(forth.bytes + back.bytes);
+      else settle(new ConnectError("CC_TIMEOUT", "Nothing passed since one side had half-closed"));
+    });
+  }
+
+  const onAbort = (): void => settle(signal?.reason);
+  if (signal?.aborted === true) {
+    settle(signal.reason);
+    return promise;
+  }
+  signal?.addEventListener("abort", onAbort, { once: true });
+  undo.push(() => signal?.removeEventListener("abort", onAbort));
+  undo.push(join(a, b, forth, ended, settle), join(b, a, back, ended, settle));
+  return promise;
+}
+
+/** One direction; returns how to stop listening. */
+function join(
+  from: Duplex,
+  to: Duplex,
+  direction: Direction,
+  ended: () => void,
+  failed: (error: unknown) => void,
+): () => void {
+  const onData = (chunk: Buffer): void => {
+    direction.bytes += chunk.length;
+    // `write` also answers false for a large chunk that has left already.
+    if (!to.write(chunk) && to.writableLength > 0) from.pause();
+  };
+  const onDrain = (): void => {
+    from.resume();
+  };
+  const onEnd = (): void => {
+    to.end(() => {
+      direction.ended = true;
+      ended();
+    });
+  };
+  const onClose = (): void => {
+    if (from.errored !== null) failed(from.errored);
+    else if (!from.readableEnded || !from.writableFinished) {
+      failed(new ConnectError("CC_STREAM_RESET", "The side behind the stream broke off"));
+    }
+  };
+  from.on("data", onData).once("end", onEnd).once("close", onClose).once("error", failed);
+  to.on("drain", onDrain);
+  if (from.destroyed) onClose();
+  return () => {
+    from.off("data", onData).off("end", onEnd).off("close", onClose).off("error", failed);
+    to.off("drain", onDrain);
+  };
+}
+
+function breakOff(side: Duplex, error: unknown): void {
+  // Whatever it still says has nobody to hear it.
+  side.on("error", () => {});
+  if (side.destroyed) return;
+  if (side instanceof Socket && !("encrypted" in side)) side.resetAndDestroy();
+  else side.destroy(error instanceof Error ? error : undefined);
 }

@@ -1,18 +1,18 @@
-import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
+import { ConnectError, toConnectError } from "@cluster-connect/protocol";
 import { type BackoffOptions, createBackoff } from "./backoff.ts";
 import { type Clock, SYSTEM_CLOCK, wait } from "./clock.ts";
 import type { Session } from "./session.ts";
 import type { SessionEnd } from "./session-options.ts";
 
 export interface SuperviseOptions {
-  /** Ends the supervision; the session is drained by whoever aborts, or closed. */
+  /** Ends the supervision and closes every session it holds. */
   readonly signal: AbortSignal;
   readonly backoff?: BackoffOptions;
   /** A session that was ready at least this long counts as a success: the next wait is short. */
   readonly stableAfterMs?: number;
-  /** The session is ready to use. */
+  /** The session is ready to use; one before it may still drain. */
   readonly onReady?: (session: Session) => void;
-  /** The session that was ready is over, or an attempt failed; the next attempt comes after `delayMs`. */
+  /** The session is over or drains, or an attempt failed; the next attempt comes after `delayMs`. */
   readonly onEnd?: (error: ConnectError, delayMs: number) => void;
   /** Whether to try again after this error; by default, always. */
   readonly retry?: (error: ConnectError) => boolean;
@@ -20,6 +20,7 @@ export interface SuperviseOptions {
 
 export interface SuperviseDeps {
   readonly clock: Clock;
+  /** A number from 0 to below 1. */
   readonly random: () => number;
 }
 
@@ -31,9 +32,9 @@ const STABLE_AFTER_MS = 10_000;
 /**
  * Keeps one session up: dial, run, wait, again.
  *
- * After GOAWAY the next session is dialed at once, while the old one still drains.
+ * After GOAWAY the next session is dialed while the old one still drains.
  *
- * @param dial opens a channel and begins a session; it may not be ready yet.
+ * @param dial opens a channel and begins a session, which need not be ready yet.
  * @returns only by throwing: the signal's reason, or the error that `retry` declined.
  */
 export async function supervise(
@@ -43,42 +44,47 @@ export async function supervise(
 ): Promise<never> {
   const { signal } = options;
   const backoff = createBackoff(options.backoff ?? {}, deps);
-  for (;;) {
+  const held = new Set<Session>();
+  const closeAll = (): void => {
+    for (const session of held) session.close();
+  };
+  signal.addEventListener("abort", closeAll, { once: true });
+  try {
+    for (;;) {
+      const error = await attempt();
+      signal.throwIfAborted();
+      if (options.retry?.(error) === false) throw error;
+      const delayMs = backoff.next(error.retryAfterMs);
+      options.onEnd?.(error, delayMs);
+      await wait(delayMs, { signal }, deps);
+    }
+  } finally {
+    signal.removeEventListener("abort", closeAll);
+  }
+
+  /** One session from dial until it takes no more streams; why it does not. */
+  async function attempt(): Promise<ConnectError> {
     signal.throwIfAborted();
-    let error: ConnectError;
     try {
       const session = await dial(signal);
-      const stop = (): void => session.close();
-      signal.addEventListener("abort", stop, { once: true });
-      try {
-        await session.ready;
-        const readyAt = deps.clock.now();
-        options.onReady?.(session);
-        const end = await over(session);
-        if (deps.clock.now() - readyAt >= (options.stableAfterMs ?? STABLE_AFTER_MS)) backoff.reset();
-        error = errorOfEnd(end);
-      } finally {
-        signal.removeEventListener("abort", stop);
-      }
+      held.add(session);
+      void session.closed.then(() => held.delete(session));
+      if (signal.aborted) session.close();
+      await session.ready;
+      const readyAt = deps.clock.now();
+      options.onReady?.(session);
+      await session.draining;
+      if (deps.clock.now() - readyAt >= (options.stableAfterMs ?? STABLE_AFTER_MS)) backoff.reset();
+      return session.goawayError ?? errorOfEnd(await session.closed);
     } catch (cause) {
-      signal.throwIfAborted();
-      error = toConnectError(cause);
+      return toConnectError(cause);
     }
-    signal.throwIfAborted();
-    if (options.retry?.(error) === false) throw error;
-    const delayMs = backoff.next(error.retryAfterMs);
-    options.onEnd?.(error, delayMs);
-    await wait(delayMs, { signal }, deps);
   }
-}
-
-async function over(session: Session): Promise<SessionEnd> {
-  return await session.closed;
 }
 
 /** The end of a session as an error, for logs and for the decision to try again. */
 export function errorOfEnd(end: SessionEnd): ConnectError {
   const code = end.code ?? "CC_SESSION_CLOSED";
   const retry = end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {};
-  return new ConnectError(code, end.text === "" ? `The session ended: ${ERRORS[code].hint}` : end.text, retry);
+  return new ConnectError(code, end.text === "" ? "The session ended" : end.text, retry);
 }

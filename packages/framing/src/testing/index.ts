@@ -1,6 +1,12 @@
+export type { Chain, ChainOptions } from "./chain.ts";
+export { createChain } from "./chain.ts";
+export type { ChannelCase, ChannelPair } from "./channel-suite.ts";
+export { CHANNEL_SUITE } from "./channel-suite.ts";
 export type { FakeClock } from "./fake-clock.ts";
 export { createFakeClock } from "./fake-clock.ts";
 export type { MemoryChannelOptions, MemoryChannelPair } from "./memory-channel.ts";
 export { memoryChannelPair } from "./memory-channel.ts";
+export { readAll } from "./read-all.ts";
 export type { IncomingQueue, SessionPair, SessionPairOptions } from "./session-pair.ts";
 export { createCountingSecrets, createIncomingQueue, openStream, sessionPair, TEST_OPEN } from "./session-pair.ts";
+export { webSocketPair } from "./socket-pair.ts";

@@ -117,7 +117,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
       },
       terminate() {
         wire.length = 0;
-        peer().ended({ code: CLOSE_LOST, reason: "" });
+        if (!stalled) peer().ended({ code: CLOSE_LOST, reason: "" });
         self.ended({ code: CLOSE_LOST, reason: "" });
       },
       deliver(bytes) {

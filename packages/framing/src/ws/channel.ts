@@ -3,8 +3,6 @@ import { type ChannelListener, CLOSE_NOT_BINARY, type MessageChannel } from "../
 
 /** The low mark of `bufferedBytes`: when it falls below, `drain` is called. */
 const LOW_BYTES = 131_072;
-/** How long a close waits for the peer's answer before the socket is dropped. */
-const CLOSE_TIMEOUT_MS = 3_000;
 
 /** Wraps a WebSocket that is open, or about to open in this very turn. Pings and text are not used. */
 export function webSocketChannel(socket: WebSocket): MessageChannel {
@@ -63,8 +61,6 @@ export function webSocketChannel(socket: WebSocket): MessageChannel {
     close(code, reason) {
       if (socket.isPaused) socket.resume();
       socket.close(code, reason);
-      const timer = setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS);
-      socket.once("close", () => clearTimeout(timer));
     },
     terminate: () => socket.terminate(),
   };

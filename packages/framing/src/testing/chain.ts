@@ -1,0 +1,69 @@
+import { parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
+import type { Clock } from "../clock.ts";
+import type { SessionDeps } from "../deps.ts";
+import { type Forward, forwardStream } from "../forward.ts";
+import type { IncomingStream } from "../incoming.ts";
+import { acceptSession, dialSession, type Session } from "../session.ts";
+import type { SessionOptions } from "../session-options.ts";
+import { type MemoryChannelOptions, type MemoryChannelPair, memoryChannelPair } from "./memory-channel.ts";
+import { createCountingSecrets, createIncomingQueue, type IncomingQueue } from "./session-pair.ts";
+
+/** CLI, relay and agent in one process, joined by two memory channels. */
+export interface Chain {
+  readonly cli: Session;
+  readonly agent: Session;
+  /** The relay's sides of the two sessions. */
+  readonly relayToCli: Session;
+  readonly relayToAgent: Session;
+  readonly cliChannel: MemoryChannelPair;
+  readonly agentChannel: MemoryChannelPair;
+  /** Streams that reached the agent. */
+  readonly incoming: IncomingQueue;
+  /** What the relay forwarded, in order. */
+  readonly forwards: readonly Forward[];
+}
+
+export interface ChainOptions {
+  readonly channel?: MemoryChannelOptions;
+  readonly session?: Partial<Pick<SessionOptions, "limits" | "keepalive">>;
+}
+
+export function createChain(options: ChainOptions, deps: { readonly clock: Clock }): Chain {
+  const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets() };
+  const cliChannel = memoryChannelPair(options.channel ?? {}, deps);
+  const agentChannel = memoryChannelPair(options.channel ?? {}, deps);
+  const incoming = createIncomingQueue();
+  const forwards: Forward[] = [];
+  const common = { software: "test", ...options.session };
+  const relay = {
+    ...common,
+    role: "relay" as const,
+    instanceId: parseInstanceId("relay-01"),
+    authenticate: () => Promise.resolve({ sessionId: parseSessionId("session-1") }),
+  };
+  const relayToAgent = acceptSession(agentChannel.acceptor, relay, sessionDeps);
+  const relayToCli = acceptSession(
+    cliChannel.acceptor,
+    {
+      ...relay,
+      onStream: (stream: IncomingStream) => forwards.push(forwardStream(stream, relayToAgent, stream.request)),
+    },
+    sessionDeps,
+  );
+  const agent = dialSession(
+    agentChannel.dialer,
+    {
+      ...common,
+      role: "agent",
+      instanceId: parseInstanceId("agent-01"),
+      onStream: (stream: IncomingStream) => incoming.push(stream),
+    },
+    sessionDeps,
+  );
+  const cli = dialSession(
+    cliChannel.dialer,
+    { ...common, role: "cli", instanceId: parseInstanceId("cli-0001") },
+    sessionDeps,
+  );
+  return { cli, agent, relayToCli, relayToAgent, cliChannel, agentChannel, incoming, forwards };
+}

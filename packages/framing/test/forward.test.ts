@@ -1,0 +1,96 @@
+import { text } from "node:stream/consumers";
+import { encodeWindow, INITIAL_WINDOW_BYTES, parseInstanceId, parseStreamId } from "@cluster-connect/protocol";
+import { expect, test } from "vitest";
+import { createChain, createFakeClock, openStream, readAll, TEST_OPEN } from "../src/testing/index.ts";
+
+const FEW_TURNS = 50;
+
+test("a stream passes through the relay both ways and is forgotten when both ends are done", async () => {
+  const clock = createFakeClock();
+  const { cli, incoming, relayToCli, relayToAgent, forwards } = createChain({}, { clock });
+  const [near, far] = await openStream(cli, incoming);
+  const up = Buffer.alloc(2_000_000, "up");
+  const down = Buffer.alloc(1_000_000, "down");
+  near.end(up);
+  far.end(down);
+  const [atAgent, atCli] = await Promise.all([readAll(far), readAll(near)]);
+  expect(atAgent.equals(up)).toBe(true);
+  expect(atCli.equals(down)).toBe(true);
+  await expect(forwards[0]?.done).resolves.toEqual({
+    error: undefined,
+    upBytes: up.length,
+    downBytes: down.length,
+  });
+  expect(relayToCli.counters.openStreams).toBe(0);
+  expect(relayToAgent.counters.openStreams).toBe(0);
+});
+
+test("the agent's refusal reaches the CLI with its code", async () => {
+  const { cli, incoming, forwards } = createChain({}, { clock: createFakeClock() });
+  const near = cli.open(TEST_OPEN);
+  (await incoming.next()).reject("CC_UPSTREAM_UNREACHABLE", "no auth proxy");
+  await expect(near.accepted).rejects.toMatchObject({ code: "CC_UPSTREAM_UNREACHABLE" });
+  await expect(forwards[0]?.answered).rejects.toMatchObject({ code: "CC_UPSTREAM_UNREACHABLE" });
+});
+
+test("the loss of one leg is told to the other", async () => {
+  const { cli, incoming, agentChannel, relayToCli } = createChain({}, { clock: createFakeClock() });
+  const [near, far] = await openStream(cli, incoming);
+  agentChannel.cut();
+  await expect(near.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
+  await expect(far.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
+  expect(relayToCli.counters.openStreams).toBe(0);
+});
+
+test("credit is end to end: an agent that does not read stops the CLI", async () => {
+  const clock = createFakeClock();
+  const { cli, incoming } = createChain({}, { clock });
+  const [near, far] = await openStream(cli, incoming);
+  near.write(Buffer.alloc(4 * INITIAL_WINDOW_BYTES));
+  await clock.advance(FEW_TURNS);
+  expect(near.bytesSent).toBe(INITIAL_WINDOW_BYTES);
+  far.resume();
+  await clock.advance(FEW_TURNS);
+  expect(near.bytesSent).toBe(4 * INITIAL_WINDOW_BYTES);
+});
+
+test("an endpoint that goes beyond its credit has its stream reset by the relay, and only that", async () => {
+  const clock = createFakeClock();
+  const { cli, agent, incoming } = createChain({}, { clock });
+  const [near] = await openStream(cli, incoming);
+  const [other, otherFar] = await openStream(cli, incoming);
+  // The CLI believes in credit that nobody gave.
+  near.endpoint.frame({
+    type: "WINDOW",
+    streamId: parseStreamId(1),
+    payload: encodeWindow({ consumed: 0, windowBytes: 8 * INITIAL_WINDOW_BYTES }),
+  });
+  near.write(Buffer.alloc(4 * INITIAL_WINDOW_BYTES));
+  await expect(near.done).resolves.toMatchObject({ error: { code: "CC_FLOW_CONTROL" } });
+  other.end("still here");
+  expect(await text(otherFar)).toBe("still here");
+  expect(agent.state).toBe("open");
+});
+
+test("a session that takes no more streams leaves the incoming one to be answered otherwise", async () => {
+  const clock = createFakeClock();
+  const { cli, relayToAgent, forwards } = createChain({}, { clock });
+  relayToAgent.close();
+  const near = cli.open(TEST_OPEN);
+  await expect(near.accepted).rejects.toMatchObject({ code: "CC_SESSION_CLOSED" });
+  expect(forwards).toHaveLength(0);
+});
+
+test("a CLI that gives up before the answer leaves nothing behind", async () => {
+  const clock = createFakeClock();
+  const { cli, incoming, relayToCli, relayToAgent, agent } = createChain({}, { clock });
+  const abort = new AbortController();
+  const near = cli.open(TEST_OPEN, { signal: abort.signal });
+  const waiting = await incoming.next();
+  abort.abort();
+  await clock.settle();
+  expect(waiting.signal.aborted).toBe(true);
+  expect(waiting.accept({ instanceId: parseInstanceId("agent-01") }).destroyed).toBe(true);
+  expect(near.destroyed).toBe(true);
+  expect([cli, relayToCli, relayToAgent, agent].map((session) => session.counters.openStreams)).toEqual([0, 0, 0, 0]);
+});

@@ -1,0 +1,88 @@
+import { encodeU64 } from "@cluster-connect/protocol";
+import { expect, test } from "vitest";
+import { createKeepalive, type Keepalive } from "../src/keepalive.ts";
+import { createFakeClock, openStream, sessionPair } from "../src/testing/index.ts";
+
+function watched(busy: boolean) {
+  const clock = createFakeClock();
+  const pings: Uint8Array[] = [];
+  let deadAt: number | undefined;
+  const keepalive: Keepalive = createKeepalive(
+    {},
+    {
+      clock,
+      busy: () => busy,
+      ping: (payload) => pings.push(payload),
+      dead: () => {
+        deadAt = clock.now();
+      },
+    },
+  );
+  return { clock, pings, keepalive, deadAt: () => deadAt };
+}
+
+test("both sides of a link that is dead in the middle notice within 10 s while a stream is open", async () => {
+  const clock = createFakeClock();
+  const { dialer, acceptor, incoming, channel } = sessionPair({}, { clock });
+  await openStream(dialer, incoming);
+  await clock.advance(12_345);
+  channel.stall();
+  await clock.advance(10_000);
+  await expect(dialer.closed).resolves.toMatchObject({ code: "CC_KEEPALIVE_TIMEOUT", by: "network" });
+  await expect(acceptor.closed).resolves.toMatchObject({ code: "CC_KEEPALIVE_TIMEOUT" });
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a link that answers is left alone, and its round trip is known", async () => {
+  const clock = createFakeClock();
+  const { dialer, incoming } = sessionPair({ channel: { delayMs: () => 40 } }, { clock });
+  const opened = openStream(dialer, incoming);
+  await clock.advance(60_000);
+  await opened;
+  expect(dialer.state).toBe("open");
+  expect(dialer.counters.rttMs).toBe(80);
+});
+
+test("an answer that comes late, but before the second miss, counts", async () => {
+  const { clock, pings, keepalive, deadAt } = watched(true);
+  keepalive.start();
+  await clock.advance(4_500);
+  keepalive.pong(pings[0] ?? encodeU64(0));
+  await clock.advance(2_000);
+  expect(deadAt()).toBeUndefined();
+});
+
+test("a PONG with a number that was never asked proves nothing", async () => {
+  const { clock, keepalive, deadAt } = watched(true);
+  keepalive.start();
+  for (let step = 0; step < 5; step += 1) {
+    await clock.advance(1_000);
+    keepalive.pong(encodeU64(77));
+  }
+  expect(deadAt()).toBe(4_800);
+});
+
+test("an idle session pings seldom until a stream is opened", async () => {
+  const { clock, pings, keepalive } = watched(false);
+  keepalive.start();
+  keepalive.pong(pings[0] ?? encodeU64(0));
+  await clock.advance(14_000);
+  expect(pings).toHaveLength(1);
+  await clock.advance(1_000);
+  expect(pings).toHaveLength(2);
+  keepalive.pong(pings[1] ?? encodeU64(0));
+  await clock.advance(100);
+  keepalive.wake();
+  await clock.advance(5_000);
+  expect(pings).toHaveLength(3);
+});
+
+test("bytes that the peer acknowledges prove that it is alive", async () => {
+  const { clock, keepalive, deadAt } = watched(true);
+  keepalive.start();
+  for (let step = 0; step < 10; step += 1) {
+    await clock.advance(2_000);
+    keepalive.alive();
+  }
+  expect(deadAt()).toBeUndefined();
+});

@@ -1,0 +1,114 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { splice } from "../src/index.ts";
+import { createFakeClock, openStream, readAll, sessionPair } from "../src/testing/index.ts";
+
+const servers: Server[] = [];
+const sockets: Socket[] = [];
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  for (const server of servers.splice(0)) server.close();
+});
+
+/** Both ends of a TCP connection on loopback, with half-close. */
+async function socketPair(): Promise<readonly [client: Socket, server: Socket]> {
+  const listener = createServer({ allowHalfOpen: true });
+  servers.push(listener);
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  const accepted = once(listener, "connection");
+  const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  const [server] = await accepted;
+  if (!(server instanceof Socket)) throw new Error("no socket");
+  sockets.push(client, server);
+  client.on("error", () => {});
+  return [client, server];
+}
+
+/** client ⇄ server spliced near ⇄ far */
+async function splicedStream() {
+  const { dialer, acceptor, incoming, channel } = sessionPair({}, { clock: createFakeClock() });
+  const [near, far] = await openStream(dialer, incoming);
+  const [client, server] = await socketPair();
+  const outcome = splice(server, near).catch((error: unknown) => error);
+  return { client, server, near, far, outcome, dialer, acceptor, channel };
+}
+
+test("bytes and half-close pass: the answer to a request that ended arrives whole", async () => {
+  const { client, far, outcome } = await splicedStream();
+  client.end("request");
+  expect((await readAll(far)).toString()).toBe("request");
+  far.end(Buffer.alloc(1_000_000, "answer"));
+  expect((await readAll(client)).length).toBe(1_000_000);
+  expect(await outcome).toEqual({ forthBytes: 7, backBytes: 1_000_000 });
+});
+
+test("a splice that half-closed and then passes nothing is broken off", async () => {
+  const clock = createFakeClock();
+  const { dialer, incoming } = sessionPair({}, { clock });
+  const [near, far] = await openStream(dialer, incoming);
+  const [client, server] = await socketPair();
+  const outcome = splice(server, near, { halfClosedIdleMs: 1_000 }, { clock }).catch((error: unknown) => error);
+  client.end();
+  await readAll(far);
+  far.write("still there");
+  await clock.advance(900);
+  far.write("and again");
+  await clock.advance(1_000);
+  expect(near.destroyed).toBe(false);
+  await clock.advance(1_000);
+  await expect(outcome).resolves.toMatchObject({ code: "CC_TIMEOUT" });
+  await expect(far.done).resolves.toMatchObject({ kind: "reset" });
+});
+
+test("a local socket that breaks off resets the stream", async () => {
+  const { client, far, outcome, dialer } = await splicedStream();
+  client.resetAndDestroy();
+  await expect(far.done).resolves.toMatchObject({ kind: "reset" });
+  expect(await outcome).toBeInstanceOf(Error);
+  expect(dialer.counters.openStreams).toBe(0);
+});
+
+test("a local socket that half-closes and then breaks off resets the stream when bytes come for it", async () => {
+  const { client, far, outcome, dialer } = await splicedStream();
+  client.end();
+  await readAll(far);
+  client.resetAndDestroy();
+  await once(client, "close");
+  far.write(Buffer.alloc(100_000));
+  await expect(far.done).resolves.toMatchObject({ kind: "reset" });
+  expect(await outcome).toBeInstanceOf(Error);
+  expect(dialer.counters.openStreams).toBe(0);
+});
+
+test("a reset of the stream breaks the local socket off instead of ending it", async () => {
+  const { client, far, outcome } = await splicedStream();
+  const broken = once(client, "error");
+  client.on("end", () => expect.fail("the socket ended as if all had come"));
+  client.resume();
+  far.reset("CC_SESSION_ENDED", "ended");
+  await expect(outcome).resolves.toMatchObject({ code: "CC_SESSION_ENDED" });
+  await expect(broken).resolves.toMatchObject([{ code: "ECONNRESET" }]);
+});
+
+test("an aborted splice leaves neither side", async () => {
+  const { dialer, incoming } = sessionPair({}, { clock: createFakeClock() });
+  const [near, far] = await openStream(dialer, incoming);
+  const [, server] = await socketPair();
+  const abort = new AbortController();
+  const outcome = splice(server, near, { signal: abort.signal });
+  abort.abort();
+  await expect(outcome).rejects.toBe(abort.signal.reason);
+  expect(server.destroyed).toBe(true);
+  await expect(far.done).resolves.toMatchObject({ kind: "reset" });
+});
+
+test("a reader that never reads holds the local writer back", async () => {
+  const { client, near } = await splicedStream();
+  for (let count = 0; count < 512; count += 1) client.write(Buffer.alloc(65_536));
+  while (near.writableLength === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(client.writableLength).toBeGreaterThan(0);
+  expect(near.bytesSent).toBeLessThanOrEqual(262_144);
+});

@@ -1,0 +1,55 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { createReceiveWindow, createSendWindow } from "../src/window.ts";
+
+test("a sender that follows the credit never breaks the window, and never stops for good", () => {
+  const steps = fc.array(fc.record({ send: fc.nat(5_000), take: fc.nat(5_000), grow: fc.nat(9_000) }), {
+    minLength: 1,
+    maxLength: 100,
+  });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 4_000 }), steps, (windowBytes, list) => {
+      const receiver = createReceiveWindow(windowBytes);
+      const sender = createSendWindow(windowBytes);
+      let sent = 0;
+      let taken = 0;
+      const credit = (): void => {
+        if (!receiver.due(taken)) return;
+        const { consumed, windowBytes: size } = receiver.announce(taken);
+        sender.credit(consumed, size, sent);
+      };
+      for (const { send, take, grow } of list) {
+        sent = Math.min(sender.limit, sent + send);
+        receiver.check(sent);
+        taken = Math.min(sent, taken + take);
+        receiver.grow(grow);
+        credit();
+        expect(sender.limit).toBe(receiver.limit);
+      }
+      taken = sent;
+      credit();
+      expect(sender.limit).toBeGreaterThan(sent - receiver.windowBytes / 4);
+    }),
+  );
+});
+
+test("a promise that was made stays when the consumer takes nothing", () => {
+  const receiver = createReceiveWindow(100, 1_000);
+  receiver.check(1_000);
+  receiver.announce(10);
+  expect(receiver.limit).toBe(1_000);
+  expect(() => receiver.check(1_001)).toThrow(expect.objectContaining({ code: "CC_FLOW_CONTROL" }));
+});
+
+test("a peer cannot consume more than was sent", () => {
+  const sender = createSendWindow(100);
+  expect(() => sender.credit(51, 100, 50)).toThrow(expect.objectContaining({ code: "CC_FLOW_CONTROL" }));
+});
+
+test("an old credit that arrives late changes nothing", () => {
+  const sender = createSendWindow(100);
+  sender.credit(50, 100, 80);
+  sender.credit(20, 100, 80);
+  expect(sender.limit).toBe(150);
+  expect(sender.consumed).toBe(50);
+});
