@@ -65,8 +65,8 @@ export async function startAgent(
     done,
     async drain(drainOptions) {
       draining.abort();
-      const open = statuses.flatMap(({ session }) => (session === undefined ? [] : [session]));
-      await Promise.all(open.map((session) => session.drain(drainOptions)));
+      const sessions = statuses.flatMap((status) => status.sessions());
+      await Promise.all(sessions.map((session) => session.drain(drainOptions)));
     },
     async close() {
       draining.abort();

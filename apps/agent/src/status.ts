@@ -4,30 +4,36 @@ import type { CheckResult } from "@cluster-connect/service";
 
 /** How the tunnel to one relay is. */
 export interface TunnelStatus {
+  /** A session begins; it is kept until it has ended. */
+  dialed(session: Session): void;
+  /** The session serves streams now; one before it may still drain. */
   up(session: Session): void;
   down(error: ConnectError): void;
-  /** The session that is ready, while there is one. */
-  readonly session: Session | undefined;
+  /** Sessions that have not ended, also those that drain. */
+  sessions(): readonly Session[];
   check(): CheckResult;
 }
 
 export function createTunnelStatus(relay: URL): TunnelStatus {
-  let session: Session | undefined;
+  const sessions = new Set<Session>();
+  let current: Session | undefined;
   let last = "not reached yet";
   return {
-    up(next) {
-      session = next;
+    dialed(session) {
+      sessions.add(session);
+      void session.closed.then(() => sessions.delete(session));
+    },
+    up(session) {
+      current = session;
     },
     down(error) {
-      session = undefined;
+      current = undefined;
       last = error.message;
     },
-    get session() {
-      return session;
-    },
+    sessions: () => [...sessions],
     check() {
-      if (session === undefined) return { ok: false, text: `${relay.host}: ${last}` };
-      const { openStreams, rttMs } = session.counters;
+      if (current === undefined) return { ok: false, text: `${relay.host}: ${last}` };
+      const { openStreams, rttMs } = current.counters;
       const rtt = rttMs === undefined ? "" : `, round trip ${Math.round(rttMs)} ms`;
       return { ok: true, text: `${relay.host}: open, ${openStreams} streams${rtt}` };
     },

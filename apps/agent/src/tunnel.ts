@@ -66,7 +66,7 @@ async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSigna
   const { relay, ca, instanceId, software } = options;
   const tls = ca === undefined ? {} : { tls: { ca } };
   const channel = await dialWebSocket(new URL("/v1/agent", relay), { signal, ...tls });
-  return dialSession(
+  const session = dialSession(
     channel,
     {
       role: "agent",
@@ -77,6 +77,8 @@ async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSigna
     },
     deps.sessionDeps,
   );
+  deps.status.dialed(session);
+  return session;
 }
 
 function prove(hello: Hello, options: TunnelOptions, clusterAuthorities: string | undefined): AgentProof {

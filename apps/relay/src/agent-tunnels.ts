@@ -1,20 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { acceptSession, type MessageChannel, type Session, type SessionReady } from "@cluster-connect/framing";
 import { ConnectError, parseSessionId } from "@cluster-connect/protocol";
-import { errorFields, repeat } from "@cluster-connect/service";
+import { errorFields } from "@cluster-connect/service";
 import { verifyAgentProof } from "./agent-proof.ts";
 import { parseAuthorities } from "./authorities.ts";
 import { probeTunnel } from "./probe.ts";
 import type { Tunnel } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
-import { type AgentKey, markKeyUsed } from "./store/agent-keys.ts";
-import { markSeen, setAuthorities } from "./store/clusters.ts";
+import type { AgentKey } from "./store/agent-keys.ts";
+import { setAuthorities } from "./store/clusters.ts";
 
 export interface AgentTunnelOptions {
   /** Host and perhaps port of the relay's public name, which agents sign. */
   readonly authority: string;
   readonly probe: { readonly intervalMs: number; readonly timeoutMs: number };
 }
+
+/** Longest pause between probes while the last one did not pass, so that a cluster that comes up is noticed soon. */
+const UNWELL_INTERVAL_MS = 1_000;
 
 /** Runs the session of one agent: proof, registry, probes, until its channel ends. */
 export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions, context: RelayContext): Session {
@@ -58,49 +61,42 @@ async function runTunnel(
   options: AgentTunnelOptions,
   context: RelayContext,
 ): Promise<void> {
-  const { registry } = context;
+  const { registry, lastSeen, clock } = context;
   const { session, clusterId, instanceId, sessionId, keyId } = tunnel;
   const log = context.log.child({ clusterId, agentInstanceId: instanceId, sessionId });
   log.info({ event: "tunnel.open", keyId, software: ready.peer.software }, "tunnel open");
   const over = new AbortController();
   const closed = session.closed.then((end) => {
     registry.remove(tunnel);
+    lastSeen.note(tunnel);
     over.abort();
     log.info({ event: "tunnel.closed", code: end.code ?? "ok", reason: end.text, by: end.by }, "tunnel closed");
   });
   registry.add(tunnel);
-  const attempt = async (work: () => Promise<void>): Promise<void> => {
-    // The store may be away for a while; the tunnel goes on.
-    await work().catch((error: unknown) =>
-      log.error({ event: "tunnel.record.failed", ...errorFields(error) }, "the tunnel could not be recorded"),
-    );
-  };
-  await attempt(() => rememberAgent(tunnel, ready.peer.agent?.clusterAuthorities, context));
-  await repeat(
-    async () => {
-      await probeOnce(tunnel, options.probe.timeoutMs, over.signal, context);
-      await attempt(() => markSeen(context.store.db, [clusterId], new Date(context.clock.now())));
-    },
-    { intervalMs: options.probe.intervalMs, signal: over.signal },
-    context.clock,
-  );
+  lastSeen.note(tunnel);
+  await rememberAuthorities(tunnel, ready.peer.agent?.clusterAuthorities, context);
+  const { intervalMs, timeoutMs } = options.probe;
+  while (!over.signal.aborted) {
+    const probe = await probeTunnel(session, clusterId, { timeoutMs, signal: over.signal }, clock);
+    if (session.state === "open") registry.probed(tunnel, probe);
+    const pauseMs = probe.kind === "passed" ? intervalMs : Math.min(intervalMs, UNWELL_INTERVAL_MS);
+    await clock.wait(pauseMs, { signal: over.signal }).catch(() => undefined);
+  }
   await closed;
 }
 
-async function probeOnce(tunnel: Tunnel, timeoutMs: number, signal: AbortSignal, context: RelayContext): Promise<void> {
-  const { session, clusterId } = tunnel;
-  if (session.state !== "open") return;
-  context.registry.probed(tunnel, await probeTunnel(session, clusterId, { timeoutMs, signal }, context.clock));
-}
-
-async function rememberAgent(tunnel: Tunnel, authorities: string | undefined, context: RelayContext): Promise<void> {
+/** Keeps what the agent's HELLO says; the store may be away for a while, and the tunnel goes on without. */
+async function rememberAuthorities(tunnel: Tunnel, pem: string | undefined, context: RelayContext): Promise<void> {
   const { store, clock, log } = context;
   const { clusterId, keyId } = tunnel;
-  const now = new Date(clock.now());
-  await markKeyUsed(store.db, keyId, now);
-  await markSeen(store.db, [clusterId], now);
-  if (authorities === undefined) return;
-  const { pem, fingerprint } = parseAuthorities(authorities);
-  const news = await setAuthorities(store.db, clusterId, pem, now);
-  if (news) log.warn({ event: "cluster.authorities", clusterId, keyId, fingerprint }, "cluster authorities changed");
+  if (pem === undefined) return;
+  try {
+    const authorities = parseAuthorities(pem);
+    const news = await setAuthorities(store.db, clusterId, authorities.pem, new Date(clock.now()));
+    if (!news) return;
+    const fields = { event: "cluster.authorities", clusterId, keyId, fingerprint: authorities.fingerprint };
+    log.warn(fields, "the cluster's authorities changed");
+  } catch (error) {
+    log.error({ event: "cluster.authorities.failed", clusterId, ...errorFields(error) }, "authorities not kept");
+  }
 }

@@ -22,7 +22,7 @@ export interface ClusterView {
   readonly reason: string | undefined;
 }
 
-/** Told when a cluster's state changes. */
+/** Told when a cluster's state, or the reason it is degraded, changes. */
 export type StateListener = (clusterId: ClusterId, state: ClusterState, reason: string | undefined) => void;
 
 interface Entry {
@@ -34,6 +34,7 @@ interface ClusterEntry {
   readonly entries: Entry[];
   state: ClusterState;
   since: Date | undefined;
+  reason: string | undefined;
 }
 
 /** Which tunnels lead to which cluster, and how well. Lives and ends with the process. */
@@ -48,7 +49,7 @@ export class Registry {
   }
 
   add(tunnel: Tunnel): void {
-    const cluster = this.#clusters.get(tunnel.clusterId) ?? { entries: [], state: "offline", since: undefined };
+    const cluster = this.#clusters.get(tunnel.clusterId) ?? newCluster();
     this.#clusters.set(tunnel.clusterId, cluster);
     cluster.entries.push({ tunnel, probe: { kind: "pending" } });
     this.#update(tunnel.clusterId, cluster);
@@ -96,7 +97,7 @@ export class Registry {
       state: cluster.state,
       since: cluster.since,
       agents: [...oldest].map(([instanceId, since]) => ({ instanceId, since })),
-      reason: cluster.state === "degraded" ? reasonOf(cluster) : undefined,
+      reason: cluster.reason,
     };
   }
 
@@ -106,11 +107,17 @@ export class Registry {
 
   #update(clusterId: ClusterId, cluster: ClusterEntry): void {
     const state = clusterStateOf(cluster.entries.map(({ probe }) => probe));
-    if (state === cluster.state) return;
+    const reason = state === "degraded" ? reasonOf(cluster) : undefined;
+    if (state === cluster.state && reason === cluster.reason) return;
+    if (state !== cluster.state) cluster.since = new Date(this.#now());
     cluster.state = state;
-    cluster.since = new Date(this.#now());
-    this.#onState(clusterId, state, reasonOf(cluster));
+    cluster.reason = reason;
+    this.#onState(clusterId, state, reason);
   }
+}
+
+function newCluster(): ClusterEntry {
+  return { entries: [], state: "offline", since: undefined, reason: undefined };
 }
 
 function takesStreams({ tunnel }: Entry): boolean {

@@ -2,6 +2,7 @@ import type { Grant } from "@cluster-connect/auth";
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
+import type { LastSeen } from "./last-seen.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
@@ -13,6 +14,7 @@ export interface RelayContext {
   readonly software: string;
   readonly store: Store;
   readonly registry: Registry;
+  readonly lastSeen: LastSeen;
   readonly grants: readonly Grant[];
   readonly metrics: RelayMetrics;
   readonly log: Logger;

@@ -5,6 +5,7 @@ import { createAuthenticate } from "./authenticate.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
 import { createHttpApi } from "./http-api.ts";
+import { createLastSeen } from "./last-seen.ts";
 import { createRelayMetrics } from "./metrics.ts";
 import { Registry } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
@@ -14,7 +15,7 @@ import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
-export interface RelayDeps extends Omit<RelayContext, "registry" | "metrics" | "grants"> {
+export interface RelayDeps extends Omit<RelayContext, "registry" | "lastSeen" | "metrics" | "grants"> {
   readonly verifier: TokenVerifier;
   readonly metrics: Metrics;
 }
@@ -42,7 +43,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   });
   const [agents, callers] = [createSessionSet(), createSessionSet()];
   const metrics = createRelayMetrics(deps.metrics, { registry, cliSessions: () => callers.size });
-  const context: RelayContext = { ...deps, grants: config.grants, registry, metrics };
+  const lastSeen = createLastSeen({ store, registry, log, clock });
+  const context: RelayContext = { ...deps, grants: config.grants, registry, lastSeen, metrics };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier });
   const server = await createRelayServer(config);
@@ -55,7 +57,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const stopped = new AbortController();
   acceptChannels(server, channelOptions(config, draining.signal), context, { authenticate, agents, callers });
   const address = await listenOn(server, config.listen);
-  const watching = watchRevocations({ signal: stopped.signal }, { store, registry, log, clock });
+  const { signal } = stopped;
+  const chores = Promise.all([watchRevocations({ signal }, { store, registry, log, clock }), lastSeen.run({ signal })]);
   return {
     address,
     registry,
@@ -71,7 +74,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       callers.closeAll();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
-      await Promise.all([api.close(), closed, watching]);
+      await Promise.all([api.close(), closed, chores]);
+      await lastSeen.flush();
     },
   };
 }

@@ -25,11 +25,6 @@ export async function findAgentKey(db: Kysely<Database>, keyId: KeyId): Promise<
   return { keyId, clusterId: parseClusterId(row.cluster_id), publicKey: row.public_key };
 }
 
-/** Notes that a tunnel was opened with the key. */
-export async function markKeyUsed(db: Kysely<Database>, keyId: KeyId, now: Date): Promise<void> {
-  await db.updateTable("agent_keys").set({ last_used_at: now.toISOString() }).where("key_id", "=", keyId).execute();
-}
-
 /** Makes a key worthless from now on. @returns its cluster, or undefined when no valid key has this id. */
 export async function revokeAgentKey(db: Kysely<Database>, keyId: KeyId, now: Date): Promise<ClusterId | undefined> {
   return await db.transaction().execute(async (transaction) => {

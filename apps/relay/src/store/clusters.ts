@@ -1,6 +1,8 @@
-import { type ClusterId, parseClusterId } from "@cluster-connect/protocol";
+import { type ClusterId, type KeyId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import type { Database } from "./schema.ts";
+
+const BATCH_SIZE = 500;
 
 /** A cluster as the store knows it; who serves it right now is the registry's knowledge. */
 export interface StoredCluster {
@@ -52,8 +54,25 @@ export async function setAuthorities(
   return result.numUpdatedRows > 0n;
 }
 
-/** Notes that these clusters were served at that moment. */
-export async function markSeen(db: Kysely<Database>, clusterIds: readonly ClusterId[], now: Date): Promise<void> {
-  if (clusterIds.length === 0) return;
-  await db.updateTable("clusters").set({ last_seen_at: now.toISOString() }).where("id", "in", clusterIds).execute();
+/** Notes that these clusters were served, with these keys, at that moment. */
+export async function markSeen(
+  db: Kysely<Database>,
+  seen: { readonly clusterIds: readonly ClusterId[]; readonly keyIds: readonly KeyId[] },
+  now: Date,
+): Promise<void> {
+  const at = now.toISOString();
+  await db.transaction().execute(async (transaction) => {
+    for (const ids of batches(seen.clusterIds)) {
+      await transaction.updateTable("clusters").set({ last_seen_at: at }).where("id", "in", ids).execute();
+    }
+    for (const ids of batches(seen.keyIds)) {
+      await transaction.updateTable("agent_keys").set({ last_used_at: at }).where("key_id", "in", ids).execute();
+    }
+  });
+}
+
+/** Databases limit the parameters of one statement. */
+function batches<T>(ids: readonly T[]): readonly (readonly T[])[] {
+  const count = Math.ceil(ids.length / BATCH_SIZE);
+  return Array.from({ length: count }, (_, index) => ids.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE));
 }

@@ -76,7 +76,7 @@ test("a second process may write while the store is open", async () => {
   const folder = await temporaryFolder();
   const store = await openStore(folder, NOW);
   let own = 0;
-  const acknowledged = await writeUntilKilled(folder, 20, async () => {
+  const acknowledged = await writeUntilKilled(folder, 5, async () => {
     own += 1;
     const clusterId = parseClusterId(`own-${own}`);
     await addEnrollmentCode(store.db, { clusterId, hash: clusterId, expiresAt: NOW }, NOW);
