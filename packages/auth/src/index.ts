@@ -9,11 +9,32 @@ export type { AgentKey, AgentPublicKey } from "./enrollment.ts";
 export { generateAgentKey, parseAgentKey, parseAgentPublicKey, signChallenge, verifyChallenge } from "./enrollment.ts";
 export type { EnrollmentCode, RandomBytes } from "./enrollment-code.ts";
 export { hashEnrollmentCode, mintEnrollmentCode, parseEnrollmentCode } from "./enrollment-code.ts";
+export type { HeaderLine, HeaderLines } from "./headers.ts";
+export {
+  headerTokens,
+  headerValues,
+  isIdentityHeader,
+  isImpersonationHeader,
+  toHeaderLines,
+  toRawHeaders,
+  withoutHopByHop,
+  withoutIdentity,
+} from "./headers.ts";
+export {
+  escapeExtraKey,
+  impersonationHeaders,
+  isUsernameOnly,
+  MAX_EXTRA_VALUES,
+  MAX_GROUPS,
+  parseServiceAccount,
+} from "./impersonation.ts";
 export type { SignatureAlgorithm, TrustedIssuer } from "./issuers.ts";
 export { createIssuerLookup, SIGNATURE_ALGORITHMS } from "./issuers.ts";
 export type { KeySetStatus } from "./jwks.ts";
 export type { AuthenticationConfigOptions } from "./jwt-authenticator.ts";
 export { CLOCK_LEEWAY_MS, MAX_TOKEN_BYTES } from "./limits.ts";
+export type { GroupFilter, NameKind } from "./names.ts";
+export { assertName, assertNotSystem, filterGroups, MAX_NAME_BYTES, matchesName } from "./names.ts";
 export type { Decision, Grant } from "./policy.ts";
 export { mayReach } from "./policy.ts";
 export type { AzurePipelinesPreset } from "./presets/azure-pipelines.ts";

@@ -1,0 +1,154 @@
+import "reflect-metadata";
+import { createPrivateKey, type KeyObject, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import { writeFileAtomic } from "@cluster-connect/service";
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+
+/** A serving certificate and its key, both PEM. */
+export interface ServingIdentity {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** The cluster's own certificate authority. */
+export interface Authority {
+  readonly certPem: string;
+  readonly notAfter: Date;
+  /** Lower-case hex SHA-256 of the certificate, to compare out of band. */
+  readonly fingerprint: string;
+  /** A certificate for these DNS names and addresses; it never outlives the authority. */
+  issue(hosts: readonly string[], options: { readonly seconds: number; readonly now: Date }): Promise<ServingIdentity>;
+}
+
+const ECDSA = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+/** Clocks of clients may be behind ours. */
+const BACKDATE_MS = 60_000;
+/** Key and certificate in one file, so that both are replaced in one step. */
+export const AUTHORITY_FILE = "authority.pem";
+
+/**
+ * The authority in the state folder; made there, key and all, when there is none yet.
+ *
+ * @throws ConnectError `CC_FILE_UNREADABLE` when the file is there and is not a key with its certificate, or cannot be
+ *   written.
+ */
+export async function loadAuthority(
+  stateDir: string,
+  options: { readonly clusterId: string; readonly seconds: number; readonly now: Date },
+): Promise<Authority> {
+  const file = join(stateDir, AUTHORITY_FILE);
+  const text = await readIfThere(file);
+  if (text !== undefined) return parseAuthority(text, file);
+  const made = await makeAuthority(options);
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await writeFileAtomic(file, made, { mode: 0o600 });
+  } catch (cause) {
+    throw new ConnectError("CC_FILE_UNREADABLE", `stateDir: ${file} cannot be written`, { cause });
+  }
+  return parseAuthority(made, file);
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw new ConnectError("CC_FILE_UNREADABLE", `stateDir: ${file} cannot be read`, { cause });
+  }
+}
+
+async function makeAuthority(options: {
+  readonly clusterId: string;
+  readonly seconds: number;
+  readonly now: Date;
+}): Promise<string> {
+  const keys = await webcrypto.subtle.generateKey(ECDSA, true, ["sign", "verify"]);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    serialNumber: serialNumber(),
+    name: [{ CN: [`cluster-connect ${options.clusterId}`] }],
+    notBefore: new Date(options.now.getTime() - BACKDATE_MS),
+    notAfter: new Date(options.now.getTime() + options.seconds * 1_000),
+    signingAlgorithm: ECDSA,
+    keys,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+    ],
+  });
+  const key = PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY");
+  return `${key}\n${certificate.toString("pem")}\n`;
+}
+
+async function parseAuthority(text: string, file: string): Promise<Authority> {
+  try {
+    const key = createPrivateKey(text);
+    const certificate = new X509Certificate(text.slice(text.indexOf("-----BEGIN CERTIFICATE-----")));
+    if (!certificate.checkPrivateKey(key) || !certificate.ca) throw new Error("the key is another one");
+    return await createAuthority(key, certificate);
+  } catch (cause) {
+    throw new ConnectError("CC_FILE_UNREADABLE", `stateDir: ${file} is not an authority's key and certificate`, {
+      cause,
+    });
+  }
+}
+
+async function createAuthority(key: KeyObject, certificate: X509Certificate): Promise<Authority> {
+  const pkcs8 = key.export({ format: "der", type: "pkcs8" });
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", pkcs8, ECDSA, false, ["sign"]);
+  const notAfter = new Date(certificate.validTo);
+  return {
+    certPem: certificate.toString(),
+    notAfter,
+    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    async issue(hosts, { seconds, now }) {
+      const keys = await webcrypto.subtle.generateKey(ECDSA, true, ["sign", "verify"]);
+      const end = new Date(Math.min(now.getTime() + seconds * 1_000, notAfter.getTime()));
+      const begin = new Date(now.getTime() - BACKDATE_MS);
+      const leaf = await X509CertificateGenerator.create({
+        serialNumber: serialNumber(),
+        subject: [{ CN: [hosts[0] ?? ""] }],
+        issuer: certificate.subject.replaceAll("\n", ","),
+        notBefore: begin,
+        notAfter: end,
+        signingAlgorithm: ECDSA,
+        publicKey: keys.publicKey,
+        signingKey,
+        extensions: [
+          new BasicConstraintsExtension(false, undefined, true),
+          new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+          new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+          new SubjectAlternativeNameExtension(
+            hosts.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value })),
+          ),
+        ],
+      });
+      const keyPem = PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY");
+      const certPem = leaf.toString("pem");
+      // The issuer's name was written anew: a certificate that does not chain would lock everybody out.
+      if (!new X509Certificate(certPem).checkIssued(certificate)) throw new Error("the issuer's name does not match");
+      return { certPem, keyPem, notBefore: begin, notAfter: end };
+    },
+  };
+}
+
+/** 127 random bits, as a positive number in hex. */
+function serialNumber(): string {
+  const bytes = randomBytes(16);
+  bytes.writeUInt8(bytes.readUInt8(0) & 0x7f, 0);
+  return bytes.toString("hex");
+}

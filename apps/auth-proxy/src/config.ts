@@ -1,0 +1,191 @@
+import { dirname, isAbsolute, resolve } from "node:path";
+import { parseClusterId } from "@cluster-connect/protocol";
+import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import { z } from "zod";
+import type { IssuerRules } from "./identity.ts";
+import type { LongStreamPolicy } from "./lifetime.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
+import type { ListenTarget } from "./listen.ts";
+
+/** The auth proxy's settings. @see apps/auth-proxy/README.md */
+export interface Config {
+  /** This cluster's id; first label of the serving certificate's name. */
+  readonly clusterId: string;
+  readonly listen: ListenTarget;
+  /** Folder of the authority's key and certificate. */
+  readonly stateDir: string;
+  /** Where the authority's certificate is written for the agent. */
+  readonly publishCaPath?: string | undefined;
+  /** File with Kubernetes' AuthenticationConfiguration. */
+  readonly authenticationConfig: string;
+  /** Allows issuers on `http://127.0.0.1`, for trying things out. */
+  readonly allowInsecureLoopbackIssuer: boolean;
+  /** Where the apiserver is and how it is authenticated, both ways. */
+  readonly upstream: { readonly url: string; readonly caFile: string; readonly tokenFile: string };
+  readonly health: { readonly host: string; readonly port: number };
+  readonly certificate: {
+    /** The serving certificate is for `<clusterId>.<suffix>`. */
+    readonly suffix: string;
+    readonly caSeconds: number;
+    readonly servingSeconds: number;
+  };
+  readonly impersonation: {
+    /** `constrained` needs Kubernetes 1.36; `auto` takes it where the apiserver and the account's role have it. */
+    readonly mode: "auto" | "constrained" | "legacy";
+    /** Whether a caller may act as somebody else (`kubectl --as`) where RBAC lets them. */
+    readonly allowAs: boolean;
+    /** Domain of the extras that say where a request came from. */
+    readonly extraDomain: string;
+    /** Keys of the extras that issuers map; the account's role must name them. */
+    readonly extraKeys: readonly string[];
+  };
+  /** Whether ServiceAccount tokens of this cluster are accepted, and for which audiences. */
+  readonly tokenReview: { readonly enabled: boolean; readonly audiences: readonly string[] };
+  /** Rules by issuer URL. */
+  readonly issuers: Readonly<Record<string, IssuerRules>>;
+  /** What happens to a watch, exec or port-forward whose caller's token expires. */
+  readonly longStreams: LongStreamPolicy;
+  readonly limits: {
+    readonly requests: number;
+    readonly requestsPerCaller: number;
+    readonly upgrades: number;
+    readonly upgradesPerCaller: number;
+    readonly streams: number;
+    readonly handshakes: number;
+  };
+  /** Whether the account's own rights are checked before anything is served; off in tests only. */
+  readonly selfCheck: boolean;
+  /** Lines such as `list projects.project.openshift.io` that this cluster grants to every account. */
+  readonly toleratedPrivileges: readonly string[];
+  /** Time for what is under way when the process is asked to stop. */
+  readonly drainSeconds: number;
+  readonly log: { readonly level: LogLevel };
+}
+
+const IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+const port = z.number().int().min(0).max(65_535);
+const count = z.number().int().min(1);
+const seconds = z.number().int().min(1);
+const names = z.array(z.string().min(1)).default([]);
+
+const clusterId = z.string().superRefine((value, context) => {
+  try {
+    parseClusterId(value);
+  } catch {
+    context.addIssue({ code: "custom", message: "expected 1 to 63 characters of a-z, 0-9 and -" });
+  }
+});
+
+const listen = z.union([
+  z.strictObject({ socket: z.string().min(1) }),
+  z.strictObject({
+    host: z.string().default("127.0.0.1"),
+    port,
+    proxyProtocol: z.boolean().default(true),
+  }),
+]);
+
+const SCHEMA = z.strictObject({
+  clusterId,
+  listen: listen.default({ socket: "/run/cluster-connect/auth-proxy.sock" }),
+  stateDir: z.string().min(1).default("/var/lib/cluster-connect"),
+  publishCaPath: z.string().min(1).optional(),
+  authenticationConfig: z.string().min(1),
+  allowInsecureLoopbackIssuer: z.boolean().default(false),
+  upstream: z
+    .strictObject({
+      url: z.url({ protocol: /^https$/ }).optional(),
+      caFile: z.string().min(1).default(`${IN_CLUSTER}/ca.crt`),
+      tokenFile: z.string().min(1).default(`${IN_CLUSTER}/token`),
+    })
+    .prefault({}),
+  health: z.strictObject({ host: z.string().default("0.0.0.0"), port: port.default(8_081) }).prefault({}),
+  certificate: z
+    .strictObject({
+      suffix: z.string().min(1).default("clusters.cluster-connect.internal"),
+      caSeconds: seconds.default(10 * 365 * 86_400),
+      servingSeconds: seconds.default(30 * 86_400),
+    })
+    .prefault({}),
+  impersonation: z
+    .strictObject({
+      mode: z.enum(["auto", "constrained", "legacy"]).default("auto"),
+      allowAs: z.boolean().default(false),
+      extraDomain: z.hostname().default("connect.cluster-connect.io"),
+      extraKeys: names,
+    })
+    .prefault({}),
+  tokenReview: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      audiences: names,
+    })
+    .prefault({}),
+  issuers: z
+    .record(
+      z.string(),
+      z.strictObject({
+        allowedSystemNames: names,
+        groups: z.array(z.string().min(1)).optional(),
+      }),
+    )
+    .default({}),
+  longStreams: z
+    .strictObject({
+      onExpiry: z.enum(["end", "runToMaximum"]).default("end"),
+      maximumSeconds: seconds.default(3_600),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      requests: count.default(DEFAULT_LIMITS.requests),
+      requestsPerCaller: count.default(DEFAULT_LIMITS.requestsPerCaller),
+      upgrades: count.default(DEFAULT_LIMITS.upgrades),
+      upgradesPerCaller: count.default(DEFAULT_LIMITS.upgradesPerCaller),
+      streams: count.default(DEFAULT_LIMITS.streams),
+      handshakes: count.default(DEFAULT_LIMITS.handshakes),
+    })
+    .prefault({}),
+  selfCheck: z.boolean().default(true),
+  toleratedPrivileges: names,
+  drainSeconds: z.number().int().min(0).default(20),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
+});
+
+/**
+ * Reads the settings; paths in a file are relative to it.
+ *
+ * @throws ConnectError `CC_CONFIG_INVALID` with every problem, `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`.
+ */
+export async function loadProxyConfig(source: {
+  readonly file?: string | undefined;
+  readonly env: Environment;
+}): Promise<Config> {
+  const found = await loadConfig(withInClusterUrl(source.env), source);
+  const file = source.file ?? source.env["CC_CONFIG"];
+  const at = (path: string): string => (isAbsolute(path) || file === undefined ? path : resolve(dirname(file), path));
+  const { publishCaPath, listen, upstream } = found;
+  return {
+    ...found,
+    listen: "socket" in listen ? { socket: at(listen.socket) } : listen,
+    stateDir: at(found.stateDir),
+    publishCaPath: publishCaPath === undefined ? undefined : at(publishCaPath),
+    authenticationConfig: at(found.authenticationConfig),
+    upstream: { ...upstream, caFile: at(upstream.caFile), tokenFile: at(upstream.tokenFile) },
+  };
+}
+
+/** The schema with the apiserver's address in a pod as the default, so that a missing one is a problem like others. */
+function withInClusterUrl(env: Environment): z.ZodType<Config> {
+  const host = env["KUBERNETES_SERVICE_HOST"];
+  const servicePort = env["KUBERNETES_SERVICE_PORT"] ?? "443";
+  const address = host?.includes(":") ? `[${host}]` : host;
+  const fallback = host === undefined ? undefined : `https://${address}:${servicePort}`;
+  return SCHEMA.transform((settings, context) => {
+    const url = settings.upstream.url ?? fallback;
+    if (url !== undefined) return { ...settings, upstream: { ...settings.upstream, url } };
+    context.addIssue({ code: "custom", path: ["upstream", "url"], message: "expected the apiserver's https address" });
+    return z.NEVER;
+  });
+}

@@ -1,0 +1,24 @@
+import { ConnectError } from "@cluster-connect/protocol";
+
+/**
+ * Runs something with an end: its signal is aborted when the time is up or when the outer one is. Leaves no timer.
+ *
+ * @param options.what Named in the `CC_TIMEOUT` that is the signal's reason then.
+ */
+export async function withDeadline<T>(
+  options: { readonly ms: number; readonly what: string; readonly signal: AbortSignal },
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { ms, what, signal } = options;
+  signal.throwIfAborted();
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(new ConnectError("CC_TIMEOUT", `${what} took too long`)), ms);
+  const onAbort = (): void => controller.abort(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await run(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}

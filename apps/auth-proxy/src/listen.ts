@@ -1,0 +1,59 @@
+import { chmod, rm } from "node:fs/promises";
+import type { Server } from "node:http";
+import { connect } from "node:net";
+import { ConnectError } from "@cluster-connect/protocol";
+
+/** A unix socket's path, or an address. */
+export type ListenTarget =
+  | { readonly socket: string }
+  | { readonly host: string; readonly port: number; readonly proxyProtocol: boolean };
+
+/**
+ * Listens and waits until that worked. A socket file that nobody serves any more is replaced.
+ *
+ * @returns the port that was taken, or undefined for a socket.
+ * @throws ConnectError `CC_PORT_IN_USE` naming the address or path, `CC_CONFIG_INVALID` when it cannot be used.
+ */
+export async function listenAt(server: Server, target: ListenTarget): Promise<number | undefined> {
+  if ("socket" in target) {
+    if (await isServed(target.socket)) throw new ConnectError("CC_PORT_IN_USE", `${target.socket} is in use`);
+    await rm(target.socket, { force: true });
+    await listening(server, { path: target.socket }, target.socket);
+    // The agent may run as another user of the same group.
+    await chmod(target.socket, 0o660);
+    return undefined;
+  }
+  await listening(server, { host: target.host, port: target.port }, `${target.host}:${target.port}`);
+  const address = server.address();
+  return address !== null && typeof address === "object" ? address.port : undefined;
+}
+
+function listening(
+  server: Server,
+  options: { readonly path?: string; readonly host?: string; readonly port?: number },
+  name: string,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: NodeJS.ErrnoException): void => {
+      const inUse = cause.code === "EADDRINUSE";
+      const message = inUse ? `${name} is in use` : `Cannot listen on ${name}: ${cause.code}`;
+      reject(new ConnectError(inUse ? "CC_PORT_IN_USE" : "CC_CONFIG_INVALID", message, { cause }));
+    };
+    server.once("error", failed);
+    server.listen(options, () => {
+      server.off("error", failed);
+      resolve();
+    });
+  });
+}
+
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

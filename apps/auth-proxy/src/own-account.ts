@@ -1,0 +1,79 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
+import { type ApiserverClient, fieldOf } from "./apiserver-client.ts";
+import type { Config } from "./config.ts";
+import type { ImpersonationMode } from "./identity.ts";
+import { findMode } from "./impersonation-mode.ts";
+import { START_RETRY_MS } from "./limits.ts";
+import { expectedRules, type PrivilegeNeeds, renderRbac } from "./rbac.ts";
+import { assertPrivileges, checkPrivileges } from "./self-check.ts";
+
+export interface OwnAccountDeps {
+  readonly apiserver: ApiserverClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Shows the role that would be right, to be applied as it is. */
+  readonly showRbac: (yaml: string) => void;
+}
+
+const UNKNOWN_ACCOUNT = { namespace: "cluster-connect", name: "cluster-connect-auth-proxy" };
+const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
+
+/**
+ * Finds how our account impersonates and proves that it can do that and nothing else. Waits for the apiserver.
+ *
+ * @throws ConnectError `CC_PRIVILEGE_TOO_WIDE` or `CC_IMPERSONATION_DENIED`, after the right role was shown.
+ */
+export async function proveOwnAccount(
+  config: Pick<Config, "impersonation" | "tokenReview" | "selfCheck" | "toleratedPrivileges">,
+  options: { readonly signal: AbortSignal },
+  deps: OwnAccountDeps,
+): Promise<ImpersonationMode> {
+  const { signal } = options;
+  for (;;) {
+    try {
+      const mode = await findMode(config.impersonation.mode, deps.apiserver, { signal });
+      if (config.selfCheck) await prove(mode, config, signal, deps);
+      return mode;
+    } catch (error) {
+      const passing = error instanceof ConnectError && ["CC_APISERVER_UNREACHABLE", "CC_TIMEOUT"].includes(error.code);
+      if (!passing || signal.aborted) throw error;
+      deps.log.warn({ event: "apiserver.awaited", ...errorFields(error) }, "waiting for the kube-apiserver");
+      await deps.clock.wait(START_RETRY_MS, { signal });
+    }
+  }
+}
+
+async function prove(
+  mode: ImpersonationMode,
+  config: Pick<Config, "impersonation" | "tokenReview" | "toleratedPrivileges">,
+  signal: AbortSignal,
+  deps: OwnAccountDeps,
+): Promise<void> {
+  const { allowAs, extraDomain, extraKeys } = config.impersonation;
+  const needs: PrivilegeNeeds = { mode, allowAs, extraDomain, extraKeys, tokenReview: config.tokenReview.enabled };
+  const account = (await ownName(deps.apiserver, signal)) ?? UNKNOWN_ACCOUNT;
+  const namespaces = [...new Set([account.namespace, "default", "kube-system"])];
+  const checked = { namespaces, tolerated: config.toleratedPrivileges, signal };
+  const report = await checkPrivileges(needs, checked, deps.apiserver);
+  if (!report.complete)
+    deps.log.warn({ event: "privileges.incomplete" }, "not every rule of the account can be listed");
+  try {
+    assertPrivileges(report);
+  } catch (error) {
+    deps.showRbac(renderRbac(expectedRules(needs), account));
+    throw error;
+  }
+  deps.log.info({ event: "privileges.proved", mode }, "the account may impersonate and nothing else");
+}
+
+async function ownName(
+  apiserver: ApiserverClient,
+  signal: AbortSignal,
+): Promise<{ readonly namespace: string; readonly name: string } | undefined> {
+  const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const username = fieldOf(await apiserver.create(path, review, { signal }), "status", "userInfo", "username");
+  const [, namespace, name] = (typeof username === "string" ? SERVICE_ACCOUNT.exec(username) : null) ?? [];
+  return namespace === undefined || name === undefined ? undefined : { namespace, name };
+}

@@ -1,0 +1,233 @@
+import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import { toHeaderLines } from "@cluster-connect/auth";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { Admit, Admitted } from "./admission.ts";
+import { type ExchangeDeps, isOwnTokenRefused, openExchange, ownTokenRefused } from "./exchange.ts";
+import { endOfLife, type LongStreamPolicy } from "./lifetime.ts";
+import { BODY_IDLE_MS, UNREAD_MS } from "./limits.ts";
+import { type Live, tokenExpired } from "./live.ts";
+import type { StreamOrigin } from "./proxy-header.ts";
+import { replyWithError } from "./reply.ts";
+import { describeRequest } from "./request-info.ts";
+import type { RequestLog, RequestRecord } from "./request-log.ts";
+import { watchErrorEvent } from "./status-body.ts";
+import { answerTo, unreachable } from "./upstream.ts";
+import { answerHeaders } from "./upstream-headers.ts";
+
+export interface ProxyDeps extends ExchangeDeps {
+  readonly admit: Admit;
+  readonly requestLog: RequestLog;
+  readonly live: Live;
+  readonly longStreams: LongStreamPolicy;
+  readonly now: () => number;
+}
+
+const NEWLINE = 0x0a;
+const RETRYABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** Takes one request to the apiserver and its answer back. Never rejects. */
+export async function proxyHttp(
+  request: IncomingMessage,
+  response: ServerResponse,
+  origin: StreamOrigin,
+  deps: ProxyDeps,
+): Promise<void> {
+  const head = {
+    method: request.method ?? "",
+    target: request.url ?? "",
+    httpVersion: request.httpVersion,
+    lines: toHeaderLines(request.rawHeaders),
+  };
+  const record = deps.requestLog.begin(origin, describeRequest(head.method, head.target));
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  let admitted: Admitted | undefined;
+  try {
+    admitted = await deps.admit({ head, origin, upgrade: false }, record, { signal: gone.signal });
+    record.allowed = true;
+    await forward(request, response, admitted, record, gone.signal, deps);
+  } catch (error) {
+    replyWithError(response, gone.signal.aborted ? cancelled(error) : error, record, { close: !request.complete });
+  } finally {
+    admitted?.leave();
+    deps.requestLog.end(record);
+  }
+}
+
+async function forward(
+  request: IncomingMessage,
+  response: ServerResponse,
+  admitted: Admitted,
+  record: RequestRecord,
+  signal: AbortSignal,
+  deps: ProxyDeps,
+): Promise<void> {
+  if (request.headers.expect !== undefined) response.writeContinue();
+  const ended = new AbortController();
+  const leave = deps.live.add({
+    endsAt: endOfLife(
+      { ...record.info, startedAt: record.startedAt, expiresAt: admitted.principal.expiresAt },
+      deps.longStreams,
+    ),
+    endReason: tokenExpired(),
+    fault: stallDetector(request, response, deps.now),
+    end: (reason) => ended.abort(reason),
+  });
+  const over = AbortSignal.any([signal, ended.signal]);
+  try {
+    const { answer, outgoing } = await exchange(request, admitted, over, deps);
+    await passAnswer(request, response, answer, outgoing, record, ended.signal);
+  } catch (error) {
+    throw ended.signal.aborted ? ended.signal.reason : error;
+  } finally {
+    leave();
+  }
+}
+
+interface Answered {
+  readonly answer: IncomingMessage;
+  readonly outgoing: ClientRequest;
+}
+
+/** Sends the request; once more when a stream that had been idle was closed under it, or when our token had changed. */
+async function exchange(
+  request: IncomingMessage,
+  admitted: Admitted,
+  signal: AbortSignal,
+  deps: ProxyDeps,
+): Promise<Answered> {
+  const bodyless =
+    admitted.framing.kind === "none" || (admitted.framing.kind === "length" && admitted.framing.bytes === 0);
+  const repeatable = bodyless && RETRYABLE.has(request.method ?? "");
+  for (let attempt = 1; ; attempt += 1) {
+    const { outgoing, token } = openExchange(
+      { method: request.method ?? "", target: request.url ?? "" },
+      admitted,
+      deps,
+    );
+    destroyOn(signal, outgoing);
+    sendBody(request, outgoing, bodyless);
+    try {
+      const answer = await answerTo(outgoing);
+      if (!(await isOwnTokenRefused(answer, token, deps, signal))) return { answer, outgoing };
+      answer.destroy();
+      if (attempt > 1 || !bodyless || deps.account.token() === token) throw ownTokenRefused();
+    } catch (error) {
+      const closedUnderIt = outgoing.reusedSocket && isReset(error);
+      if (signal.aborted || !repeatable || !closedUnderIt || attempt > 2) throw error;
+    }
+  }
+}
+
+/** Ends the outgoing request with the incoming one: a body that breaks off here breaks off there. */
+function sendBody(request: IncomingMessage, outgoing: ClientRequest, bodyless: boolean): void {
+  if (bodyless) {
+    outgoing.end();
+    return;
+  }
+  const stop = (): void => {
+    if (!request.complete) outgoing.destroy();
+  };
+  request.once("close", stop);
+  request.once("error", stop);
+  outgoing.once("close", () => {
+    request.off("close", stop);
+    request.off("error", stop);
+  });
+  request.pipe(outgoing);
+}
+
+async function passAnswer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: IncomingMessage,
+  outgoing: ClientRequest,
+  record: RequestRecord,
+  ended: AbortSignal,
+): Promise<void> {
+  record.status = answer.statusCode ?? 0;
+  const headers = answerHeaders(toHeaderLines(answer.rawHeaders));
+  // What is left of a body that nobody wants would be read as the next request.
+  if (!request.complete) headers.push("Connection", "close");
+  response.sendDate = false;
+  response.writeHead(record.status, answer.statusMessage ?? "", headers);
+  response.flushHeaders();
+  // A late failure of the request's own body says nothing about the answer.
+  outgoing.on("error", () => {});
+  await pipeline(answerBody(answer, record, ended), response);
+}
+
+/** The answer's bytes. A watch that time ends tells so in an event of its own, anything else just breaks off. */
+async function* answerBody(
+  answer: IncomingMessage,
+  record: RequestRecord,
+  ended: AbortSignal,
+): AsyncGenerator<Buffer, void, undefined> {
+  let last = NEWLINE;
+  try {
+    for await (const chunk of answer) {
+      const bytes = Buffer.from(chunk);
+      record.bytes += bytes.length;
+      last = bytes.at(-1) ?? last;
+      yield bytes;
+    }
+  } catch (error) {
+    const reason: unknown = ended.aborted ? ended.reason : undefined;
+    if (!(reason instanceof ConnectError)) throw unreachable(error);
+    record.code = reason.code;
+    record.reason = reason.message;
+    if (!record.info.watch || !isPlainJson(answer) || last !== NEWLINE) throw reason;
+    yield watchErrorEvent(reason);
+  }
+}
+
+/** An end that can be told within the answer: one JSON object for each line and nothing around it. */
+function isPlainJson(answer: IncomingMessage): boolean {
+  const type = answer.headers["content-type"] ?? "";
+  return type.startsWith("application/json") && answer.headers["content-encoding"] === undefined;
+}
+
+/** Finds a caller who sends or reads nothing while it is their turn. */
+function stallDetector(
+  request: IncomingMessage,
+  response: ServerResponse,
+  now: () => number,
+): (at: number) => ConnectError | undefined {
+  const { socket } = request;
+  let moved = { at: now(), read: socket.bytesRead, written: socket.bytesWritten };
+  return (at) => {
+    const { bytesRead: read, bytesWritten: written } = socket;
+    if (read !== moved.read || written !== moved.written) {
+      moved = { at, read, written };
+      return undefined;
+    }
+    const idle = at - moved.at;
+    const waitsForBody = !request.complete && !request.isPaused() && !response.headersSent;
+    if (waitsForBody && idle >= BODY_IDLE_MS) {
+      return new ConnectError("CC_TIMEOUT", "The request's body has not gone on in time");
+    }
+    if (response.writableNeedDrain && idle >= UNREAD_MS) {
+      return new ConnectError("CC_TIMEOUT", "The answer was not read in time");
+    }
+    return undefined;
+  };
+}
+
+function destroyOn(signal: AbortSignal, outgoing: ClientRequest): void {
+  const destroy = (): void => {
+    outgoing.destroy();
+  };
+  if (signal.aborted) destroy();
+  signal.addEventListener("abort", destroy, { once: true });
+  outgoing.once("close", () => signal.removeEventListener("abort", destroy));
+}
+
+function isReset(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
+}
+
+function cancelled(cause: unknown): ConnectError {
+  return new ConnectError("CC_CANCELLED", "The caller gave up", { cause });
+}

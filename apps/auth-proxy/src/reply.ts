@@ -1,0 +1,43 @@
+import type { ServerResponse } from "node:http";
+import { ConnectError, toConnectError } from "@cluster-connect/protocol";
+import type { RequestRecord } from "./request-log.ts";
+import { statusAnswer } from "./status-body.ts";
+
+/**
+ * Answers with our own word, or breaks the answer off when it has begun: a cut answer never looks complete.
+ *
+ * @param options.close Whether the stream is of no use after it.
+ */
+export function replyWithError(
+  response: ServerResponse,
+  error: unknown,
+  record: RequestRecord,
+  options: { readonly close: boolean },
+): void {
+  const known = knownError(error);
+  record.code = known.code;
+  record.reason = known.message;
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const { status, headers, body } = statusAnswer(known, { auditId: record.auditId });
+  record.status = status;
+  record.bytes = body.length;
+  response.sendDate = true;
+  response.writeHead(status, options.close ? [...headers, "Connection", "close"] : [...headers]);
+  response.end(body);
+}
+
+/** Nothing of an unexpected error is shown to a caller. */
+function knownError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof Error && error.name === "TimeoutError") {
+    return new ConnectError("CC_TIMEOUT", "The caller's identity could not be checked in time", { cause: error });
+  }
+  if (error instanceof Error && error.name === "AbortError") {
+    return new ConnectError("CC_CANCELLED", "The caller gave up", { cause: error });
+  }
+  const { cause } = toConnectError(error);
+  return new ConnectError("CC_INTERNAL", "The auth proxy failed", { cause });
+}

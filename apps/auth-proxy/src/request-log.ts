@@ -1,0 +1,77 @@
+import type { Principal } from "@cluster-connect/auth";
+import type { ErrorCode } from "@cluster-connect/protocol";
+import type { Logger } from "@cluster-connect/service";
+import type { StreamOrigin } from "./proxy-header.ts";
+import type { ProxyMetrics } from "./proxy-metrics.ts";
+import type { RequestInfo } from "./request-info.ts";
+
+/** What is known about one request when it is over; one line in the log. */
+export interface RequestRecord {
+  readonly auditId: string;
+  readonly startedAt: number;
+  readonly origin: StreamOrigin;
+  readonly info: RequestInfo;
+  /** Whether it passed every check and was sent to the apiserver. */
+  allowed: boolean;
+  principal?: Principal;
+  /** Whom the caller acts as. */
+  actingAs?: string;
+  /** Our own word; absent where the apiserver gave the answer. */
+  code?: ErrorCode;
+  reason?: string;
+  status?: number;
+  bytes: number;
+}
+
+export interface RequestLogDeps {
+  readonly log: Logger;
+  readonly metrics: ProxyMetrics;
+  readonly now: () => number;
+  readonly newAuditId: () => string;
+}
+
+/** Opens and closes the records of requests. */
+export interface RequestLog {
+  begin(origin: StreamOrigin, info: RequestInfo): RequestRecord;
+  /** Writes the line; to be called once. */
+  end(record: RequestRecord): void;
+}
+
+export function createRequestLog(deps: RequestLogDeps): RequestLog {
+  return {
+    begin: (origin, info) => ({
+      auditId: deps.newAuditId(),
+      startedAt: deps.now(),
+      origin,
+      info,
+      allowed: false,
+      bytes: 0,
+    }),
+    end(record) {
+      const ms = Math.round(deps.now() - record.startedAt);
+      deps.metrics.request(record, ms);
+      deps.log.info({ event: "request", ...lineOf(record), ms }, "request");
+    },
+  };
+}
+
+function lineOf(record: RequestRecord): Readonly<Record<string, unknown>> {
+  const { info, origin, principal } = record;
+  const { long: _long, watch: _watch, ...about } = info;
+  return {
+    auditId: record.auditId,
+    correlationId: origin.correlationId,
+    sessionId: origin.sessionId,
+    address: origin.address,
+    username: principal?.username,
+    issuer: principal?.issuer,
+    relayUsername: origin.relayUsername,
+    actingAs: record.actingAs,
+    ...about,
+    decision: record.allowed ? "allowed" : "denied",
+    code: record.code,
+    reason: record.reason,
+    status: record.status,
+    bytes: record.bytes,
+  };
+}

@@ -1,0 +1,113 @@
+import { createReloadingVerifier, type ReloadEvent } from "@cluster-connect/auth";
+import {
+  createHealth,
+  createInstanceId,
+  createLogger,
+  createMetrics,
+  createShutdown,
+  describeFailure,
+  type Environment,
+  errorFields,
+  type Logger,
+  parseDaemonFlags,
+  type SignalSource,
+  SYSTEM_CLOCK,
+  startHealthServer,
+} from "@cluster-connect/service";
+import { startApp } from "./app.ts";
+import { type Config, loadProxyConfig } from "./config.ts";
+import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
+
+const USAGE = `Usage: cluster-connect-auth-proxy [--config FILE] [--check-config]
+
+Ends TLS in the cluster, verifies the caller's token and forwards to the kube-apiserver as the caller.
+Settings come from the file (or CC_CONFIG) and from CC_* variables, which win.`;
+
+/** What the process may touch. */
+export interface RunDeps {
+  readonly env: Environment;
+  readonly signals: SignalSource;
+  readonly stdout: (line: string) => void;
+  readonly stderr: (line: string) => void;
+}
+
+/** Runs the auth proxy until a signal. @returns the exit code. */
+export async function run(argv: readonly string[], deps: RunDeps): Promise<number> {
+  try {
+    const flags = parseDaemonFlags(argv);
+    if (flags.help) {
+      deps.stdout(USAGE);
+      return 0;
+    }
+    const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });
+    if (!flags.checkConfig) return await serve(config, deps);
+    await createReloadingVerifier(config.authenticationConfig, issuerOptions(config));
+    deps.stdout("The settings are valid.");
+    return 0;
+  } catch (error) {
+    const { text, exitCode } = describeFailure(error);
+    deps.stderr(text);
+    return exitCode;
+  }
+}
+
+async function serve(config: Config, deps: RunDeps): Promise<number> {
+  const ids = { instanceId: createInstanceId(), clusterId: config.clusterId };
+  const log = createLogger({ service: "auth-proxy", level: config.log.level, ids });
+  const metrics = createMetrics({ service: "auth-proxy", process: true });
+  const proxyMetrics = createProxyMetrics(metrics);
+  const health = createHealth();
+  const shutdown = createShutdown({ deadlineMs: config.drainSeconds * 1_000 }, { signals: deps.signals, log });
+  const verifier = await createReloadingVerifier(config.authenticationConfig, {
+    ...issuerOptions(config),
+    onEvent: (event) => tellReload(event, log, proxyMetrics),
+  });
+  const background = new AbortController();
+  const watching = verifier.watch({ signal: background.signal });
+  verifier.load({ signal: background.signal }).catch((error: unknown) => {
+    log.warn({ event: "issuer.unreachable", ...errorFields(error) }, "an issuer's keys are not there yet");
+  });
+  const healthServer = await startHealthServer(config.health, { health, metrics });
+  shutdown.add("health", () => healthServer.close());
+  shutdown.add("issuers", async () => {
+    background.abort();
+    await watching;
+  });
+  try {
+    const app = await startApp(config, {
+      verifier,
+      clock: SYSTEM_CLOCK,
+      log,
+      metrics,
+      proxyMetrics,
+      health,
+      showRbac: (yaml) => deps.stderr(`The role that is right:\n---\n${yaml}`),
+      stopping: shutdown.stopping,
+    });
+    shutdown.add("streams", ({ signal }) => app.stop({ signal }));
+    shutdown.add("ready", () => health.drain());
+  } catch (error) {
+    if (!shutdown.stopping.aborted) {
+      shutdown.begin("failed to start");
+      await shutdown.done;
+      throw error;
+    }
+  }
+  const { inTime } = await shutdown.done;
+  return inTime ? 0 : 1;
+}
+
+function issuerOptions(config: Config): { readonly allowInsecureLoopback: boolean } {
+  return { allowInsecureLoopback: config.allowInsecureLoopbackIssuer };
+}
+
+function tellReload(event: ReloadEvent, log: Logger, metrics: ProxyMetrics): void {
+  metrics.configuration(event.kind);
+  switch (event.kind) {
+    case "reloaded":
+      log.info({ event: "issuers.reloaded", issuers: event.issuers }, "issuers reloaded");
+      return;
+    case "kept":
+      log.error({ event: "issuers.kept", ...errorFields(event.error) }, "the changed issuers' file cannot take over");
+  }
+}

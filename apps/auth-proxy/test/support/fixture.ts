@@ -1,0 +1,139 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  createClaimMapper,
+  createTokenVerifier,
+  SIGNATURE_ALGORITHMS,
+  SYSTEM_VERIFIER_DEPS,
+  type TrustedIssuer,
+} from "@cluster-connect/auth";
+import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
+import { createHealth, createMetrics, type Health, type Metrics, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
+import { type App, startApp } from "../../src/app.ts";
+import { loadAuthority } from "../../src/authority.ts";
+import type { Config } from "../../src/config.ts";
+import { DEFAULT_LIMITS } from "../../src/limits.ts";
+import { createProxyMetrics } from "../../src/proxy-metrics.ts";
+import type { RawTarget } from "./raw-client.ts";
+import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
+
+export const AUDIENCE = "https://cluster.example";
+export const OWN_TOKEN = "own-service-account-token";
+export const ALICE = "alice@example.org";
+
+/** A running auth proxy between a test issuer and a recording upstream. */
+export interface Fixture extends AsyncDisposable {
+  readonly app: App;
+  readonly issuer: TestIssuer;
+  readonly upstream: RecordingUpstream;
+  readonly log: MemoryLogger;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly folder: string;
+  readonly target: RawTarget;
+  /** What was shown as the right role. */
+  readonly shown: readonly string[];
+  /** A token for alice, in two groups, with what is given over it. */
+  token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
+}
+
+export interface FixtureOptions {
+  readonly config?: Partial<Config>;
+  readonly trusted?: Partial<TrustedIssuer>;
+  /** Called before the auth proxy starts. */
+  readonly prepare?: (upstream: RecordingUpstream) => void;
+}
+
+export async function createFixture(options: FixtureOptions = {}): Promise<Fixture> {
+  const folder = await mkdtemp(join(tmpdir(), "auth-proxy-"));
+  const issuer = await startTestIssuer();
+  const ca = await loadAuthority(join(folder, "upstream"), { clusterId: "up", seconds: 3_600, now: new Date() });
+  const upstream = await startRecordingUpstream(await ca.issue(["127.0.0.1"], { seconds: 3_600, now: new Date() }));
+  options.prepare?.(upstream);
+  await writeFile(join(folder, "ca.crt"), ca.certPem);
+  await writeFile(join(folder, "token"), `${OWN_TOKEN}\n`);
+  const config = testConfig(folder, upstream.url, options.config);
+  const log = createMemoryLogger();
+  const metrics = createMetrics({ service: "auth-proxy" });
+  const health = createHealth();
+  const stopping = new AbortController();
+  const shown: string[] = [];
+  const dispose = async (): Promise<void> => {
+    await issuer[Symbol.asyncDispose]();
+    await upstream[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  };
+  try {
+    const app = await startApp(config, {
+      verifier: createTokenVerifier([trust(issuer, options.trusted)], {}, SYSTEM_VERIFIER_DEPS),
+      clock: SYSTEM_CLOCK,
+      log,
+      metrics,
+      proxyMetrics: createProxyMetrics(metrics),
+      health,
+      showRbac: (yaml) => shown.push(yaml),
+      stopping: stopping.signal,
+    });
+    return {
+      app,
+      issuer,
+      upstream,
+      log,
+      metrics,
+      health,
+      folder,
+      shown,
+      target: { port: app.port ?? 0, caPem: app.caPem },
+      token: (claims = {}) =>
+        issuer.sign({ aud: AUDIENCE, sub: "alice", email: ALICE, groups: ["dev", "ops"], ...claims }),
+      async [Symbol.asyncDispose]() {
+        await app.stop({ signal: AbortSignal.abort() });
+        await dispose();
+      },
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): TrustedIssuer {
+  return {
+    url: issuer.url,
+    audiences: [AUDIENCE],
+    algorithms: SIGNATURE_ALGORITHMS,
+    allowInsecureLoopback: true,
+    map: createClaimMapper({
+      username: { claim: "email", prefix: "" },
+      groups: { claim: "groups", prefix: "" },
+      uid: { claim: "sub" },
+    }),
+    ...changes,
+  };
+}
+
+export function testConfig(folder: string, url: string, changes: Partial<Config> = {}): Config {
+  return {
+    clusterId: "demo",
+    listen: { host: "127.0.0.1", port: 0, proxyProtocol: true },
+    stateDir: join(folder, "state"),
+    publishCaPath: join(folder, "published", "ca.crt"),
+    authenticationConfig: join(folder, "issuers.yaml"),
+    allowInsecureLoopbackIssuer: true,
+    upstream: { url, caFile: join(folder, "ca.crt"), tokenFile: join(folder, "token") },
+    health: { host: "127.0.0.1", port: 0 },
+    certificate: { suffix: "clusters.example", caSeconds: 3_600, servingSeconds: 3_600 },
+    impersonation: { mode: "legacy", allowAs: false, extraDomain: "connect.example.org", extraKeys: [] },
+    tokenReview: { enabled: false, audiences: [] },
+    issuers: {},
+    longStreams: { onExpiry: "end", maximumSeconds: 3_600 },
+    limits: DEFAULT_LIMITS,
+    selfCheck: false,
+    toleratedPrivileges: [],
+    drainSeconds: 1,
+    log: { level: "info" },
+    ...changes,
+  };
+}
