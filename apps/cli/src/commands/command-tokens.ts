@@ -1,0 +1,39 @@
+import { join } from "node:path";
+import type { CliDeps, SelfCommand } from "../deps.ts";
+import { writePrivateFile } from "../files/private-file.ts";
+import type { RelayChoice } from "../settings/relay-choice.ts";
+import { readGivenToken } from "../tokens/given-token.ts";
+import type { GivenTokens } from "../tokens/token-flags.ts";
+
+/**
+ * How kubectl gets the caller's token: by starting this program.
+ *
+ * A token that was given as text, not as a file, is put into a private file in `folder`, which the caller removes.
+ *
+ * @throws ConnectError `CC_TOKEN_INVALID` or `CC_TOKEN_EXPIRED` for a given token that is of no use.
+ */
+export async function credentialCommand(
+  relay: RelayChoice,
+  given: GivenTokens,
+  folder: string,
+  deps: CliDeps,
+): Promise<SelfCommand> {
+  const { cluster } = given;
+  let tokenFile: string | undefined;
+  if (cluster !== undefined) {
+    const { token } = await readGivenToken(cluster, deps.now());
+    tokenFile = cluster.kind === "file" ? cluster.path : join(folder, "token");
+    if (cluster.kind === "text") await writePrivateFile(tokenFile, `${token}\n`);
+  }
+  return {
+    command: deps.self.command,
+    args: [
+      ...deps.self.args,
+      "credential",
+      "--relay",
+      relay.url.origin,
+      ...(relay.caFile === undefined ? [] : ["--ca-file", relay.caFile]),
+      ...(tokenFile === undefined ? [] : ["--token-file", tokenFile]),
+    ],
+  };
+}

@@ -1,0 +1,26 @@
+import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
+import { openTokenCache } from "../tokens/choose-tokens.ts";
+import { loginKey } from "../tokens/token-cache.ts";
+import type { CommandContext } from "./context.ts";
+
+export interface LogoutFlags extends RelayFlags {
+  /** Forgets every login, not only the chosen relay's. */
+  readonly all?: boolean;
+}
+
+/** Forgets kept tokens, and takes the refresh token back at the issuer where it offers that. */
+export async function logout(flags: LogoutFlags, { deps, signal }: CommandContext): Promise<void> {
+  const cache = openTokenCache(deps);
+  const keys = flags.all === true ? await cache.keys() : [loginKey((await chooseRelay(flags, deps)).url.origin)];
+  let removed = 0;
+  for (const key of keys) {
+    const record = await cache.read(key).catch(() => undefined);
+    if (await cache.remove(key)) removed += 1;
+    if (record?.refreshToken === undefined) continue;
+    const { revokeLogin } = await import("../login/revoke.ts");
+    if (!(await revokeLogin(record, record.refreshToken, { signal }, deps))) {
+      deps.stderr.write(`warning: ${record.settings.issuer} did not take the login back; it ends by itself there\n`);
+    }
+  }
+  deps.stderr.write(removed === 0 ? "There was no login.\n" : "Logged out.\n");
+}

@@ -1,0 +1,46 @@
+import { ConnectError, ERRORS } from "@cluster-connect/protocol";
+import type { CliDeps } from "./deps.ts";
+import { createStyle } from "./style.ts";
+
+export interface FailureOptions {
+  /** The command was asked for JSON: so is the error. */
+  readonly json: boolean;
+  /** Shows causes too. */
+  readonly verbose: boolean;
+}
+
+/** Writes an error to standard error: one line that names what was wrong, one with the next command. */
+export function writeFailure(
+  error: ConnectError,
+  options: FailureOptions,
+  deps: Pick<CliDeps, "stderr" | "env">,
+): number {
+  const { code, message, hint } = error;
+  const { exit } = ERRORS[code];
+  if (options.json) {
+    deps.stderr.write(`${JSON.stringify({ error: { code, message, hint, exit } })}\n`);
+    return exit;
+  }
+  const style = createStyle(deps.stderr, deps.env);
+  deps.stderr.write(`${style.bad("error:")} ${message} (${code})\n${style.strong("hint:")} ${hint}\n`);
+  if (options.verbose) {
+    for (const line of causesOf(error)) deps.stderr.write(`${style.faint("cause:")} ${line}\n`);
+  }
+  return exit;
+}
+
+/** Causes name what they are and where they happened; their texts may hold what others sent, so they stay out. */
+function causesOf(error: ConnectError): readonly string[] {
+  const lines: string[] = [];
+  let cause = error.cause;
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
+    const code = "code" in cause && typeof cause.code === "string" ? ` ${cause.code}` : "";
+    const text = cause instanceof ConnectError ? `: ${cause.message}` : "";
+    lines.push(`${cause.name}${code}${text}`);
+    if (error.code === "CC_INTERNAL" && cause.stack !== undefined) {
+      lines.push(...cause.stack.split("\n").filter((line) => line.trimStart().startsWith("at ")));
+    }
+    cause = cause.cause;
+  }
+  return lines;
+}

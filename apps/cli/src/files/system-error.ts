@@ -1,0 +1,25 @@
+import { ConnectError } from "@cluster-connect/protocol";
+
+/** The `code` of an error of the operating system, such as `ENOENT`; "" for other values. */
+export function systemCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EISDIR: "it is a folder",
+  ENOTDIR: "a part of its path is not a folder",
+  ENOSPC: "no space left",
+  EROFS: "the file system is read-only",
+  ELOOP: "its symbolic links form a loop",
+};
+
+/** A file's failure in one line that names the file: `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`. */
+export function fileError(path: string, verb: "read" | "written" | "created", cause: unknown): ConnectError {
+  if (cause instanceof ConnectError) return cause;
+  const code = systemCode(cause);
+  if (code === "ENOENT") return new ConnectError("CC_FILE_MISSING", `There is no file ${path}`, { cause });
+  const reason = REASONS[code] ?? (code === "" ? "unknown reason" : code);
+  return new ConnectError("CC_FILE_UNREADABLE", `${path} cannot be ${verb}: ${reason}`, { cause });
+}

@@ -1,0 +1,55 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import {
+  type Configuration,
+  initiateDeviceAuthorization,
+  pollDeviceAuthorizationGrant,
+  type TokenEndpointResponse,
+} from "openid-client";
+import type { LoginSettings } from "../relay-api.ts";
+import { issuerError } from "./issuer-error.ts";
+import { audienceParameters, signInParameters } from "./oidc.ts";
+
+/** What a person types on any device with a browser. */
+export interface DeviceCode {
+  readonly url: string;
+  /** The same with the code filled in, where the issuer offers it. */
+  readonly completeUrl: string | undefined;
+  readonly code: string;
+  readonly expiresInSeconds: number;
+}
+
+/**
+ * Signs a person in by device code, for machines without a browser.
+ *
+ * @throws ConnectError `CC_LOGIN_FAILED`, also when the issuer knows no device codes; `CC_ISSUER_UNREACHABLE`.
+ */
+export async function signInByDevice(
+  configuration: Configuration,
+  settings: LoginSettings,
+  options: { readonly signal: AbortSignal },
+  show: (code: DeviceCode) => void,
+): Promise<TokenEndpointResponse> {
+  if (configuration.serverMetadata().device_authorization_endpoint === undefined) {
+    throw new ConnectError("CC_LOGIN_FAILED", `${settings.issuer} offers no device codes`, {
+      hint: "Run `cluster-connect login` without --device-code.",
+    });
+  }
+  try {
+    const started = await initiateDeviceAuthorization(configuration, signInParameters(settings));
+    show({
+      url: started.verification_uri,
+      completeUrl: started.verification_uri_complete,
+      code: started.user_code,
+      expiresInSeconds: started.expires_in,
+    });
+    return await pollDeviceAuthorizationGrant(
+      configuration,
+      started,
+      audienceParameters(settings, settings.audiences.relay),
+      { signal: options.signal },
+    );
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw issuerError(settings.issuer, error);
+  }
+}

@@ -1,0 +1,110 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import {
+  allowInsecureRequests,
+  type ClientAuth,
+  ClientSecretBasic,
+  ClientSecretPost,
+  type Configuration,
+  customFetch,
+  discovery,
+  None,
+  type TokenEndpointResponse,
+} from "openid-client";
+import type { CliDeps } from "../deps.ts";
+import { isLoopback } from "../relay-address.ts";
+import type { LoginSettings } from "../relay-api.ts";
+import type { KeptToken } from "../tokens/login-record.ts";
+import { expiryOf } from "../tokens/stored-token.ts";
+import { issuerError } from "./issuer-error.ts";
+
+export type OidcDeps = Pick<CliDeps, "fetch" | "now">;
+
+const TIMEOUT_SECONDS = 15;
+/** Where neither the answer nor the token says when it ends. */
+const ASSUMED_LIFE_MS = 300_000;
+
+/**
+ * Reads an issuer's discovery document.
+ *
+ * @param secret of a confidential client.
+ * @throws ConnectError `CC_ISSUER_UNREACHABLE`, `CC_TLS_UNTRUSTED` or `CC_LOGIN_FAILED`.
+ */
+export async function discoverIssuer(
+  settings: Pick<LoginSettings, "issuer" | "clientId">,
+  options: { readonly signal: AbortSignal; readonly secret?: string },
+  deps: OidcDeps,
+): Promise<Configuration> {
+  const url = URL.parse(settings.issuer);
+  if (url === null) throw new ConnectError("CC_LOGIN_FAILED", "The issuer's address cannot be read");
+  const insecure = url.protocol === "http:";
+  if (insecure && !isLoopback(url)) {
+    throw new ConnectError("CC_LOGIN_FAILED", `The issuer ${url.origin} has no TLS`, {
+      hint: "Sign in at an https issuer; http works on this machine only.",
+    });
+  }
+  const run = async (auth: ClientAuth): Promise<Configuration> =>
+    await discovery(url, settings.clientId, undefined, auth, {
+      timeout: TIMEOUT_SECONDS,
+      // Aborting the command aborts each request; the library adds its own time limit.
+      [customFetch]: (address, init) =>
+        deps.fetch(address, {
+          ...init,
+          body: init.body ?? null,
+          signal: init.signal === undefined ? options.signal : AbortSignal.any([options.signal, init.signal]),
+        }),
+      ...(insecure ? { execute: [allowInsecureRequests] } : {}),
+    });
+  try {
+    if (options.secret === undefined) return await run(None());
+    const configuration = await run(ClientSecretBasic(options.secret));
+    const methods = configuration.serverMetadata().token_endpoint_auth_methods_supported ?? ["client_secret_basic"];
+    return methods.includes("client_secret_basic") ? configuration : await run(ClientSecretPost(options.secret));
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw issuerError(settings.issuer, error);
+  }
+}
+
+/** How the token request names the audience; the scope form is Entra's. */
+export function audienceParameters(settings: LoginSettings, audience: string): URLSearchParams {
+  switch (settings.resourceParameter) {
+    case "resource":
+      return new URLSearchParams({ resource: audience });
+    case "audience":
+      return new URLSearchParams({ audience });
+    case "scope":
+      return new URLSearchParams({ scope: [scopeOf(audience), ...settings.scopes].join(" ") });
+  }
+}
+
+/** What the first request asks for: consent for both audiences where the issuer takes several at once. */
+export function signInParameters(settings: LoginSettings): URLSearchParams {
+  const parameters = audienceParameters(settings, settings.audiences.relay);
+  if (settings.resourceParameter !== "scope") parameters.set("scope", settings.scopes.join(" "));
+  if (settings.resourceParameter === "resource" && settings.audiences.cluster !== settings.audiences.relay) {
+    parameters.append("resource", settings.audiences.cluster);
+  }
+  return parameters;
+}
+
+/**
+ * The token of an answer that is meant for an audience: the ID token where the audience is the client itself, as with
+ * issuers that know no other audiences, else the access token.
+ */
+export function tokenOf(
+  answer: TokenEndpointResponse,
+  settings: LoginSettings,
+  audience: string,
+  now: number,
+): KeptToken {
+  const ownAudience = audience === settings.clientId && answer.id_token !== undefined;
+  const token = ownAudience ? (answer.id_token ?? "") : answer.access_token;
+  const lifeMs = answer.expires_in === undefined || ownAudience ? undefined : answer.expires_in * 1_000;
+  const expiresAt =
+    lifeMs === undefined ? (expiryOf(token) ?? new Date(now + ASSUMED_LIFE_MS)) : new Date(now + lifeMs);
+  return { token, expiresAt, obtainedAt: new Date(now) };
+}
+
+function scopeOf(audience: string): string {
+  return audience.endsWith("/.default") ? audience : `${audience}/.default`;
+}

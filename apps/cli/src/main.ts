@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/** The command line tool's process: hands the machine over to `run`. */
+import { homedir } from "node:os";
+import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
+import { SYSTEM_CLOCK } from "@cluster-connect/framing";
+import type { TextOutput } from "./deps.ts";
+import { openBrowser } from "./login/open-browser.ts";
+import { run } from "./run.ts";
+
+const output = (stream: NodeJS.WriteStream): TextOutput => ({
+  write: (text) => void stream.write(text),
+  isTerminal: stream.isTTY === true,
+  columns: stream.columns ?? 80,
+});
+
+// A reader that went away, as in `… | head`, is no reason to fail loudly.
+process.stdout.on("error", () => process.exit(141));
+process.stderr.on("error", () => {});
+
+process.exitCode = await run(process.argv.slice(2), {
+  env: process.env,
+  stdout: output(process.stdout),
+  stderr: output(process.stderr),
+  stdin: {
+    isTerminal: process.stdin.isTTY === true,
+    readAll: async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk));
+      return Buffer.concat(chunks).toString("utf8");
+    },
+  },
+  fetch,
+  clock: SYSTEM_CLOCK,
+  now: Date.now,
+  random: Math.random,
+  signals: process,
+  self: { command: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
+  platform: process.platform,
+  homeDir: process.env["HOME"] ?? homedir(),
+  pid: process.pid,
+  openBrowser: (url) => openBrowser(url, process.platform, process.env),
+  trustAuthorities: (pem) => {
+    setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
+  },
+});

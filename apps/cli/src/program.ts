@@ -1,0 +1,184 @@
+import { Command, Option } from "commander";
+import { collect, parsePort, parseSeconds } from "./arguments.ts";
+import type { ClustersFlags } from "./commands/clusters.ts";
+import type { CommandContext } from "./commands/context.ts";
+import type { CredentialFlags } from "./commands/credential.ts";
+import type { LoginFlags } from "./commands/login.ts";
+import type { LogoutFlags } from "./commands/logout.ts";
+import type { ProxyFlags } from "./commands/proxy.ts";
+import type { RunFlags } from "./commands/run.ts";
+import type { TrustFlags } from "./commands/trust.ts";
+import { OUTPUT_FORMATS } from "./output.ts";
+import { VERSION } from "./version.ts";
+
+/** The port that Arc's command uses. */
+const DEFAULT_PORT = 47_011;
+const DEFAULT_WAIT_SECONDS = 10;
+const RESOURCE_PARAMETERS = ["resource", "scope", "audience"];
+
+/** Where a program's exit code goes. */
+export interface ProgramResult {
+  exitCode: number;
+}
+
+/**
+ * The commands and their flags. Each command's code is loaded when it runs, so that help and `credential` start fast.
+ */
+export function createProgram(context: CommandContext, result: ProgramResult): Command {
+  const { stdout, stderr } = context.deps;
+  const program = new Command("cluster-connect")
+    .description("Uses Kubernetes clusters behind firewalls with plain kubectl, under your own identity.")
+    .version(VERSION, "-V, --version")
+    .helpCommand("help [command]", "explain a command")
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      // Errors are shown by whoever runs the program, in its own form.
+      writeErr: () => {},
+      getOutHelpWidth: () => stdout.columns,
+      getErrHelpWidth: () => stderr.columns,
+      getOutHasColors: () => false,
+    })
+    .addHelpText("after", TOP_HELP);
+  addLogin(program, context);
+  addLogout(program, context);
+  addClusters(program, context);
+  addProxy(program, context);
+  addRun(program, context, result);
+  addCredential(program, context);
+  addRelay(program, context, result);
+  return program;
+}
+
+const TOP_HELP = `
+Start with:
+  cluster-connect login --relay https://relay.example.com
+  cluster-connect clusters
+  cluster-connect run -n NAME -- kubectl get namespaces
+  cluster-connect proxy -n NAME`;
+
+function addLogin(program: Command, context: CommandContext): void {
+  const command = program.command("login").description("sign in for a relay and its clusters, and remember the relay");
+  withRelay(command)
+    .option("--device-code", "sign in on another device, with a code that is shown here")
+    .option("--no-browser", "print the address instead of opening a browser")
+    .option("--issuer <url>", "issuer, in place of the relay's choice")
+    .option("--client-id <id>", "client at the issuer, in place of the relay's choice")
+    .option("--scope <scope>", "scope to ask for, in place of the relay's choice; may be repeated", collect)
+    .option("--relay-audience <audience>", "audience of the relay's token, in place of the relay's choice")
+    .option("--cluster-audience <audience>", "audience of the clusters' token, in place of the relay's choice")
+    .addOption(
+      new Option("--resource-parameter <how>", "how the issuer is told the audience").choices(RESOURCE_PARAMETERS),
+    )
+    .action(async (flags: LoginFlags) => await (await import("./commands/login.ts")).login(flags, context));
+}
+
+function addLogout(program: Command, context: CommandContext): void {
+  const command = program.command("logout").description("forget the tokens of a relay");
+  withRelay(command)
+    .option("--all", "forget every login")
+    .action(async (flags: LogoutFlags) => await (await import("./commands/logout.ts")).logout(flags, context));
+}
+
+function addClusters(program: Command, context: CommandContext): void {
+  const command = program.command("clusters").description("list the clusters you may reach");
+  withTokens(withRelay(command))
+    .addOption(new Option("-o, --output <format>", "how to list them").choices([...OUTPUT_FORMATS]).default("table"))
+    .action(async (flags: ClustersFlags) => await (await import("./commands/clusters.ts")).clusters(flags, context));
+  const trust = command.command("trust").description("show or replace the certificate authority trusted for a cluster");
+  withTokens(withRelay(trust))
+    .option("-n, --name <name>", "the cluster", collect)
+    .option("--fingerprint <sha256>", "trust the authority with this fingerprint, as its administrator told you")
+    .action(async (flags: TrustFlags) => await (await import("./commands/trust.ts")).trust(flags, context));
+}
+
+function addProxy(program: Command, context: CommandContext): void {
+  const command = program
+    .command("proxy")
+    .description("open a local port to clusters, and add them to the kubeconfig until Ctrl-C")
+    .addHelpText("after", PROXY_HELP);
+  withTokens(withRelay(withNames(command)))
+    .option("--port <port>", "local port; 0 takes any free one", parsePort, DEFAULT_PORT)
+    .option("-f, --file <path>", "kubeconfig to change, - to print it (default: as kubectl does)")
+    .option("--kube-context <name>", "name of the context (default: the cluster's name)")
+    .option("--keep", "leave the context in the kubeconfig at the end")
+    .option("--ready-file <path>", "write this file when the cluster has answered, remove it at the end")
+    .addOption(waitOption())
+    .action(async (flags: ProxyFlags) => await (await import("./commands/proxy.ts")).proxy(flags, context));
+}
+
+const PROXY_HELP = `
+Examples:
+  cluster-connect proxy -n staging
+  cluster-connect proxy -n staging -n production --port 0
+  cluster-connect proxy -n staging -f - > staging.kubeconfig`;
+
+function addRun(program: Command, context: CommandContext, result: ProgramResult): void {
+  const command = program
+    .command("run")
+    .description("run a command with a kubeconfig of its own, and remove everything afterwards")
+    .argument("<command...>", "the command and its arguments")
+    .passThroughOptions()
+    .addHelpText("after", RUN_HELP);
+  withTokens(withRelay(withNames(command)))
+    .addOption(waitOption())
+    .action(async (words: readonly string[], flags: RunFlags) => {
+      result.exitCode = await (await import("./commands/run.ts")).run(flags, words, context);
+    });
+}
+
+const RUN_HELP = `
+The exit code is the command's own. With several clusters, the first is the current context.
+
+Examples:
+  cluster-connect run -n staging -- kubectl get pods -A
+  cluster-connect run -n staging -- helm upgrade --install web ./chart`;
+
+function addCredential(program: Command, context: CommandContext): void {
+  const command = program.command("credential").description("print a token the way kubectl asks for it (exec plugin)");
+  withTokens(withRelay(command)).action(
+    async (flags: CredentialFlags) => await (await import("./commands/credential.ts")).credential(flags, context),
+  );
+}
+
+function addRelay(program: Command, context: CommandContext, result: ProgramResult): void {
+  program
+    .command("relay")
+    .description("start the relay's own program, cluster-connect-relay, with these arguments")
+    .argument("[arguments...]")
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (args: readonly string[]) => {
+      result.exitCode = await (await import("./commands/relay.ts")).relay(args, context);
+    });
+}
+
+function withRelay(command: Command): Command {
+  return command
+    .option("--relay <url>", "the relay (CLUSTER_CONNECT_RELAY; default: where you logged in)")
+    .option("--ca-file <path>", "further certificate authorities to trust (CLUSTER_CONNECT_CA_FILE)")
+    .option("-v, --verbose", "say more", false);
+}
+
+function withTokens(command: Command): Command {
+  return command
+    .option("--token-file <path>", "token for the clusters' audience, - for standard input (CLUSTER_CONNECT_TOKEN)")
+    .option("--relay-token-file <path>", "token for the relay's audience (CLUSTER_CONNECT_RELAY_TOKEN)")
+    .addOption(new Option("--token <token>", "token for the clusters' audience").hideHelp());
+}
+
+function withNames(command: Command): Command {
+  return command
+    .option("-n, --name <name>", "the cluster; may be repeated", collect)
+    .addOption(
+      new Option("-g, --resource-group <name>", "taken for compatibility with Azure Arc; not used").hideHelp(),
+    );
+}
+
+function waitOption(): Option {
+  return new Option("--wait <time>", "how long a missing hop is waited for at the start")
+    .argParser(parseSeconds)
+    .default(DEFAULT_WAIT_SECONDS, `${DEFAULT_WAIT_SECONDS}s`);
+}

@@ -1,0 +1,165 @@
+import { randomBytes } from "node:crypto";
+import {
+  type Clock,
+  createStreamOpener,
+  dialSession,
+  type MuxStream,
+  type Session,
+  SYSTEM_STREAM_OPENER_DEPS,
+  supervise,
+} from "@cluster-connect/framing";
+import { dialWebSocket } from "@cluster-connect/framing/ws";
+import {
+  type ClusterId,
+  ConnectError,
+  type InstanceId,
+  parseCorrelationId,
+  parseInstanceId,
+  UPSTREAM_KUBERNETES,
+} from "@cluster-connect/protocol";
+import type { CallerTokens } from "./tokens/caller-tokens.ts";
+import { SOFTWARE } from "./version.ts";
+
+/** What happens to the channel, for the screen. */
+export type LinkEvent =
+  | { readonly kind: "connected"; readonly again: boolean }
+  /** It was lost, or could not be dialed again; streams are kept for a while and go on when it is back. */
+  | { readonly kind: "lost"; readonly error: ConnectError; readonly attempt: number; readonly streams: number };
+
+export interface RelayLinkOptions {
+  readonly relay: URL;
+  /** Ends the link and all its streams. */
+  readonly signal: AbortSignal;
+  readonly onEvent?: (event: LinkEvent) => void;
+}
+
+export interface RelayLinkDeps {
+  readonly tokens: CallerTokens;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
+/** One supervised channel to a relay that all local connections share. */
+export interface RelayLink {
+  /** Resolves once the channel is up for the first time; rejects with why it cannot be. */
+  readonly ready: Promise<void>;
+  /** Round trip to the relay, when it was measured. */
+  readonly rttMs: number | undefined;
+  /**
+   * Opens a stream to a cluster's kube-apiserver. Without a channel it waits for one, briefly.
+   *
+   * @throws ConnectError naming the relay when the channel does not come back in time.
+   */
+  open(cluster: ClusterId, options: { readonly signal: AbortSignal }): Promise<MuxStream>;
+  /** Resolves when the link has ended; never rejects. */
+  readonly closed: Promise<void>;
+}
+
+/** How long a local connection waits for a channel that is being dialed again. */
+const WAIT_FOR_CHANNEL_MS = 1_500;
+/** How long the way through relay and agent may take to answer an OPEN. */
+const ACCEPT_TIMEOUT_MS = 15_000;
+
+const INSTANCE: InstanceId = parseInstanceId(randomBytes(12).toString("base64url"));
+
+/** Dials a relay and keeps the channel up; each dial uses a token that is good now. */
+export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): RelayLink {
+  const { relay, signal } = options;
+  const url = new URL("/v1/connect", relay);
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => {});
+  const opener = createStreamOpener({}, { ...SYSTEM_STREAM_OPENER_DEPS, clock: deps.clock, random: deps.random });
+  let session: Session | undefined;
+  let wasReady = false;
+  let attempt = 0;
+  let lastError: ConnectError | undefined;
+  let arrived = Promise.withResolvers<void>();
+
+  async function dial(dialSignal: AbortSignal): Promise<Session> {
+    const { token } = await deps.tokens.token("relay", { signal: dialSignal });
+    const headers = { authorization: `Bearer ${token}`, "user-agent": SOFTWARE };
+    const channel = await dialWebSocket(url, { signal: dialSignal, headers });
+    return dialSession(channel, { role: "cli", instanceId: INSTANCE, software: SOFTWARE });
+  }
+
+  function onReady(next: Session): void {
+    session = next;
+    opener.use(next);
+    void next.closed.then(() => {
+      if (session === next) session = undefined;
+    });
+    options.onEvent?.({ kind: "connected", again: wasReady });
+    wasReady = true;
+    attempt = 0;
+    lastError = undefined;
+    ready.resolve();
+    arrived.resolve();
+    arrived = Promise.withResolvers<void>();
+  }
+
+  const closed = supervise(
+    dial,
+    {
+      signal,
+      onReady,
+      onEnd: (error) => {
+        lastError = error;
+        attempt += 1;
+        options.onEvent?.({ kind: "lost", error, attempt, streams: opener.counters.streams });
+      },
+      // Later, a person may log in again in another terminal: worth trying. At the start they are told at once.
+      retry: () => wasReady,
+    },
+    { clock: deps.clock, random: deps.random },
+  ).catch((error: unknown) => {
+    ready.reject(error);
+    opener.close();
+  });
+
+  async function sessionSoon(waiting: AbortSignal): Promise<Session> {
+    const until = deps.clock.now() + WAIT_FOR_CHANNEL_MS;
+    for (;;) {
+      // A session that drains takes no more streams; the next one is on its way.
+      if (session?.state === "open") return session;
+      waiting.throwIfAborted();
+      const leftMs = until - deps.clock.now();
+      if (leftMs <= 0) throw missing();
+      const late = Promise.withResolvers<void>();
+      const timer = deps.clock.setTimer(leftMs, () => late.resolve());
+      await Promise.race([arrived.promise, late.promise]);
+      timer.cancel();
+    }
+  }
+
+  function missing(): ConnectError {
+    const reason = lastError === undefined ? "it is being dialed" : lastError.message;
+    return new ConnectError(lastError?.code ?? "CC_RELAY_UNREACHABLE", `No channel to the relay: ${reason}`, {
+      ...(lastError === undefined ? {} : { hint: lastError.hint, cause: lastError }),
+    });
+  }
+
+  return {
+    ready: ready.promise,
+    closed,
+    get rttMs() {
+      return session?.counters.rttMs;
+    },
+    async open(cluster, { signal: streamSignal }) {
+      await sessionSoon(streamSignal);
+      const correlationId = parseCorrelationId(randomBytes(16).toString("hex"));
+      // What goes out before the answer is a TLS ClientHello, which may be sent again.
+      const stream = await opener.open(
+        { cluster, upstream: UPSTREAM_KUBERNETES, correlationId },
+        { signal: streamSignal, reopen: true },
+      );
+      const timer = deps.clock.setTimer(ACCEPT_TIMEOUT_MS, () => {
+        stream.reset("CC_TIMEOUT", "Neither relay nor agent answered in time");
+      });
+      stream.accepted.then(
+        () => timer.cancel(),
+        () => timer.cancel(),
+      );
+      return stream;
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { resolve } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { CliDeps } from "../deps.ts";
+import { readTextFile } from "../files/text-file.ts";
+import { parseRelayAddress } from "../relay-address.ts";
+import type { SavedSettings } from "./config-file.ts";
+import { foldersOf } from "./folders.ts";
+
+/** Flags that every command with a relay has. */
+export interface RelayFlags {
+  readonly relay?: string;
+  readonly caFile?: string;
+}
+
+/** The relay a command talks to. */
+export interface RelayChoice {
+  readonly url: URL;
+  /** Absolute path of further authorities, already trusted by this process. */
+  readonly caFile: string | undefined;
+}
+
+/**
+ * Finds the relay: `--relay`, then `CLUSTER_CONNECT_RELAY`, then what `login` saved; and trusts `--ca-file`.
+ *
+ * @param options `skipSaved` leaves the settings' file alone where flags say everything: kubectl starts this program
+ *   for each of its own starts.
+ * @throws ConnectError `CC_USAGE` when nothing names one, `CC_FILE_MISSING` for the authorities.
+ */
+export async function chooseRelay(
+  flags: RelayFlags,
+  deps: CliDeps,
+  options: { readonly skipSaved?: boolean } = {},
+): Promise<RelayChoice> {
+  const fromEnv = deps.env["CLUSTER_CONNECT_RELAY"];
+  const named = flags.relay ?? (fromEnv === "" ? undefined : fromEnv);
+  const saved = named !== undefined && options.skipSaved === true ? {} : await readSaved(deps);
+  const relay = named ?? saved.relay;
+  if (relay === undefined) {
+    throw new ConnectError("CC_USAGE", "No relay is named", {
+      hint: "Give --relay URL or set CLUSTER_CONNECT_RELAY; `cluster-connect login --relay URL` remembers it.",
+    });
+  }
+  const where = flags.relay !== undefined ? "--relay" : named !== undefined ? "CLUSTER_CONNECT_RELAY" : "config.yaml";
+  const url = parseRelayAddress(relay, where);
+  const isSaved = saved.relay !== undefined && URL.parse(saved.relay)?.origin === url.origin;
+  const caFile = flags.caFile ?? deps.env["CLUSTER_CONNECT_CA_FILE"] ?? (isSaved ? saved.caFile : undefined);
+  if (caFile !== undefined) await trust(caFile, deps);
+  return { url, caFile: caFile === undefined ? undefined : resolve(caFile) };
+}
+
+async function readSaved(deps: CliDeps): Promise<SavedSettings> {
+  // YAML is loaded only here, for the same reason.
+  const { readSavedSettings } = await import("./config-file.ts");
+  return await readSavedSettings(foldersOf(deps));
+}
+
+async function trust(caFile: string, deps: CliDeps): Promise<void> {
+  const pem = await readTextFile(caFile);
+  if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new ConnectError("CC_FILE_UNREADABLE", `${caFile} holds no certificate in PEM`);
+  }
+  deps.trustAuthorities(pem);
+}
