@@ -26,7 +26,6 @@ export interface AgentConfig {
   /** Other upstreams a stream may name. */
   readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
   readonly health?: { readonly host: string; readonly port: number } | undefined;
-  readonly resumeGraceSeconds: number;
   readonly drainSeconds: number;
   readonly log: { readonly level: LogLevel };
 }
@@ -70,7 +69,6 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     )
     .default({}),
   health: z.strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) }).optional(),
-  resumeGraceSeconds: z.number().min(0).max(86_400).default(60),
   drainSeconds: z.number().min(0).max(3_600).default(30),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });
