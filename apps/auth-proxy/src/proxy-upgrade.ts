@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { type ClientRequest, type IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -178,6 +179,8 @@ async function splice(client: Duplex, socket: Duplex, signal: AbortSignal): Prom
   socket.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
   });
+  // Two pipelines put more than ten listeners on each; their number does not grow.
+  setMaxListeners(20, client, socket);
   const both = [pipeline(client, socket, { signal, end: true }), pipeline(socket, client, { signal, end: true })];
   let timer: NodeJS.Timeout | undefined;
   const watched = both.map((direction) =>

@@ -6,7 +6,7 @@ import { statusAnswer } from "./status-body.ts";
 /**
  * Answers with our own word, or breaks the answer off when it has begun: a cut answer never looks complete.
  *
- * @param options.close Whether the stream is of no use after it.
+ * @param options.close Whether the stream is of no use after it; one that carried a doubtful request never is.
  */
 export function replyWithError(
   response: ServerResponse,
@@ -25,7 +25,8 @@ export function replyWithError(
   record.status = status;
   record.bytes = body.length;
   response.sendDate = true;
-  response.writeHead(status, options.close ? [...headers, "Connection", "close"] : [...headers]);
+  const close = options.close || known.code === "CC_REQUEST_REFUSED";
+  response.writeHead(status, close ? [...headers, "Connection", "close"] : [...headers]);
   response.end(body);
 }
 

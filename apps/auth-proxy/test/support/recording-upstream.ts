@@ -18,11 +18,13 @@ export interface Recorded {
 /** Stands where the kube-apiserver is and writes down what it is sent. */
 export interface RecordingUpstream extends AsyncDisposable {
   readonly url: string;
-  readonly requests: readonly Recorded[];
+  readonly requests: Recorded[];
   /** Bytes that came after an upgrade was answered. */
   readonly afterUpgrade: () => string;
   /** How it answers; a test sets its own. */
   answer: (request: IncomingMessage, response: ServerResponse, body: string) => void;
+  /** Answers as soon as the head is there, if set. */
+  answerEarly?: (request: IncomingMessage, response: ServerResponse) => void;
   answerUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   readonly sockets: () => number;
 }
@@ -80,6 +82,10 @@ export async function startRecordingUpstream(identity: ServingIdentity): Promise
   };
   server.on("request", (request, response) => {
     const recorded = record(request, false);
+    if (result.answerEarly !== undefined) {
+      result.answerEarly(request, response);
+      return;
+    }
     request.setEncoding("latin1");
     request.on("data", (chunk: string) => {
       recorded.body += chunk;
