@@ -31,8 +31,12 @@ export interface EndpointListener {
   readable(): void;
   /** Bytes below this offset went out. */
   sent(offset: number): void;
+  /** The peer's consumer took everything up to FIN. */
+  finAcked(): void;
   /** The channel is lost, or a RESUME was refused; `false` when nobody will resume again: the stream ends. */
   suspended(error: ConnectError): boolean;
+  /** The stream goes on over another channel. */
+  resumed(): void;
   /** Nothing comes any more: after a reset with its error, else because both directions ended. */
   ended(error: ConnectError | undefined): void;
 }
@@ -74,7 +78,9 @@ export class Endpoint implements StreamMember {
   #finEverSent = false;
   #finAcked = false;
   #peerFinal: number | undefined;
+  /** The consumer took the FIN; and it was acknowledged. */
   #finTaken = false;
+  #finConsumed = false;
   #resuming = false;
 
   constructor(options: EndpointOptions, listener: EndpointListener) {
@@ -156,8 +162,7 @@ export class Endpoint implements StreamMember {
   takeFin(): boolean {
     if (this.#peerFinal === undefined || this.#in.start < this.#peerFinal || this.#finTaken) return false;
     this.#finTaken = true;
-    this.#giveCredit(true);
-    this.#next("finConsumed");
+    this.#consumeFin();
     return true;
   }
 
@@ -216,7 +221,7 @@ export class Endpoint implements StreamMember {
   turn(maxBytes: number): { readonly bytes: number; readonly more: boolean } {
     const link = this.#link;
     if (link === undefined || this.#resuming) return { bytes: 0, more: false };
-    const room = Math.min(this.#send.limit, this.#out.end) - this.#sentOffset;
+    const room = this.#sendable;
     if (room <= 0) {
       this.#sendDueFin();
       return { bytes: 0, more: false };
@@ -230,7 +235,8 @@ export class Endpoint implements StreamMember {
       this.#listener.sent(this.#highestSent);
     }
     this.#sendDueFin();
-    return { bytes, more: bytes < room };
+    // Asked again: whoever was told that bytes went out may have written more.
+    return { bytes, more: this.#link === link && this.#sendable > 0 };
   }
 
   /** What the peer needs to go on over another channel; FIN counts as one byte. */
@@ -248,24 +254,55 @@ export class Endpoint implements StreamMember {
     this.#sendReset(code, text);
   }
 
-  /** The opener asks to go on under a new id; DATA waits for {@link Frame} RESUMED. */
-  resume(host: StreamHost, id: StreamId): Offsets {
+  /**
+   * The opener is about to ask to go on: what RESUME says. Nothing is sent until the answer.
+   *
+   * {@link joinResuming} follows, or {@link lost} when no session takes the stream.
+   */
+  beginResume(): Offsets {
     this.#resuming = true;
-    this.#link = { host, id };
     return this.#announceOffsets();
   }
 
+  /** RESUME went out under this id. */
+  joinResuming(host: StreamHost, id: StreamId): void {
+    this.#link = { host, id };
+  }
+
+  /** The opener asks once more for a stream that was never answered: every byte goes out again. */
+  reopen(host: StreamHost, id: StreamId): void {
+    this.#sentOffset = 0;
+    this.#finSent = false;
+    this.link(host, id);
+    this.#sendDueFin();
+  }
+
+  /** @throws ConnectError `CC_RESUME_GAP` when the peer misses bytes that are not held any more, or never sent. */
+  checkResume(peer: Offsets): void {
+    const sent = this.#highestSent + (this.#finEverSent ? 1 : 0);
+    if (peer.received < this.#out.start || peer.received > sent || peer.consumed > peer.received) {
+      throw new ConnectError("CC_RESUME_GAP", "The peer goes on from a byte that is not held");
+    }
+  }
+
   /**
-   * The taker goes on under a new id.
+   * The taker goes on under a new id, after {@link checkResume}.
    *
-   * @returns what RESUMED says; nothing was sent yet.
-   * @throws ConnectError `CC_RESUME_GAP` when the peer misses bytes that are not held any more, or never sent.
+   * @param sayResumed sends RESUMED; bytes follow it.
    */
   resumed(host: StreamHost, id: StreamId, peer: Offsets, sayResumed: (own: Offsets) => void): void {
-    this.#checkGap(peer);
     this.#link = { host, id };
     sayResumed(this.#announceOffsets());
     this.#continueFrom(peer);
+  }
+
+  /** The peer knows the stream as finished: only its last acknowledgement was lost. */
+  conclude(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#unlink();
+    if (!this.#finAcked) this.#listener.finAcked();
+    this.#settle(undefined);
   }
 
   #announceOffsets(): Offsets {
@@ -274,20 +311,24 @@ export class Endpoint implements StreamMember {
     return offsets;
   }
 
-  #checkGap(peer: Offsets): void {
-    const sent = this.#highestSent + (this.#finEverSent ? 1 : 0);
-    if (peer.received < this.#out.start || peer.received > sent) {
-      throw new ConnectError("CC_RESUME_GAP", "The peer goes on from a byte that is not held");
-    }
-  }
-
   #continueFrom(peer: Offsets): void {
     this.#sentOffset = Math.min(peer.received, this.#out.end);
-    // FIN is said again in any case, so that a relay on the new way learns how the direction ends.
+    // FIN is said again in any case, so that a relay on the new way learns how the direction ends; and first, because
+    // the credit may tell that it was acknowledged and that the stream is over.
     this.#finSent = false;
+    this.#sendDueFin();
     this.#credit(peer.consumed, peer.windowBytes);
-    this.#giveCredit(this.#finTaken);
-    if (!this.#sendDueFin()) this.#wake();
+    this.#consumeFin();
+    this.#giveCredit(false);
+    this.#wake();
+  }
+
+  /** Acknowledges the peer's FIN, which needs a channel; the stream is not over before. */
+  #consumeFin(): void {
+    if (!this.#finTaken || this.#finConsumed || this.#link === undefined || this.#resuming) return;
+    this.#finConsumed = true;
+    this.#giveCredit(true);
+    this.#next("finConsumed");
   }
 
   #onAccept(accept: Accept): void {
@@ -310,8 +351,9 @@ export class Endpoint implements StreamMember {
     if (!this.#resuming) {
       throw new ConnectError("CC_STREAM_STATE", `RESUMED does not go with a stream that is ${this.#state}`);
     }
-    this.#checkGap(peer);
+    this.checkResume(peer);
     this.#resuming = false;
+    this.#listener.resumed();
     this.#continueFrom(peer);
   }
 
@@ -331,7 +373,7 @@ export class Endpoint implements StreamMember {
       throw new ConnectError("CC_STREAM_STATE", `FIN at ${final} after ${this.#in.end} bytes`);
     }
     if (this.#peerFinal !== undefined) {
-      if (this.#finTaken) this.#giveCredit(true);
+      if (this.#finConsumed) this.#giveCredit(true);
       return;
     }
     this.#peerFinal = final;
@@ -351,6 +393,7 @@ export class Endpoint implements StreamMember {
     this.#out.dropTo(Math.min(consumed, final));
     if (this.#finEverSent && !this.#finAcked && consumed > final) {
       this.#finAcked = true;
+      this.#listener.finAcked();
       this.#next("finAcked");
     }
   }
@@ -393,10 +436,15 @@ export class Endpoint implements StreamMember {
     return true;
   }
 
+  /** Bytes that are written, not sent over this link, and within the credit. */
+  get #sendable(): number {
+    return Math.min(this.#send.limit, this.#out.end) - this.#sentOffset;
+  }
+
   #wake(): void {
     const link = this.#link;
     if (link === undefined || this.#resuming) return;
-    if (this.#sentOffset < Math.min(this.#send.limit, this.#out.end)) link.host.wake(this);
+    if (this.#sendable > 0) link.host.wake(this);
   }
 
   #next(event: StreamEvent): void {

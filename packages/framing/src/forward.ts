@@ -47,8 +47,9 @@ interface Direction {
   offset: number;
   limit: number;
   bytes: number;
+  /** Everything below was taken by the receiving endpoint; FIN counts as one byte. */
+  consumed: number;
   final: number | undefined;
-  acked: boolean;
 }
 
 /**
@@ -66,12 +67,11 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
   const done = Promise.withResolvers<ForwardEnd>();
   const answered = Promise.withResolvers<void>();
   answered.promise.catch(() => {});
-  const up = direction(request.kind === "open" ? { offset: 0, limit: INITIAL_WINDOW_BYTES } : { offset: 0, limit: 0 });
-  const down = direction(
+  const up = direction(0, 0, request.kind === "open" ? INITIAL_WINDOW_BYTES : 0);
+  const down =
     request.kind === "open"
-      ? { offset: 0, limit: request.open.windowBytes }
-      : { offset: request.resume.received, limit: request.resume.consumed + request.resume.windowBytes },
-  );
+      ? direction(0, 0, request.open.windowBytes)
+      : direction(request.resume.received, request.resume.consumed, request.resume.windowBytes);
   let isAnswered = false;
   let over = false;
 
@@ -85,12 +85,13 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
           sent(leg === opener ? up : down, frame);
           if (frame.type === "DATA") to.queueBytes(frame.payload);
           else to.queueFin(frame.payload);
+          endWhenDone();
           return;
         case "WINDOW":
           if (!isAnswered) outOfTurn(frame);
           credit(leg === opener ? down : up, frame.payload);
           to.send("WINDOW", frame.payload);
-          if (up.acked && down.acked) end(undefined);
+          endWhenDone();
           return;
         case "ACCEPT":
         case "RESUMED":
@@ -132,12 +133,18 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
     } else if (frame.type === "RESUMED" && request.kind === "resume") {
       const offsets = decodeResumed(frame.payload);
       up.offset = offsets.received;
+      up.consumed = offsets.consumed;
       up.limit = offsets.consumed + offsets.windowBytes;
     } else {
       outOfTurn(frame);
     }
     isAnswered = true;
     answered.resolve();
+  }
+
+  /** Both FINs were acknowledged. After a RESUME the acknowledgement may have been known before FIN is said again. */
+  function endWhenDone(): void {
+    if (isAcked(up) && isAcked(down)) end(undefined);
   }
 
   function end(error: ConnectError | undefined): void {
@@ -165,8 +172,12 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
   return { done: done.promise, answered: answered.promise, reset };
 }
 
-function direction(start: { readonly offset: number; readonly limit: number }): Direction {
-  return { ...start, bytes: 0, final: undefined, acked: false };
+function direction(offset: number, consumed: number, windowBytes: number): Direction {
+  return { offset, consumed, limit: consumed + windowBytes, bytes: 0, final: undefined };
+}
+
+function isAcked({ final, consumed }: Direction): boolean {
+  return final !== undefined && consumed > final;
 }
 
 function sent(way: Direction, frame: Frame): void {
@@ -185,7 +196,7 @@ function sent(way: Direction, frame: Frame): void {
 function credit(way: Direction, payload: Uint8Array): void {
   const { consumed, windowBytes } = decodeWindow(payload);
   way.limit = Math.max(way.limit, consumed + windowBytes);
-  if (way.final !== undefined && consumed > way.final) way.acked = true;
+  way.consumed = Math.max(way.consumed, consumed);
 }
 
 function outOfTurn(frame: Frame): never {

@@ -10,6 +10,8 @@ export { forwardStream } from "./forward.ts";
 export type { AcceptOptions, StreamRequest } from "./incoming.ts";
 export { IncomingStream } from "./incoming.ts";
 export type { KeepaliveOptions } from "./keepalive.ts";
+export type { ResumeCounters, ResumeRegistry } from "./resume-registry.ts";
+export { createResumeRegistry } from "./resume-registry.ts";
 export { acceptSession, dialSession, Session } from "./session.ts";
 export type {
   AcceptSessionOptions,
@@ -26,5 +28,7 @@ export type { SpliceEnd, SpliceOptions } from "./splice.ts";
 export { splice } from "./splice.ts";
 export type { StreamEnd } from "./stream.ts";
 export { MuxStream } from "./stream.ts";
+export type { OpenerOpenOptions, StreamOpener, StreamOpenerDeps, StreamOpenerOptions } from "./stream-opener.ts";
+export { createStreamOpener, SYSTEM_STREAM_OPENER_DEPS } from "./stream-opener.ts";
 export type { SuperviseDeps, SuperviseOptions } from "./supervise.ts";
 export { errorOfEnd, SYSTEM_SUPERVISE_DEPS, supervise } from "./supervise.ts";

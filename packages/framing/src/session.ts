@@ -210,15 +210,8 @@ export class Session implements ForwardTarget {
    */
   open(request: OpenRequest, options: { readonly signal?: AbortSignal } = {}): MuxStream {
     options.signal?.throwIfAborted();
-    const windowBytes = request.windowBytes ?? INITIAL_WINDOW_BYTES;
-    const stream = new MuxStream({ side: "opener", windowBytes, sendLimit: INITIAL_WINDOW_BYTES });
-    const open: Open = {
-      graceMs: 0,
-      forwarded: false,
-      key: request.key ?? this.#deps.secret(),
-      ...request,
-      windowBytes,
-    };
+    const open = this.fillOpen(request);
+    const stream = new MuxStream({ side: "opener", windowBytes: open.windowBytes, sendLimit: INITIAL_WINDOW_BYTES });
     const { host, streamId } = this.addMember(stream.endpoint, { kind: "open", open });
     stream.endpoint.link(host, streamId);
     const { signal } = options;
@@ -228,6 +221,12 @@ export class Session implements ForwardTarget {
       void stream.done.then(() => signal.removeEventListener("abort", cancel));
     }
     return stream;
+  }
+
+  /** The whole OPEN for a request. */
+  fillOpen(request: OpenRequest): Open {
+    const { windowBytes = INITIAL_WINDOW_BYTES, key = this.#deps.secret(), graceMs = 0, forwarded = false } = request;
+    return { ...request, windowBytes, key, graceMs, forwarded };
   }
 
   /**

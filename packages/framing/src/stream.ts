@@ -9,6 +9,8 @@ export type StreamEnd = { readonly kind: "finished" } | { readonly kind: "reset"
 export interface StreamKeeper {
   /** @returns whether the stream is kept; otherwise it ends with this error. */
   suspended(stream: MuxStream, error: ConnectError): boolean;
+  /** The opener's stream goes on. */
+  resumed(stream: MuxStream): void;
 }
 
 interface PendingWrite {
@@ -19,8 +21,8 @@ interface PendingWrite {
 /**
  * One stream as a `Duplex` with half-close.
  *
- * A write is done when its bytes went out within the peer's credit; credit for bytes that come is given when the
- * consumer takes them. Chunks that are written are kept until the peer's consumer took them: never write to them
+ * A write is done when its bytes went out within the peer's credit, and `finish` comes when the peer's consumer took
+ * everything; credit for bytes that come is given when the consumer takes them. Chunks that are written are kept until the peer's consumer took them: never write to them
  * again. Errors are `ConnectError` with the code of whoever broke the stream off.
  */
 export class MuxStream extends Duplex {
@@ -33,8 +35,10 @@ export class MuxStream extends Duplex {
   /** Who keeps the stream when its channel is lost; without one it ends with `CC_CHANNEL_LOST`. */
   keeper: StreamKeeper | undefined;
   readonly #settleAccepted: PromiseWithResolvers<Accept>;
+  #answer: Accept | undefined;
   #wanted = false;
   #writes: PendingWrite[] = [];
+  #finalDone: (() => void) | undefined;
 
   constructor(options: EndpointOptions) {
     // A high-water mark of 0 lets `_read` mean that the consumer takes the bytes now, which is when credit is due.
@@ -45,10 +49,15 @@ export class MuxStream extends Duplex {
     const ended = Promise.withResolvers<StreamEnd>();
     this.done = ended.promise;
     const listener: EndpointListener = {
-      accepted: (accept) => this.#settleAccepted.resolve(accept),
+      accepted: (accept) => {
+        this.#answer = accept;
+        this.#settleAccepted.resolve(accept);
+      },
       readable: () => this.#pump(),
       sent: (offset) => this.#finishWrites(offset),
+      finAcked: () => this.#finalDone?.(),
       suspended: (error) => this.keeper?.suspended(this, error) ?? false,
+      resumed: () => this.keeper?.resumed(this),
       ended: (error) => {
         ended.resolve(error === undefined ? { kind: "finished" } : { kind: "reset", error });
         if (error !== undefined) this.#breakOff(error);
@@ -57,6 +66,11 @@ export class MuxStream extends Duplex {
     this.endpoint = new Endpoint(options, listener);
     // A reset is an outcome that `done` tells; without this a stream that nobody watches would end the process.
     this.on("error", () => {});
+  }
+
+  /** What ACCEPT said, once it came; as {@link accepted}, without waiting. */
+  get answer(): Accept | undefined {
+    return this.#answer;
   }
 
   /** Id in the session that carries the stream now. */
@@ -99,8 +113,8 @@ export class MuxStream extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
+    this.#finalDone = done;
     this.endpoint.finish();
-    done();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

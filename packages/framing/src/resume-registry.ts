@@ -1,0 +1,178 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import {
+  type Caller,
+  type ClusterId,
+  ConnectError,
+  encodeResumed,
+  type Resume,
+  type Secret,
+} from "@cluster-connect/protocol";
+import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
+import type { AcceptOptions, IncomingStream } from "./incoming.ts";
+import { suspends } from "./lost.ts";
+import type { MuxStream, StreamKeeper } from "./stream.ts";
+
+/** The taker's side of resume: holds streams by their key, across sessions. */
+export interface ResumeRegistry {
+  /**
+   * Answers an incoming stream: a new one is accepted and kept, a RESUME moves the stream it names to its session.
+   *
+   * @returns the stream for an OPEN, undefined for a RESUME: its stream goes on where it is used already.
+   */
+  answer(incoming: IncomingStream, options: AcceptOptions): MuxStream | undefined;
+  readonly counters: ResumeCounters;
+  /** Resets every stream that waits for its opener. */
+  close(): void;
+}
+
+export interface ResumeCounters {
+  /** Streams that could be resumed, with and without a channel. */
+  readonly streams: number;
+  readonly suspended: number;
+  /** Bytes kept for sending again, of all streams. */
+  readonly retainedBytes: number;
+}
+
+/** How many streams that are over are remembered, so that a late RESUME learns how they ended. */
+const MAX_ENDED = 4_096;
+
+interface Held {
+  readonly stream: MuxStream;
+  readonly digest: Buffer;
+  readonly cluster: ClusterId;
+  readonly caller: Caller | undefined;
+  readonly graceMs: number;
+  attempt: number;
+  timer: Timer | undefined;
+}
+
+interface Ended {
+  readonly caller: Caller | undefined;
+  readonly error: ConnectError | undefined;
+  readonly timer: Timer;
+}
+
+export function createResumeRegistry(deps: { readonly clock: Clock } = { clock: SYSTEM_CLOCK }): ResumeRegistry {
+  // By the digest of the key, so that looking one up takes no longer for a guess that is nearly right.
+  const held = new Map<string, Held>();
+  const byStream = new Map<MuxStream, Held>();
+  const ended = new Map<string, Ended>();
+
+  const keeper: StreamKeeper = {
+    suspended(stream, error) {
+      const entry = byStream.get(stream);
+      if (entry === undefined || !suspends(error.code)) return false;
+      entry.timer?.cancel();
+      entry.timer = deps.clock.setTimer(entry.graceMs, () => {
+        stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
+      });
+      return true;
+    },
+    resumed() {},
+  };
+
+  function accept(incoming: IncomingStream, options: AcceptOptions): MuxStream {
+    const { request } = incoming;
+    if (request.kind !== "open") throw new ConnectError("CC_INTERNAL", "A RESUME is not accepted");
+    const { key, cluster, caller, graceMs: wanted } = request.open;
+    const graceMs = Math.min(options.graceMs ?? 0, wanted);
+    const digest = digestOf(key);
+    const name = digest.toString("base64");
+    // A key that is used twice would let one stream take over the other.
+    if (held.has(name)) throw new ConnectError("CC_PROTOCOL", "The stream's key was used before");
+    const stream = incoming.accept(options);
+    if (graceMs === 0 || stream.destroyed) return stream;
+    const entry: Held = { stream, digest, cluster, caller, graceMs, attempt: 0, timer: undefined };
+    held.set(name, entry);
+    byStream.set(stream, entry);
+    stream.keeper = keeper;
+    void stream.done.then((end) => {
+      entry.timer?.cancel();
+      held.delete(name);
+      byStream.delete(stream);
+      remember(name, entry, end.kind === "reset" ? end.error : undefined);
+    });
+    return stream;
+  }
+
+  function remember(name: string, entry: Held, error: ConnectError | undefined): void {
+    const oldest = ended.size >= MAX_ENDED ? ended.entries().next().value : undefined;
+    if (oldest !== undefined) {
+      oldest[1].timer.cancel();
+      ended.delete(oldest[0]);
+    }
+    const timer = deps.clock.setTimer(entry.graceMs, () => ended.delete(name));
+    ended.set(name, { caller: entry.caller, error, timer });
+  }
+
+  function resume(incoming: IncomingStream, wanted: Resume): void {
+    const digest = digestOf(wanted.key);
+    const name = digest.toString("base64");
+    const entry = held.get(name);
+    if (entry === undefined || !timingSafeEqual(entry.digest, digest)) {
+      const past = ended.get(name);
+      if (past === undefined || !sameCaller(past.caller, wanted.caller)) throw unknown();
+      throw past.error ?? new ConnectError("CC_STREAM_FINISHED", "Both directions had ended");
+    }
+    const { endpoint } = entry.stream;
+    const known = sameCaller(entry.caller, wanted.caller) && entry.cluster === wanted.cluster;
+    if (!known || endpoint.state === "closed") throw unknown();
+    if (wanted.attempt <= entry.attempt) throw new ConnectError("CC_SUPERSEDED", "A newer RESUME came before");
+    if (incoming.signal.aborted) return;
+    try {
+      endpoint.checkResume(wanted);
+    } catch (error) {
+      entry.stream.reset("CC_RESUME_GAP", "The opener goes on from a byte that is not held");
+      throw error;
+    }
+    entry.attempt = wanted.attempt;
+    entry.timer?.cancel();
+    entry.timer = undefined;
+    endpoint.detach("CC_SUPERSEDED", "The stream goes on over a newer channel");
+    const { host, streamId } = incoming.adopt(endpoint);
+    endpoint.resumed(host, streamId, wanted, (own) => host.send("RESUMED", streamId, [encodeResumed(own)]));
+  }
+
+  return {
+    answer(incoming, options) {
+      const { request } = incoming;
+      try {
+        if (request.kind === "open") return accept(incoming, options);
+        resume(incoming, request.resume);
+      } catch (error) {
+        if (!(error instanceof ConnectError)) throw error;
+        incoming.reject(error.code, error.message);
+      }
+      return undefined;
+    },
+    get counters() {
+      let suspended = 0;
+      let retainedBytes = 0;
+      for (const { stream } of held.values()) {
+        if (stream.endpoint.suspended) suspended += 1;
+        retainedBytes += stream.endpoint.retainedBytes;
+      }
+      return { streams: held.size, suspended, retainedBytes };
+    },
+    close() {
+      for (const { stream } of [...held.values()]) {
+        if (stream.endpoint.suspended) stream.reset("CC_SESSION_CLOSED", "The agent stops");
+      }
+      for (const { timer } of ended.values()) timer.cancel();
+      ended.clear();
+    },
+  };
+}
+
+/** Missing, or somebody else's: not told apart, so that a guess learns nothing. */
+function unknown(): ConnectError {
+  return new ConnectError("CC_RESUME_UNKNOWN", "No such stream is held here");
+}
+
+function digestOf(key: Secret): Buffer {
+  return createHash("sha256").update(key).digest();
+}
+
+function sameCaller(a: Caller | undefined, b: Caller | undefined): boolean {
+  return a?.issuer === b?.issuer && a?.subject === b?.subject;
+}
