@@ -47,7 +47,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const context: RelayContext = { ...deps, grants: config.grants, registry, lastSeen, metrics };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier });
-  const server = await createRelayServer(config);
+  const { server, watch } = await createRelayServer(config, { log, clock });
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log },
     ...{ grants: config.grants, login: config.login, metrics: deps.metrics },
@@ -58,7 +58,11 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   acceptChannels(server, channelOptions(config, draining.signal), context, { authenticate, agents, callers });
   const address = await listenOn(server, config.listen);
   const { signal } = stopped;
-  const chores = Promise.all([watchRevocations({ signal }, { store, registry, log, clock }), lastSeen.run({ signal })]);
+  const chores = Promise.all([
+    watchRevocations({ signal }, { store, registry, log, clock }),
+    lastSeen.run({ signal }),
+    watch({ signal }),
+  ]);
   return {
     address,
     registry,

@@ -1,5 +1,11 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import { createLogger, describeFailure, type Environment, type SignalSource } from "@cluster-connect/service";
+import {
+  createLogger,
+  describeFailure,
+  type Environment,
+  type SignalSource,
+  SYSTEM_CLOCK,
+} from "@cluster-connect/service";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
@@ -65,7 +71,7 @@ async function runServe(command: Extract<Command, { kind: "serve" }>, deps: RunD
   const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
   if (command.checkConfig) {
     await createVerifier(config);
-    await createRelayServer(config);
+    await createRelayServer(config, { log: createLogger({ service: "relay" }), clock: SYSTEM_CLOCK });
     deps.stderr("The settings are valid.");
     return;
   }

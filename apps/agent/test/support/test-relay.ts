@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import { text } from "node:stream/consumers";
 import { parseAgentPublicKey, verifyChallenge } from "@cluster-connect/auth";
 import { acceptSession, type Session } from "@cluster-connect/framing";
@@ -35,7 +36,8 @@ export interface TestRelay {
   start(): Promise<void>;
 }
 
-export async function startTestRelay(): Promise<TestRelay> {
+/** @param tls PEM; without it the relay speaks plain HTTP. */
+export async function startTestRelay(tls?: { readonly cert: string; readonly key: string }): Promise<TestRelay> {
   const keys = new Map<string, string>();
   const enrollments: EnrollmentBody[] = [];
   const hellos: Hello[] = [];
@@ -64,7 +66,8 @@ export async function startTestRelay(): Promise<TestRelay> {
   }
 
   function listen(): Promise<unknown> {
-    server = createServer((request, response) => void onRequest(request, response));
+    const handle = (request: IncomingMessage, response: ServerResponse): void => void onRequest(request, response);
+    server = tls === undefined ? createServer(handle) : createHttpsServer(tls, handle);
     server.on("upgrade", (request, socket, head) => {
       void accept(request, socket, head).then((channel) => {
         if (channel === undefined) return;
@@ -117,7 +120,7 @@ export async function startTestRelay(): Promise<TestRelay> {
   port = address.port;
   onTestFinished(stop);
   return {
-    url: new URL(`http://127.0.0.1:${port}`),
+    url: new URL(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`),
     behaviour,
     enrollments,
     hellos,

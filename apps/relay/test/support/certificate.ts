@@ -1,0 +1,26 @@
+import "reflect-metadata";
+import { KeyObject, webcrypto } from "node:crypto";
+import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from "@peculiar/x509";
+
+/** A self-signed certificate for 127.0.0.1 and its key, PEM. */
+export async function selfSigned(): Promise<{ readonly cert: string; readonly key: string }> {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    {
+      keys,
+      name: "CN=relay",
+      signingAlgorithm: algorithm,
+      notAfter: new Date(Date.now() + 3_600_000),
+      extensions: [
+        new BasicConstraintsExtension(true),
+        new SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }]),
+      ],
+    },
+    webcrypto,
+  );
+  return {
+    cert: certificate.toString("pem"),
+    key: KeyObject.from(keys.privateKey).export({ type: "pkcs8", format: "pem" }).toString(),
+  };
+}
