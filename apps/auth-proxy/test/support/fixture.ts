@@ -33,8 +33,6 @@ export interface Fixture extends AsyncDisposable {
   readonly health: Health;
   readonly folder: string;
   readonly target: RawTarget;
-  /** What was shown as the right role. */
-  readonly shown: readonly string[];
   /** A token for alice, in two groups, with what is given over it. */
   token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
 }
@@ -44,6 +42,8 @@ export interface FixtureOptions {
   readonly trusted?: Partial<TrustedIssuer>;
   /** Called before the auth proxy starts. */
   readonly prepare?: (upstream: RecordingUpstream) => void;
+  /** Takes what is shown as the right role. */
+  readonly shown?: string[];
 }
 
 export async function createFixture(options: FixtureOptions = {}): Promise<Fixture> {
@@ -59,7 +59,6 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
   const metrics = createMetrics({ service: "auth-proxy" });
   const health = createHealth();
   const stopping = new AbortController();
-  const shown: string[] = [];
   const dispose = async (): Promise<void> => {
     await issuer[Symbol.asyncDispose]();
     await upstream[Symbol.asyncDispose]();
@@ -73,7 +72,7 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
       metrics,
       proxyMetrics: createProxyMetrics(metrics),
       health,
-      showRbac: (yaml) => shown.push(yaml),
+      showRbac: (yaml) => options.shown?.push(yaml),
       stopping: stopping.signal,
     });
     return {
@@ -84,7 +83,6 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
       metrics,
       health,
       folder,
-      shown,
       target: { port: app.port ?? 0, caPem: app.caPem },
       token: (claims = {}) =>
         issuer.sign({ aud: AUDIENCE, sub: "alice", email: ALICE, groups: ["dev", "ops"], ...claims }),
