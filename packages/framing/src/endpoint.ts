@@ -23,6 +23,10 @@ import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
 import { unshared } from "./unshared.ts";
 import { createReceiveWindow, createSendWindow, type ReceiveWindow, type SendWindow } from "./window.ts";
+import { createWindowGrowth, type WindowGrowth } from "./window-growth.ts";
+
+/** A stream that holds no more than this is not reset to make room. */
+const FAIR_BYTES = 65_536;
 
 /** What an endpoint tells the one who uses its bytes. */
 export interface EndpointListener {
@@ -63,6 +67,8 @@ export class Endpoint implements StreamMember {
   readonly #listener: EndpointListener;
   readonly #send: SendWindow;
   readonly #receive: ReceiveWindow;
+  readonly #growth: WindowGrowth;
+  readonly #initialWindowBytes: number;
   /** Bytes from the peer's `consumed` to the last one written. */
   readonly #out: ByteQueue = createByteQueue();
   /** Bytes from the consumer's `taken` to the last one received. */
@@ -87,6 +93,12 @@ export class Endpoint implements StreamMember {
     this.#listener = listener;
     this.#send = createSendWindow(options.sendLimit);
     this.#receive = createReceiveWindow(options.windowBytes, options.side === "taker" ? INITIAL_WINDOW_BYTES : 0);
+    this.#initialWindowBytes = options.windowBytes;
+    this.#growth = createWindowGrowth({
+      initialBytes: options.windowBytes,
+      reserve: (bytes) => this.#link?.host.windows.reserve(bytes) ?? false,
+      release: (bytes) => this.#link?.host.windows.release(bytes),
+    });
     this.#state = options.side === "opener" ? "pending" : "open";
   }
 
@@ -132,7 +144,7 @@ export class Endpoint implements StreamMember {
 
   /** Joins a session under an id: for OPEN and ACCEPT. */
   link(host: StreamHost, id: StreamId): void {
-    this.#link = { host, id };
+    this.#join(host, id);
     this.#wake();
   }
 
@@ -140,6 +152,7 @@ export class Endpoint implements StreamMember {
   write(chunk: Uint8Array): void {
     if (this.#state === "closed" || this.#finishing) return;
     this.#out.append(chunk);
+    this.#link?.host.buffers.hold(chunk.length);
     this.#wake();
   }
 
@@ -154,7 +167,9 @@ export class Endpoint implements StreamMember {
   /** The next bytes for the consumer, who now owns them; undefined when there are none. */
   take(): Uint8Array | undefined {
     const chunk = this.#in.take(Number.MAX_SAFE_INTEGER);
-    if (chunk !== undefined) this.#giveCredit(false);
+    if (chunk === undefined) return undefined;
+    this.#link?.host.buffers.release(chunk.length);
+    this.#giveCredit(false);
     return chunk;
   }
 
@@ -214,7 +229,7 @@ export class Endpoint implements StreamMember {
   }
 
   lost(error: ConnectError): void {
-    this.#link = undefined;
+    this.#leave();
     this.#suspend(error);
   }
 
@@ -266,7 +281,7 @@ export class Endpoint implements StreamMember {
 
   /** RESUME went out under this id. */
   joinResuming(host: StreamHost, id: StreamId): void {
-    this.#link = { host, id };
+    this.#join(host, id);
   }
 
   /** The opener asks once more for a stream that was never answered: every byte goes out again. */
@@ -291,7 +306,7 @@ export class Endpoint implements StreamMember {
    * @param sayResumed sends RESUMED; bytes follow it.
    */
   resumed(host: StreamHost, id: StreamId, peer: Offsets, sayResumed: (own: Offsets) => void): void {
-    this.#link = { host, id };
+    this.#join(host, id);
     sayResumed(this.#announceOffsets());
     this.#continueFrom(peer);
   }
@@ -364,6 +379,11 @@ export class Endpoint implements StreamMember {
     if (this.#peerFinal !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
     this.#receive.check(receivedTo);
     this.#in.append(unshared(payload));
+    const buffers = this.#link?.host.buffers;
+    buffers?.hold(payload.length);
+    if (buffers?.exceeded === true && this.unreadBytes > FAIR_BYTES) {
+      throw new ConnectError("CC_LIMIT_REACHED", "More is unread than this side holds for all its streams");
+    }
     this.#listener.readable();
   }
 
@@ -390,7 +410,9 @@ export class Endpoint implements StreamMember {
   #credit(consumed: number, windowBytes: number): void {
     this.#send.credit(consumed, windowBytes, this.#highestSent + (this.#finEverSent ? 1 : 0));
     const final = this.#out.end;
+    const before = this.#out.start;
     this.#out.dropTo(Math.min(consumed, final));
+    this.#link?.host.buffers.release(this.#out.start - before);
     if (this.#finEverSent && !this.#finAcked && consumed > final) {
       this.#finAcked = true;
       this.#listener.finAcked();
@@ -422,7 +444,10 @@ export class Endpoint implements StreamMember {
     if (link === undefined || this.#resuming || this.#state.startsWith("pending")) return;
     const consumed = this.#in.start + (this.#finTaken ? 1 : 0);
     if (!always && !this.#receive.due(consumed)) return;
-    link.host.send("WINDOW", link.id, [encodeWindow(this.#receive.announce(consumed))]);
+    const { host, id } = link;
+    const keepsUp = this.unreadBytes <= this.#receive.windowBytes / 2;
+    const windowBytes = this.#growth.next(consumed, host.now(), keepsUp, host.maxWindowBytes);
+    host.send("WINDOW", id, [encodeWindow(this.#receive.announce(consumed, windowBytes))]);
   }
 
   /** FIN goes out as soon as no byte is before it: it needs neither credit nor a turn. */
@@ -463,10 +488,30 @@ export class Endpoint implements StreamMember {
   }
 
   #unlink(): void {
+    const link = this.#leave();
+    link?.host.release(link.id, this);
+  }
+
+  #join(host: StreamHost, id: StreamId): void {
+    this.#link = { host, id };
+    host.windows.hold(this.#grownBytes);
+    host.buffers.hold(this.#heldBytes);
+  }
+
+  #leave(): Link | undefined {
     const link = this.#link;
-    if (link === undefined) return;
     this.#link = undefined;
-    link.host.release(link.id, this);
+    link?.host.windows.release(this.#grownBytes);
+    link?.host.buffers.release(this.#heldBytes);
+    return link;
+  }
+
+  get #grownBytes(): number {
+    return this.#receive.windowBytes - this.#initialWindowBytes;
+  }
+
+  get #heldBytes(): number {
+    return this.retainedBytes + this.unreadBytes;
   }
 
   #end(error: ConnectError): void {
@@ -476,6 +521,7 @@ export class Endpoint implements StreamMember {
   }
 
   #settle(error: ConnectError | undefined): void {
+    this.#leave();
     this.#out.clear();
     if (error !== undefined) this.#in.clear();
     this.#listener.ended(error);

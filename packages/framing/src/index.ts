@@ -1,5 +1,7 @@
 export type { Backoff, BackoffOptions } from "./backoff.ts";
 export { createBackoff } from "./backoff.ts";
+export type { Budget } from "./budget.ts";
+export { createBudget } from "./budget.ts";
 export type { ChannelEnd, ChannelListener, MessageChannel } from "./channel.ts";
 export type { Clock, Timer } from "./clock.ts";
 export { SYSTEM_CLOCK, wait } from "./clock.ts";
@@ -7,6 +9,7 @@ export type { SessionDeps } from "./deps.ts";
 export { SYSTEM_SESSION_DEPS } from "./deps.ts";
 export type { Forward, ForwardEnd } from "./forward.ts";
 export { forwardStream } from "./forward.ts";
+export type { HopWindowOptions } from "./hop-window.ts";
 export type { AcceptOptions, StreamRequest } from "./incoming.ts";
 export { IncomingStream } from "./incoming.ts";
 export type { KeepaliveOptions } from "./keepalive.ts";
@@ -18,6 +21,7 @@ export type {
   DialOptions,
   GoawayOptions,
   OpenRequest,
+  SessionBudgets,
   SessionCounters,
   SessionEnd,
   SessionOptions,

@@ -42,7 +42,8 @@ export interface Keepalive {
   stop(): void;
   /** Pings now; for a suspicion that the network changed. */
   probe(): void;
-  pong(payload: Uint8Array): void;
+  /** @returns the round trip, milliseconds, when this answers a ping. */
+  pong(payload: Uint8Array): number | undefined;
   /** Other proof that the peer takes what is sent: a HOPACK that advances. */
   alive(): void;
   /** A stream was opened: an idle wait may be too long now. */
@@ -113,10 +114,11 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
     },
     pong(payload) {
       const sentAt = waiting.get(decodeU64(payload));
-      if (!running || sentAt === undefined) return;
+      if (!running || sentAt === undefined) return undefined;
       const sample = clock.now() - sentAt;
       rttMs = rttMs === undefined ? sample : rttMs * 0.875 + sample * 0.125;
       answered();
+      return sample;
     },
     alive() {
       if (running && waiting.size > 0) answered();

@@ -1,5 +1,5 @@
 import {
-  type ConnectError,
+  ConnectError,
   type ErrorCode,
   encodeEnd,
   type FrameType,
@@ -18,6 +18,9 @@ export interface LegOwner {
   fail(leg: Leg, error: ConnectError): void;
   lost(leg: Leg, error: ConnectError): void;
 }
+
+/** A leg that holds no more than this is not reset to make room. */
+const FAIR_BYTES = 65_536;
 
 /** One side of a forwarded stream: a member of one session that holds frames of the other side until their turn. */
 export class Leg implements StreamMember {
@@ -49,10 +52,20 @@ export class Leg implements StreamMember {
     return this.#waiting.end - this.#waiting.start;
   }
 
-  /** Sends bytes when their turn comes. */
+  /**
+   * Sends bytes when their turn comes.
+   *
+   * @throws ConnectError `CC_CHANNEL_LOST` when too much waits: both ends keep their bytes and may resume.
+   */
   queueBytes(payload: Uint8Array): void {
+    const host = this.#host;
+    if (host === undefined) return;
     this.#waiting.append(unshared(payload));
-    this.#host?.wake(this);
+    host.buffers.hold(payload.length);
+    if (host.buffers.exceeded && this.waitingBytes > FAIR_BYTES) {
+      throw new ConnectError("CC_CHANNEL_LOST", "More waits for this channel than the relay holds; resume the stream");
+    }
+    host.wake(this);
   }
 
   /** Sends FIN after the bytes before it. */
@@ -69,9 +82,14 @@ export class Leg implements StreamMember {
   release(): void {
     const host = this.#host;
     const streamId = this.#streamId;
+    this.#drop();
+    if (host !== undefined && streamId !== undefined) host.release(streamId, this);
+  }
+
+  #drop(): void {
+    this.#host?.buffers.release(this.waitingBytes);
     this.#host = undefined;
     this.#waiting.clear();
-    if (host !== undefined && streamId !== undefined) host.release(streamId, this);
   }
 
   frame(frame: Frame): void {
@@ -83,7 +101,7 @@ export class Leg implements StreamMember {
   }
 
   lost(error: ConnectError): void {
-    this.#host = undefined;
+    this.#drop();
     this.#owner.lost(this, error);
   }
 
@@ -94,6 +112,7 @@ export class Leg implements StreamMember {
     const bytes = payloadBytes(parts);
     host.send("DATA", this.#streamId, parts);
     this.#waiting.dropTo(this.#waiting.start + bytes);
+    host.buffers.release(bytes);
     const more = this.waitingBytes > 0;
     if (!more && this.#fin !== undefined) {
       this.send("FIN", this.#fin);

@@ -1,4 +1,4 @@
-import { type FrameType, HEADER_BYTES, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES } from "@cluster-connect/protocol";
+import { type FrameType, HEADER_BYTES, MAX_MESSAGE_BYTES } from "@cluster-connect/protocol";
 import type { MessageChannel } from "./channel.ts";
 import { frameHeader, payloadBytes } from "./encode.ts";
 import type { HopSender } from "./hop-window.ts";
@@ -33,6 +33,8 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
   let state: "held" | "open" | "closed" = "held";
   let scheduled = false;
   let dataBytes = 0;
+  // Since the path last held DATA back, there was always some that waited.
+  let hungry = false;
 
   function sendMessage(): void {
     if (parts.length === 0) return;
@@ -49,7 +51,7 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     partsBytes += HEADER_BYTES + length;
     if (type === "DATA") {
       dataBytes += length;
-      hop.sent(length);
+      hop.sent(length, hungry);
     }
   }
 
@@ -65,9 +67,10 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     while (channel.bufferedBytes + partsBytes < CHANNEL_HIGH_BYTES && hop.open) {
       const member = scheduler.head();
       if (member === undefined) break;
-      const { bytes, more } = member.turn(scheduler.size > 1 ? TURN_BYTES : MAX_PAYLOAD_BYTES);
+      const { bytes, more } = member.turn(scheduler.size > 1 ? Math.min(TURN_BYTES, hop.turnBytes) : hop.turnBytes);
       scheduler.sent(member, bytes, more);
     }
+    hungry = scheduler.size > 0;
     sendMessage();
   }
 

@@ -13,6 +13,8 @@ import type {
   Secret,
   SessionId,
 } from "@cluster-connect/protocol";
+import type { Budget } from "./budget.ts";
+import type { HopWindowOptions } from "./hop-window.ts";
 import type { IncomingStream } from "./incoming.ts";
 import type { KeepaliveOptions } from "./keepalive.ts";
 import type { SessionState } from "./session-state.ts";
@@ -27,10 +29,20 @@ export interface SessionOptions {
   readonly limits?: Partial<HelloLimits>;
   readonly keepalive?: KeepaliveOptions;
   readonly handshakeTimeoutMs?: number;
+  readonly hopWindow?: HopWindowOptions;
+  /** What this session may hold, and the process with all its sessions; by default the session alone. */
+  readonly budgets?: SessionBudgets;
   /** Called for each stream the peer opens; without it they are refused. It must answer each, now or later. */
   readonly onStream?: (incoming: IncomingStream) => void;
   /** The peer takes no more streams. */
   readonly onGoaway?: (goaway: GoawayPayload) => void;
+}
+
+export interface SessionBudgets {
+  /** By what receive windows may grow. */
+  readonly windows?: Budget;
+  /** What may be unread, wait for a turn or be kept for a RESUME. */
+  readonly buffers?: Budget;
 }
 
 export interface DialOptions extends SessionOptions {
@@ -82,7 +94,10 @@ export interface SessionCounters {
   /** DATA bytes since the session began. */
   readonly bytesReceived: number;
   readonly bytesSent: number;
-  /** DATA bytes sent that the peer has not acknowledged on this hop. */
+  /** Bytes held for the session's streams. */
+  readonly bufferedBytes: number;
+  /** DATA bytes that may be in flight on this hop, and that are: those the peer has not acknowledged. */
+  readonly hopWindowBytes: number;
   readonly inFlightBytes: number;
   readonly rttMs: number | undefined;
 }

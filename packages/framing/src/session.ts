@@ -19,13 +19,16 @@ import {
   type Hello,
   type HelloLimits,
   INITIAL_WINDOW_BYTES,
+  MAX_WINDOW_BYTES,
   negotiateMinor,
   type Open,
   OWN_VERSIONS,
+  SESSION_BUDGET_BYTES,
   type Secret,
   type StreamId,
   toConnectError,
 } from "@cluster-connect/protocol";
+import { type Budget, createBudget } from "./budget.ts";
 import {
   type ChannelEnd,
   CLOSE_GOING_AWAY,
@@ -99,7 +102,9 @@ export class Session implements ForwardTarget {
   readonly #decoder: Decoder = createDecoder();
   readonly #limits: HelloLimits;
   readonly #table: StreamTable;
-  readonly #hopSender: HopSender = createHopSender();
+  readonly #hopSender: HopSender;
+  readonly #windows: Budget;
+  readonly #buffers: Budget;
   readonly #hopReceiver: HopReceiver = createHopReceiver();
   readonly #outbox: Outbox;
   readonly #keepalive: Keepalive;
@@ -135,6 +140,9 @@ export class Session implements ForwardTarget {
     this.#deps = deps;
     this.#limits = { ...DEFAULT_HELLO_LIMITS, ...options.limits };
     this.#table = createStreamTable(side);
+    this.#hopSender = createHopSender({ everyBytes: this.#limits.hopAckEveryBytes, ...options.hopWindow }, deps);
+    this.#windows = createBudget(SESSION_BUDGET_BYTES, options.budgets?.windows);
+    this.#buffers = createBudget(SESSION_BUDGET_BYTES, options.budgets?.buffers);
     this.#outbox = createOutbox(channel, this.#hopSender);
     this.#settleReady = Promise.withResolvers<SessionReady>();
     this.#settleClosed = Promise.withResolvers<SessionEnd>();
@@ -149,14 +157,14 @@ export class Session implements ForwardTarget {
       ping: (payload) => this.#outbox.send("PING", 0, [payload]),
       dead: () => this.#lose(new ConnectError("CC_KEEPALIVE_TIMEOUT", "The peer did not answer two pings")),
     });
-    const keepalive = this.#keepalive;
     this.#host = {
       send: (type, id, parts) => this.#outbox.send(type, id, parts),
       wake: (member) => this.#outbox.wake(member),
       release: (id, member) => this.#release(id, member),
-      get rttMs() {
-        return keepalive.rttMs;
-      },
+      now: () => deps.clock.now(),
+      maxWindowBytes: Math.min(MAX_WINDOW_BYTES, this.#limits.maxWindowBytes),
+      windows: this.#windows,
+      buffers: this.#buffers,
     };
     this.#handshakeTimer = deps.clock.setTimer(options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, () => {
       this.#fail(new ConnectError("CC_TIMEOUT", "The peer did not finish the handshake in time"));
@@ -196,6 +204,8 @@ export class Session implements ForwardTarget {
       openStreams: this.#table.size,
       bytesReceived: this.#hopReceiver.receivedBytes,
       bytesSent: this.#outbox.dataBytes,
+      bufferedBytes: this.#buffers.usedBytes,
+      hopWindowBytes: this.#hopSender.capBytes,
       inFlightBytes: this.#hopSender.inFlightBytes,
       rttMs: this.#keepalive.rttMs,
     };
@@ -352,12 +362,12 @@ export class Session implements ForwardTarget {
         this.#outbox.send("PONG", 0, [payload]);
         return;
       case "PONG":
-        this.#keepalive.pong(payload);
+        this.#onPong(payload);
         return;
       case "HOPACK": {
         const { received, everyBytes } = decodeHopAck(payload);
-        this.#hopReceiver.setEvery(everyBytes);
-        if (this.#hopSender.acked(received)) this.#keepalive.alive();
+        this.#sendHopAck(this.#hopReceiver.setEvery(everyBytes));
+        if (this.#hopSender.acked(received)) this.#onHopAcked();
         this.#outbox.flush();
         return;
       }
@@ -369,8 +379,7 @@ export class Session implements ForwardTarget {
         this.#onRequest(frame);
         return;
       case "DATA": {
-        const ack = this.#hopReceiver.received(payload.length);
-        if (ack !== undefined) this.#outbox.send("HOPACK", 0, [ack]);
+        this.#sendHopAck(this.#hopReceiver.received(payload.length));
         this.#onStreamFrame(frame);
         return;
       }
@@ -386,6 +395,21 @@ export class Session implements ForwardTarget {
       case "READY":
         throw new ConnectError("CC_PROTOCOL", `${type} on stream ${streamId} of a session that is ${this.#state}`);
     }
+  }
+
+  #onPong(payload: Uint8Array): void {
+    const ms = this.#keepalive.pong(payload);
+    if (ms !== undefined) this.#hopSender.roundTrip(ms);
+  }
+
+  #sendHopAck(payload: Uint8Array | undefined): void {
+    if (payload !== undefined) this.#outbox.send("HOPACK", 0, [payload]);
+  }
+
+  #onHopAcked(): void {
+    this.#keepalive.alive();
+    const every = this.#hopSender.wantedEvery();
+    if (every !== undefined) this.#sendHopAck(this.#hopReceiver.ask(every));
   }
 
   #onHandshakeFrame(frame: Frame): void {

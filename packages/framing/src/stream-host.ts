@@ -1,4 +1,5 @@
 import type { ConnectError, FrameType, StreamId } from "@cluster-connect/protocol";
+import type { Budget } from "./budget.ts";
 import type { Frame } from "./decode.ts";
 
 /** What a session asks of everything that has a stream id in it: endpoints, and legs of forwarded streams. */
@@ -25,6 +26,12 @@ export interface StreamHost {
   wake(member: StreamMember): void;
   /** The stream is over here; its id stays used. */
   release(streamId: StreamId, member: StreamMember): void;
-  /** Milliseconds; smoothed round trip of the hop, undefined before the first measure. */
-  readonly rttMs: number | undefined;
+  /** Milliseconds, as {@link Clock.now}. */
+  now(): number;
+  /** Largest receive window a stream may have here. */
+  readonly maxWindowBytes: number;
+  /** What receive windows have grown by, of all streams of the session. */
+  readonly windows: Budget;
+  /** What is held for the session's streams: unread, waiting for a turn, or kept for a RESUME. */
+  readonly buffers: Budget;
 }

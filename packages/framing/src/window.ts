@@ -43,10 +43,8 @@ export interface ReceiveWindow {
   check(receivedTo: number): void;
   /** Whether enough was taken since the last credit to say so: a quarter of the window. */
   due(consumed: number): boolean;
-  /** The credit that is being given now; offsets that were promised stay promised. */
-  announce(consumed: number): { readonly consumed: number; readonly windowBytes: number };
-  /** A larger window from the next credit on; a smaller one is ignored. */
-  grow(windowBytes: number): void;
+  /** Gives credit, with another window from now on if one is named; offsets that were promised stay promised. */
+  announce(consumed: number, windowBytes?: number): { readonly consumed: number; readonly windowBytes: number };
 }
 
 /** @param floor offset that is promised whatever the window: an opener may send that much unasked. */
@@ -66,13 +64,11 @@ export function createReceiveWindow(initialBytes: number, floor = 0): ReceiveWin
       throw new ConnectError("CC_FLOW_CONTROL", `${receivedTo - limit} bytes came beyond the window`);
     },
     due: (consumed) => consumed - announced >= windowBytes / 4,
-    announce(consumed) {
+    announce(consumed, bytes = windowBytes) {
       announced = consumed;
+      windowBytes = bytes;
       limit = Math.max(limit, consumed + windowBytes);
       return { consumed, windowBytes };
-    },
-    grow(bytes) {
-      windowBytes = Math.max(windowBytes, bytes);
     },
   };
 }

@@ -4,7 +4,11 @@ import type { Clock } from "../clock.ts";
 export interface MemoryChannelOptions {
   /** One way, milliseconds; 0 delivers as soon as the sender's turn is over. */
   readonly delayMs?: () => number;
+  /** What the path carries each way, bytes per millisecond; what is more waits in front of it, as in a router. */
+  readonly bytesPerMs?: number;
   /** Cuts or joins what is sent: given the bytes of one message, returns the messages that arrive. */
+  /** Bytes that count as gone from the process: the system's own buffers. */
+  readonly systemBufferBytes?: number;
   readonly reshape?: (bytes: Uint8Array) => readonly Uint8Array[];
 }
 
@@ -41,6 +45,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     let told = false;
     let bufferedBytes = 0;
     let wasFull = false;
+    let pathFreeAt = 0;
     const inbox: Uint8Array[] = [];
     // What this end sent and has not arrived, in order; an entry may be a close.
     const wire: Array<{ readonly bytes: Uint8Array | undefined; readonly end?: ChannelEnd; arrived: boolean }> = [];
@@ -71,10 +76,18 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
           self.ended(how);
         }
       }
-      if (wasFull && bufferedBytes <= LOW_BYTES) {
+      if (wasFull && self.bufferedBytes <= LOW_BYTES) {
         wasFull = false;
         listener?.drain();
       }
+    }
+
+    /** When the path has carried so many bytes more, from now. */
+    function waitForPath(length: number): number {
+      if (options.bytesPerMs === undefined) return 0;
+      const now = deps.clock.now();
+      pathFreeAt = Math.max(now, pathFreeAt) + length / options.bytesPerMs;
+      return pathFreeAt - now;
     }
 
     function transmit(bytes: Uint8Array | undefined, end?: ChannelEnd): void {
@@ -84,14 +97,14 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
         entry.arrived = true;
         flushWire();
       };
-      const delayMs = options.delayMs?.() ?? 0;
+      const delayMs = (options.delayMs?.() ?? 0) + waitForPath(bytes?.length ?? 0);
       if (delayMs > 0) deps.clock.setTimer(delayMs, arrive);
       else queueMicrotask(arrive);
     }
 
     const self: End = {
       get bufferedBytes() {
-        return bufferedBytes;
+        return Math.max(0, bufferedBytes - (options.systemBufferBytes ?? 0));
       },
       listen(next) {
         listener = next;
@@ -101,7 +114,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
         if (ended !== undefined) return;
         const bytes = Buffer.concat(parts);
         bufferedBytes += bytes.length;
-        if (bufferedBytes > LOW_BYTES) wasFull = true;
+        if (self.bufferedBytes > LOW_BYTES) wasFull = true;
         transmit(bytes);
       },
       pause() {
