@@ -30,9 +30,9 @@ test("an Entra user is named by the object id, with the human name beside it", (
     groups: ["entra:g1"],
     uid: "o1",
     extra: {
-      "cluster-connect.dev/name": ["ann@example.com"],
-      "cluster-connect.dev/tenant": [TENANT],
-      "cluster-connect.dev/kind": ["user"],
+      "connect.cluster-connect.io/name": ["ann@example.com"],
+      "connect.cluster-connect.io/tenant": [TENANT],
+      "connect.cluster-connect.io/kind": ["user"],
     },
   });
 });
@@ -41,7 +41,7 @@ test("an Entra v1 token is taken by the v1 preset only", () => {
   const v1 = { ...user, ver: "1.0", preferred_username: undefined, upn: "ann@example.com" };
   const { preferred_username: _, ...claims } = v1;
   expect(identify({ ...entra, version: 1 }, claims)).toMatchObject({
-    extra: { "cluster-connect.dev/name": ["ann@example.com"] },
+    extra: { "connect.cluster-connect.io/name": ["ann@example.com"] },
   });
   expect(() => identify(entra, claims)).toThrow(/ver is not 2\.0/);
   expect(presetConfiguration([{ ...entra, version: 1 }])).toContain(`https://sts.windows.net/${TENANT}/`);
@@ -53,7 +53,7 @@ test("a token of an Entra app without a user is refused, or named apart where ap
   const allowed: Preset = { ...entra, apps: "allow" };
   expect(identify(allowed, app)).toMatchObject({
     username: "entra:app:o2",
-    extra: { "cluster-connect.dev/kind": ["app"] },
+    extra: { "connect.cluster-connect.io/kind": ["app"] },
   });
   expect(identify(allowed, user)).toMatchObject({ username: "entra:o1" });
 });
@@ -69,7 +69,7 @@ test("a GitHub workflow is named by repository id and by environment or ref", ()
   expect(identify(github, job)).toMatchObject({
     username: "github:repository:42:ref:refs/heads/main",
     groups: ["github:owner:1", "github:repository:42"],
-    extra: { "cluster-connect.dev/repository": ["o/r"], "cluster-connect.dev/actor": ["ann"] },
+    extra: { "connect.cluster-connect.io/repository": ["o/r"], "connect.cluster-connect.io/actor": ["ann"] },
   });
   expect(identify(github, { ...job, environment: "prod" })).toMatchObject({
     username: "github:repository:42:environment:prod",

@@ -27,7 +27,7 @@ export interface ClaimRuleEntry {
 export type SourceEntry = { readonly claim: string; readonly prefix: string } | { readonly expression: string };
 
 /** Domain of the extras that presets write. */
-export const EXTRA_DOMAIN = "cluster-connect.dev";
+export const EXTRA_DOMAIN = "connect.cluster-connect.io";
 
 /** Nobody becomes a system user or group by what an issuer writes. */
 export const NO_SYSTEM_NAMES: readonly { readonly expression: string; readonly message: string }[] = [
