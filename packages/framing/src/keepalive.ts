@@ -23,6 +23,10 @@ const DEFAULTS = {
   answerTimeoutMs: 2_400,
 } as const;
 
+/** The first pings of a session follow each other closely: the shortest of several tells the path's round trip. */
+const FIRST_PINGS = 6;
+const FIRST_INTERVAL_MS = 50;
+
 /** A timer that fires this much late tells that this process, not the peer, was away. */
 const LATE_MS = 1_000;
 
@@ -94,7 +98,8 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
   function answered(): void {
     misses = 0;
     waiting.clear();
-    schedule(deps.busy() ? busyIntervalMs : idleIntervalMs);
+    if (number < FIRST_PINGS) schedule(FIRST_INTERVAL_MS);
+    else schedule(deps.busy() ? busyIntervalMs : idleIntervalMs);
   }
 
   return {
