@@ -13,6 +13,8 @@ export const HEADERS_CHECK_MS = 1_000;
 export const KEEP_ALIVE_MS = 120_000;
 /** Longest pause in a request body while we wait for more of it. */
 export const BODY_IDLE_MS = 60_000;
+/** Longest body that is held until the apiserver has answered, so that the request can be repeated. */
+export const REPEATABLE_BODY_BYTES = 262_144;
 /** Longest time a client may leave a response unread while there is more of it. */
 export const UNREAD_MS = 300_000;
 /** Time for the agent's PROXY header and the TLS handshake together. */

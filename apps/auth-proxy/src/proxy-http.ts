@@ -9,10 +9,11 @@ import { BODY_IDLE_MS, UNREAD_MS } from "./limits.ts";
 import { type Live, tokenExpired } from "./live.ts";
 import type { StreamOrigin } from "./proxy-header.ts";
 import { replyWithError } from "./reply.ts";
+import { takeBody } from "./request-body.ts";
 import { describeRequest } from "./request-info.ts";
 import type { RequestLog, RequestRecord } from "./request-log.ts";
 import { watchErrorEvent } from "./status-body.ts";
-import { answerTo, unreachable } from "./upstream.ts";
+import { answerTo, isReset, isUntrusted, unreachable } from "./upstream.ts";
 import { answerHeaders } from "./upstream-headers.ts";
 
 export interface ProxyDeps extends ExchangeDeps {
@@ -24,7 +25,9 @@ export interface ProxyDeps extends ExchangeDeps {
 }
 
 const NEWLINE = 0x0a;
-const RETRYABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+/** Each of a fresh token, a fresh CA and a fresh stream may cost one. */
+const MAX_ATTEMPTS = 4;
 
 /** Takes one request to the apiserver and its answer back. Never rejects. */
 export async function proxyHttp(
@@ -90,52 +93,36 @@ interface Answered {
   readonly outgoing: ClientRequest;
 }
 
-/** Sends the request; once more when a stream that had been idle was closed under it, or when our token had changed. */
+/**
+ * Sends the request; again where the apiserver has certainly not acted on it: our own token or CA had been replaced, or
+ * a stream that had been idle was closed under a request that changes nothing.
+ */
 async function exchange(
   request: IncomingMessage,
   admitted: Admitted,
   signal: AbortSignal,
   deps: ProxyDeps,
 ): Promise<Answered> {
-  const bodyless =
-    admitted.framing.kind === "none" || (admitted.framing.kind === "length" && admitted.framing.bytes === 0);
-  const repeatable = bodyless && RETRYABLE.has(request.method ?? "");
+  const { method = "", url: target = "" } = request;
+  const body = await takeBody(request, admitted.framing);
   for (let attempt = 1; ; attempt += 1) {
-    const { outgoing, token } = openExchange(
-      { method: request.method ?? "", target: request.url ?? "" },
-      admitted,
-      deps,
-    );
+    signal.throwIfAborted();
+    const { outgoing, token } = openExchange({ method, target }, admitted, deps);
     destroyOn(signal, outgoing);
-    sendBody(request, outgoing, bodyless);
+    const again = body.repeatable && attempt < MAX_ATTEMPTS;
     try {
+      body.send(outgoing);
       const answer = await answerTo(outgoing);
       if (!(await isOwnTokenRefused(answer, token, deps, signal))) return { answer, outgoing };
       answer.destroy();
-      if (attempt > 1 || !bodyless || deps.account.token() === token) throw ownTokenRefused();
+      if (!again || deps.account.token() === token) throw ownTokenRefused();
     } catch (error) {
-      const closedUnderIt = outgoing.reusedSocket && isReset(error);
-      if (signal.aborted || !repeatable || !closedUnderIt || attempt > 2) throw error;
+      if (signal.aborted || !again) throw error;
+      const closedUnderIt = outgoing.reusedSocket && isReset(error) && SAFE_METHODS.has(method);
+      const trustedNow = isUntrusted(error) && (await deps.account.untrusted());
+      if (!closedUnderIt && !trustedNow) throw error;
     }
   }
-}
-
-/** Ends the outgoing request with the incoming one: a body that breaks off here breaks off there. */
-function sendBody(request: IncomingMessage, outgoing: ClientRequest, bodyless: boolean): void {
-  if (bodyless) {
-    outgoing.end();
-    return;
-  }
-  const stop = (): void => {
-    if (!request.complete) outgoing.destroy();
-  };
-  request.once("close", stop);
-  request.once("error", stop);
-  outgoing.once("close", () => {
-    request.off("close", stop);
-    request.off("error", stop);
-  });
-  request.pipe(outgoing);
 }
 
 async function passAnswer(
@@ -221,11 +208,6 @@ function destroyOn(signal: AbortSignal, outgoing: ClientRequest): void {
   if (signal.aborted) destroy();
   signal.addEventListener("abort", destroy, { once: true });
   outgoing.once("close", () => signal.removeEventListener("abort", destroy));
-}
-
-function isReset(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof Error && "code" in cause && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
 }
 
 function cancelled(cause: unknown): ConnectError {

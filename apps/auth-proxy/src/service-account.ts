@@ -15,6 +15,8 @@ export interface ServiceAccount {
    * @returns whether there is another token now.
    */
   refused(token: string): Promise<boolean>;
+  /** The apiserver's certificate is not of our CA: its file is read again at once. @returns whether there is another. */
+  untrusted(): Promise<boolean>;
   /** Reads both files each minute until the signal is aborted. */
   keep(options: { readonly signal: AbortSignal }): Promise<void>;
 }
@@ -40,6 +42,7 @@ export async function createServiceAccount(
   let ca = await readCa();
   let readAgainAt = 0;
   let reading: Promise<boolean> | undefined;
+  let readCaAgainAt = 0;
 
   async function readToken(): Promise<string> {
     const text = (await read("upstream.tokenFile", files.tokenFile)).trim();
@@ -96,6 +99,13 @@ export async function createServiceAccount(
         reading = undefined;
       });
       return reading;
+    },
+    async untrusted() {
+      if (clock.now() < readCaAgainAt) return false;
+      readCaAgainAt = clock.now() + CREDENTIAL_RETRY_MS;
+      const before = ca;
+      await reload();
+      return ca !== before;
     },
     keep: ({ signal }) => repeat(reload, { intervalMs: CREDENTIAL_RELOAD_MS, signal }, clock),
   };

@@ -4,6 +4,15 @@ import type { TLSSocket } from "node:tls";
 import { ConnectError } from "@cluster-connect/protocol";
 import { MAX_HEADER_BYTES, UPSTREAM_DIAL_MS, UPSTREAM_IDLE_MS } from "./limits.ts";
 
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "CERT_SIGNATURE_FAILURE",
+]);
+
 /** One request to the apiserver, ready to be sent as it is. */
 export interface UpstreamRequest {
   readonly method: string;
@@ -81,6 +90,22 @@ export function unreachable(cause: unknown): ConnectError {
   if (cause instanceof ConnectError) return cause;
   const reason = cause instanceof Error && "code" in cause ? String(cause.code) : "the stream broke off";
   return new ConnectError("CC_APISERVER_UNREACHABLE", `The kube-apiserver did not answer: ${reason}`, { cause });
+}
+
+/** Whether the stream was closed while nothing had come back. */
+export function isReset(error: unknown): boolean {
+  const code = causeCode(error);
+  return code === "ECONNRESET" || code === "EPIPE";
+}
+
+/** Whether the apiserver's certificate is not of an authority that we know; nothing was sent then. */
+export function isUntrusted(error: unknown): boolean {
+  return UNTRUSTED.has(causeCode(error) ?? "");
+}
+
+function causeCode(error: unknown): string | undefined {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
 }
 
 function limitDial(outgoing: ClientRequest): void {

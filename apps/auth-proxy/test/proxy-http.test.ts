@@ -123,7 +123,7 @@ test("a body that breaks off at the apiserver breaks off at the caller", async (
 
 test("a body that breaks off at the caller breaks off at the apiserver", async () => {
   const stream = await openStream(fixture.target);
-  stream.write(`${await head("POST /api/v1/namespaces/a/pods", "Content-Length: 100")}{"half":`);
+  stream.write(`${await head("POST /api/v1/namespaces/a/pods", "Content-Length: 1000000")}{"half":`);
   await expect.poll(() => fixture.upstream.requests.length).toBe(1);
   stream.destroy();
   await expect.poll(() => fixture.app.counts().live).toBe(0);
@@ -192,6 +192,28 @@ test("a token of ours that was replaced is read anew and the request repeated", 
     [`Bearer ${OWN_TOKEN}`],
     ["Bearer newer-token"],
   ]);
+});
+
+test("a small body is repeated with it", async () => {
+  await using own = await createFixture();
+  await writeFile(join(own.folder, "token"), "newest-token");
+  own.upstream.answer = (request, response) => {
+    const good = request.headers.authorization === "Bearer newest-token";
+    response.writeHead(good ? 201 : 401, { "Content-Length": "2" }).end("{}");
+  };
+  const lines = ["Host: a", `Authorization: Bearer ${await own.token()}`, "Content-Length: 8"];
+  const text = requestText("POST /api/v1/namespaces/a/pods HTTP/1.1", lines, '{"a":12}');
+  expect((await sendRaw(own.target, text)).status).toBe(201);
+  const bodies = own.upstream.requests.filter(({ method }) => method === "POST").map(({ body }) => body);
+  expect(bodies).toEqual(['{"a":12}', '{"a":12}']);
+});
+
+test("a small body that breaks off sends nothing to the apiserver", async () => {
+  const stream = await openStream(fixture.target);
+  stream.end(`${await head("POST /api/v1/namespaces/a/pods", "Content-Length: 100")}{"half":`);
+  stream.resume();
+  await once(stream, "close");
+  expect(fixture.upstream.requests).toEqual([]);
 });
 
 test("our own bad token is never the caller's fault: 503", async () => {

@@ -40,7 +40,7 @@ export function namesOf(recorded: Recorded | undefined): readonly string[] {
   return (recorded?.rawHeaders ?? []).filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
 }
 
-export async function startRecordingUpstream(identity: ServingIdentity): Promise<RecordingUpstream> {
+export async function startRecordingUpstream(identity: ServingIdentity, port = 0): Promise<RecordingUpstream> {
   const requests: Recorded[] = [];
   const sockets = new Set<Socket>();
   let after = "";
@@ -97,7 +97,7 @@ export async function startRecordingUpstream(identity: ServingIdentity): Promise
     record(request, true);
     result.answerUpgrade(request, socket, head);
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the recording upstream has no port");
@@ -107,7 +107,7 @@ export async function startRecordingUpstream(identity: ServingIdentity): Promise
       server.close();
       for (const socket of sockets) socket.destroy();
       server.closeAllConnections();
-      await once(server, "close").catch(() => {});
+      if (server.listening) await once(server, "close").catch(() => {});
     },
   });
   return result;

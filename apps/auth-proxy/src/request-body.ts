@@ -1,0 +1,55 @@
+import type { ClientRequest, IncomingMessage } from "node:http";
+import { ConnectError } from "@cluster-connect/protocol";
+import { REPEATABLE_BODY_BYTES } from "./limits.ts";
+import type { Framing } from "./request-rules.ts";
+
+/** A request's body on its way to the apiserver. */
+export interface RequestBody {
+  /** Whether it can be sent once more, because nothing of it is gone. */
+  readonly repeatable: boolean;
+  /** Sends it whole, or passes it on as it comes; ends the outgoing request with it. */
+  send(outgoing: ClientRequest): void;
+}
+
+/**
+ * A small body is read before anything is sent, so that a request that the apiserver did not take can be repeated;
+ * a large one, or one of unknown length, is passed on as it comes.
+ *
+ * @throws ConnectError `CC_CANCELLED` when a small body breaks off.
+ */
+export async function takeBody(request: IncomingMessage, framing: Framing): Promise<RequestBody> {
+  if (framing.kind === "chunked" || (framing.kind === "length" && framing.bytes > REPEATABLE_BODY_BYTES)) {
+    return { repeatable: false, send: (outgoing) => passOn(request, outgoing) };
+  }
+  const body = framing.kind === "none" || framing.bytes === 0 ? undefined : await readWhole(request);
+  return {
+    repeatable: true,
+    send: (outgoing) => {
+      outgoing.end(body);
+    },
+  };
+}
+
+async function readWhole(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of request) chunks.push(Buffer.from(chunk));
+  } catch (cause) {
+    throw new ConnectError("CC_CANCELLED", "The request's body broke off", { cause });
+  }
+  return Buffer.concat(chunks);
+}
+
+/** A body that breaks off here breaks off there. */
+function passOn(request: IncomingMessage, outgoing: ClientRequest): void {
+  const stop = (): void => {
+    if (!request.complete) outgoing.destroy();
+  };
+  request.once("close", stop);
+  request.once("error", stop);
+  outgoing.once("close", () => {
+    request.off("close", stop);
+    request.off("error", stop);
+  });
+  request.pipe(outgoing);
+}
