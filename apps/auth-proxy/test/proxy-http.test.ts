@@ -196,6 +196,8 @@ test("a token of ours that was replaced is read anew and the request repeated", 
 
 test("a small body is repeated with it", async () => {
   await using own = await createFixture();
+  const first = requestText("GET /api HTTP/1.1", ["Host: a", `Authorization: Bearer ${await own.token()}`]);
+  expect((await sendRaw(own.target, first)).status).toBe(200);
   await writeFile(join(own.folder, "token"), "newest-token");
   own.upstream.answer = (request, response) => {
     const good = request.headers.authorization === "Bearer newest-token";
