@@ -43,15 +43,40 @@ export async function waitForLogEvent(
   matches: (event: LogEvent) => boolean,
   options: { readonly signal: AbortSignal },
 ): Promise<LogEvent> {
+  return waitForLine(
+    program,
+    (line) => [parseEvent(line)].find((event) => event !== undefined && matches(event)),
+    options,
+  );
+}
+
+/** As {@link waitForLogEvent}, for text: resolves with the first match of `pattern` in a whole line. */
+export async function waitForLogText(
+  program: Program,
+  pattern: RegExp,
+  options: { readonly signal: AbortSignal },
+): Promise<string> {
+  return waitForLine(program, (line) => pattern.exec(line)?.[0], options);
+}
+
+async function waitForLine<T>(
+  program: Program,
+  read: (line: string) => T | undefined,
+  options: { readonly signal: AbortSignal },
+): Promise<T> {
   let hasEnded = false;
   void program.ended.then(() => {
     hasEnded = true;
   });
   return pollUntil(async () => {
     const last = hasEnded; // read before the log, so that nothing is written in between
-    const found = (await readLogEvents(program.logPath)).find(matches);
-    if (found !== undefined || !last) return found;
-    const said = (await readLogLines(program.logPath)).slice(-LAST_LINES).join(" | ");
+    const lines = await readLogLines(program.logPath);
+    for (const line of lines) {
+      const found = read(line);
+      if (found !== undefined) return found;
+    }
+    if (!last) return undefined;
+    const said = lines.slice(-LAST_LINES).join(" | ");
     throw new ConnectError("CC_INTERNAL", `${program.name} ended while it was waited for: ${said}`);
   }, options);
 }

@@ -1,0 +1,63 @@
+import { join } from "node:path";
+import { startDaemon } from "../process/daemon.ts";
+import type { Keeper, Program } from "../process/keeper.ts";
+import type { AuthProxy } from "./auth-proxy.ts";
+import type { Relay } from "./relay.ts";
+import { repositoryFile } from "./repository-file.ts";
+
+/** How to run an agent. */
+export interface AgentOptions {
+  /** A folder of its own. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly relay: Pick<Relay, "url" | "caFile">;
+  readonly authProxy: Pick<AuthProxy, "socket" | "healthUrl" | "caFile">;
+  /** One-time code for the first start. */
+  readonly code: string;
+}
+
+/** An agent that can be stopped and started again with the same identity. */
+export interface Agent {
+  readonly program: Program | undefined;
+  /** Resolves when its tunnel is open. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const MAIN: string = repositoryFile("apps/agent/src/main.ts");
+const START_TIMEOUT_MS = 30_000;
+
+/** Starts an agent and resolves when its tunnel is open. */
+export async function startAgent(options: AgentOptions, deps: { readonly keeper: Keeper }): Promise<Agent> {
+  const { folder, relay, authProxy } = options;
+  const config = {
+    relay: { urls: [relay.url], ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }) },
+    code: options.code,
+    stateDir: join(folder, "state"),
+    authProxy: {
+      address: authProxy.socket,
+      healthUrl: authProxy.healthUrl,
+      authoritiesFile: authProxy.caFile,
+    },
+    drainSeconds: 1,
+  };
+  let program: Program | undefined;
+  let run = 0;
+  const start = async (): Promise<void> => {
+    run += 1;
+    const spec = { name: "agent", main: MAIN, folder, config, readyEvent: "tunnel.open", logName: `agent-${run}` };
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(START_TIMEOUT_MS)]);
+    program = (await startDaemon(spec, { signal }, deps)).program;
+  };
+  await start();
+  return {
+    get program() {
+      return program;
+    },
+    start,
+    stop: async () => {
+      await program?.stop();
+      program = undefined;
+    },
+  };
+}

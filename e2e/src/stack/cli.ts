@@ -1,0 +1,161 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { Keeper, Program } from "../process/keeper.ts";
+import { waitForLogText } from "../process/log-events.ts";
+import { pollUntil } from "../process/poll.ts";
+import { type RunResult, runToEnd } from "../process/run-to-end.ts";
+import { signIn } from "./browser.ts";
+import type { Relay } from "./relay.ts";
+import { repositoryFile } from "./repository-file.ts";
+
+/** How a person signs in. */
+export type SignInFlow = "browser" | "device";
+
+/** How to set a person's CLI up. */
+export interface CliOptions {
+  /** Stands for the person's home. */
+  readonly folder: string;
+  readonly relay: Pick<Relay, "url" | "caFile">;
+  /** `PATH` with kubectl and helm. */
+  readonly path: string;
+  readonly signal: AbortSignal;
+}
+
+/** A `cluster-connect proxy` that is ready. */
+export interface LocalProxy {
+  readonly port: number;
+  readonly kubeconfigPath: string;
+  readonly program: Program;
+  /** What its screen has shown so far. */
+  screen(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** The CLI of one person, with settings, logins and kubeconfigs of its own. */
+export interface Cli {
+  readonly env: Readonly<Record<string, string>>;
+  /** How the CLI is started: the program and its first arguments. */
+  readonly command: readonly [string, ...string[]];
+  run(args: readonly string[], options?: CliRunOptions): Promise<RunResult>;
+  login(user: string, flow: SignInFlow): Promise<void>;
+  /** `port` 0 takes any free one. */
+  proxy(clusters: readonly string[], options?: { readonly port?: number }): Promise<LocalProxy>;
+}
+
+interface CliRunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: string;
+  readonly cwd?: string;
+}
+
+const MAIN: string = repositoryFile("apps/cli/src/main.ts");
+const LAUNCHER = "cluster-connect.mjs";
+
+/** Starts the CLI with its folders here, from whichever environment: kubectl starts it, too. */
+function launcher(folders: Readonly<Record<string, string>>): string {
+  return `Object.assign(process.env, ${JSON.stringify(folders)});\nawait import(${JSON.stringify(`file://${MAIN}`)});\n`;
+}
+
+/** Prepares a person's CLI; nobody is signed in. */
+export async function createCli(options: CliOptions, deps: { readonly keeper: Keeper }): Promise<Cli> {
+  const { folder, relay, signal } = options;
+  const temporary = join(folder, "tmp");
+  await mkdir(temporary, { recursive: true, mode: 0o700 });
+  const folders = { XDG_CONFIG_HOME: join(folder, "config"), XDG_STATE_HOME: join(folder, "state") };
+  const path = join(folder, LAUNCHER);
+  await writeFile(path, launcher(folders), { mode: 0o600 });
+  const command = [process.execPath, "--conditions=source", path] as const;
+  const env = {
+    ...folders,
+    HOME: folder,
+    TMPDIR: temporary,
+    PATH: options.path,
+    KUBECACHEDIR: join(folder, "kube-cache"),
+  };
+  const [program, ...first] = command;
+  const runs = new Map<string, number>();
+  const start = (name: string, args: readonly string[]): Promise<Program> => {
+    const run = (runs.get(name) ?? 0) + 1;
+    runs.set(name, run);
+    const logPath = join(folder, `${name}-${run}.log`);
+    return deps.keeper.start({ name, command: program, args: [...first, ...args], env, cwd: folder, logPath });
+  };
+  return {
+    env,
+    command,
+    run: (args, more = {}) =>
+      runToEnd(program, [...first, ...args], {
+        env: { ...env, ...more.env },
+        cwd: more.cwd ?? folder,
+        signal,
+        ...(more.input === undefined ? {} : { input: more.input }),
+      }),
+    login: (user, flow) => login(user, flow, relay, signal, start),
+    proxy: (clusters, more = {}) => startProxy(clusters, more.port ?? 0, folder, signal, start),
+  };
+}
+
+type Start = (name: string, args: readonly string[]) => Promise<Program>;
+
+async function login(
+  user: string,
+  flow: SignInFlow,
+  relay: CliOptions["relay"],
+  signal: AbortSignal,
+  start: Start,
+): Promise<void> {
+  const how = flow === "browser" ? "--no-browser" : "--device-code";
+  const authority = relay.caFile === undefined ? [] : ["--ca-file", relay.caFile];
+  const program = await start("login", ["login", "--relay", relay.url, ...authority, how]);
+  const address = flow === "browser" ? /https?:\S+response_type=\S+/ : /https?:\S+user_code=\S+/;
+  await signIn(await waitForLogText(program, address, { signal }), user, { signal }, { fetch });
+  const { code } = await program.ended;
+  if (code === 0) return;
+  const said = (await readFile(program.logPath, "utf8")).trim().split("\n").slice(-2).join(" ");
+  throw new ConnectError("CC_LOGIN_FAILED", `cluster-connect login as ${user} ended with ${code}: ${said}`);
+}
+
+async function startProxy(
+  clusters: readonly string[],
+  port: number,
+  folder: string,
+  signal: AbortSignal,
+  start: Start,
+): Promise<LocalProxy> {
+  const id = `${clusters.join("-")}-${crypto.randomUUID()}`;
+  const kubeconfigPath = join(folder, `${id}.kubeconfig`);
+  const readyPath = join(folder, `${id}.ready`);
+  const names = clusters.flatMap((name) => ["-n", name]);
+  const program = await start("proxy", [
+    ...["proxy", ...names, "--port", String(port)],
+    ...["-f", kubeconfigPath, "--ready-file", readyPath],
+  ]);
+  const screen = (): Promise<string> => readFile(program.logPath, "utf8");
+  const ended = program.ended.then(async ({ code }) => {
+    const said = (await screen()).trim().split("\n").slice(-2).join(" ");
+    throw new ConnectError("CC_INTERNAL", `cluster-connect proxy ended with ${code}: ${said}`);
+  });
+  const stopWaiting = new AbortController();
+  const waiting = AbortSignal.any([signal, stopWaiting.signal]);
+  const text = await Promise.race([ended, readFileWhenThere(readyPath, waiting)]).finally(() => stopWaiting.abort());
+  ended.catch(() => {}); // from now on it may end
+  const ready: unknown = JSON.parse(text);
+  return {
+    port: Number(typeof ready === "object" && ready !== null && "port" in ready ? ready.port : 0),
+    kubeconfigPath,
+    program,
+    screen,
+    stop: async () => void (await program.stop()),
+  };
+}
+
+function readFileWhenThere(path: string, signal: AbortSignal): Promise<string> {
+  return pollUntil(
+    async () => {
+      const text = await readFile(path, "utf8").catch(() => "");
+      return text === "" ? undefined : text;
+    },
+    { signal },
+  );
+}

@@ -1,0 +1,126 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import { createAuthority } from "../cluster/certificates.ts";
+import { onFreePort, startDaemon } from "../process/daemon.ts";
+import type { Keeper, Program } from "../process/keeper.ts";
+import { runToEnd } from "../process/run-to-end.ts";
+import { NAME_PREFIX, writeAuthentication } from "./authentication.ts";
+import { CLI_CLIENT_ID, CLUSTER_AUDIENCE, RELAY_AUDIENCE } from "./issuer.ts";
+import { repositoryFile } from "./repository-file.ts";
+
+/** How to start the relay. */
+export interface RelayOptions {
+  /** A folder of its own. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly issuerUrl: string;
+  /** Plain HTTP behind something that the suite put in front; TLS on a free port otherwise. */
+  readonly behind?: { readonly publicUrl: string; readonly port: number };
+}
+
+/** A running relay. */
+export interface Relay {
+  readonly url: string;
+  /** The authority to trust for {@link url}; absent where there is no TLS. */
+  readonly caFile: string | undefined;
+  readonly program: Program;
+  /** A one-time code for an agent of this cluster. */
+  enrollmentCode(clusterId: string, options: { readonly signal: AbortSignal }): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const MAIN: string = repositoryFile("apps/relay/src/main.ts");
+const PROBE_SECONDS = 1;
+
+/** Starts the relay as a process and resolves when it listens. */
+export async function startRelay(
+  options: RelayOptions,
+  deps: { readonly keeper: Keeper; readonly now: () => Date },
+): Promise<Relay> {
+  const { folder, issuerUrl, behind } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const authenticationPath = join(folder, "authentication.json");
+  await writeAuthentication(authenticationPath, issuerUrl, RELAY_AUDIENCE);
+  const tls = behind === undefined ? await writeCertificate(folder, deps.now) : undefined;
+  const start = async (port: number, attempt: number): Promise<Relay> => {
+    const url = behind?.publicUrl ?? `https://127.0.0.1:${port}`;
+    const { program } = await startDaemon(
+      {
+        name: "relay",
+        main: MAIN,
+        folder,
+        logName: `relay-${attempt}`,
+        config: settings(folder, authenticationPath, url, port, issuerUrl, tls),
+        readyEvent: "relay.listening",
+      },
+      options,
+      deps,
+    );
+    return {
+      url,
+      caFile: tls?.caFile,
+      program,
+      enrollmentCode: (clusterId, { signal }) => makeCode(folder, clusterId, signal),
+      stop: async () => void (await program.stop()),
+    };
+  };
+  return behind === undefined ? onFreePort(start) : start(behind.port, 1);
+}
+
+interface Tls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
+async function writeCertificate(folder: string, now: () => Date): Promise<Tls> {
+  const authority = await createAuthority("cluster-connect demo relay", { now });
+  const leaf = await authority.issue({ commonName: "relay", hosts: ["127.0.0.1", "localhost"] });
+  const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key"), caFile: join(folder, "ca.crt") };
+  await writeFile(tls.caFile, authority.certPem);
+  await writeFile(tls.certFile, leaf.certPem);
+  await writeFile(tls.keyFile, leaf.keyPem, { mode: 0o600 });
+  return tls;
+}
+
+function settings(
+  folder: string,
+  authenticationConfig: string,
+  publicUrl: string,
+  port: number,
+  issuer: string,
+  tls: Tls | undefined,
+): Readonly<Record<string, unknown>> {
+  return {
+    listen: { host: "127.0.0.1", port },
+    publicUrl,
+    ...(tls === undefined ? {} : { tls: { certFile: tls.certFile, keyFile: tls.keyFile } }),
+    dataDir: join(folder, "data"),
+    authenticationConfig,
+    allowInsecureLoopbackIssuer: true,
+    grants: [{ clusters: ["*"], groups: ["viewers", "admins"].map((name) => `${NAME_PREFIX}${name}`) }],
+    login: {
+      issuer,
+      clientId: CLI_CLIENT_ID,
+      scopes: ["openid", "profile", "email", "groups", "offline_access"],
+      audiences: { relay: RELAY_AUDIENCE, cluster: CLUSTER_AUDIENCE },
+      resourceParameter: "resource",
+    },
+    probe: { intervalSeconds: PROBE_SECONDS },
+    drainSeconds: 1,
+  };
+}
+
+async function makeCode(folder: string, clusterId: string, signal: AbortSignal): Promise<string> {
+  const args = ["enroll", "--config", join(folder, "relay.yaml"), "--cluster", clusterId, "--output", "json"];
+  const made = await runToEnd(process.execPath, ["--conditions=source", MAIN, ...args], {
+    env: { HOME: folder },
+    cwd: folder,
+    signal,
+  });
+  if (made.code !== 0) throw new ConnectError("CC_INTERNAL", `the relay made no code: ${made.stderr.trim()}`);
+  const answer: unknown = JSON.parse(made.stdout);
+  const code = typeof answer === "object" && answer !== null && "code" in answer ? answer.code : undefined;
+  return String(code);
+}
