@@ -1,6 +1,6 @@
-import type { SessionDeps } from "@cluster-connect/framing";
+import { createResumeRegistry, type ResumeRegistry, type SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import { type Clock, type Health, type Logger, readSettingFile } from "@cluster-connect/service";
+import { type Clock, type Health, type Logger, type Metrics, readSettingFile } from "@cluster-connect/service";
 import { readAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -14,6 +14,7 @@ export interface AgentDeps {
   /** Product and version. */
   readonly software: string;
   readonly health: Health;
+  readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: () => number;
@@ -43,9 +44,16 @@ export async function startAgent(
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
   const identity = await ensureIdentity(config, { ca, signal: options.signal }, deps);
   const log = deps.log.child({ clusterId: identity.clusterId });
+  const resumes = createResumeRegistry(deps.sessionDeps);
+  observeStreams(resumes, deps.metrics);
   const dispatch = createDispatch(
-    { instanceId: deps.instanceId, authProxy: config.authProxy.address, upstreams: config.upstreams },
-    { probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log },
+    {
+      instanceId: deps.instanceId,
+      authProxy: config.authProxy.address,
+      upstreams: config.upstreams,
+      graceMs: config.resumeGraceSeconds * 1_000,
+    },
+    { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log },
   );
   const stop = new AbortController();
   const draining = new AbortController();
@@ -71,7 +79,14 @@ export async function startAgent(
     async close() {
       draining.abort();
       stop.abort();
+      resumes.close();
       await done;
     },
   };
+}
+
+function observeStreams(resumes: ResumeRegistry, metrics: Metrics): void {
+  metrics.observe("streams", "Streams that could be resumed.", () => resumes.counters.streams);
+  metrics.observe("streams_suspended", "Streams without a channel.", () => resumes.counters.suspended);
+  metrics.observe("stream_retained_bytes", "Bytes kept to be sent again.", () => resumes.counters.retainedBytes);
 }

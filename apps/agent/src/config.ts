@@ -1,3 +1,4 @@
+import { RESUME_GRACE_MS } from "@cluster-connect/protocol";
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
 import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.ts";
@@ -26,6 +27,8 @@ export interface AgentConfig {
   /** Other upstreams a stream may name. */
   readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
   readonly health?: { readonly host: string; readonly port: number } | undefined;
+  /** How long a stream is kept when its tunnel was lost. */
+  readonly resumeGraceSeconds: number;
   readonly drainSeconds: number;
   readonly log: { readonly level: LogLevel };
 }
@@ -69,6 +72,11 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     )
     .default({}),
   health: z.strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) }).optional(),
+  resumeGraceSeconds: z
+    .number()
+    .min(0)
+    .max(86_400)
+    .default(RESUME_GRACE_MS / 1_000),
   drainSeconds: z.number().min(0).max(3_600).default(30),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });

@@ -1,4 +1,4 @@
-import { type IncomingStream, type MuxStream, splice } from "@cluster-connect/framing";
+import { type IncomingStream, type MuxStream, type ResumeRegistry, splice } from "@cluster-connect/framing";
 import {
   ConnectError,
   type InstanceId,
@@ -18,9 +18,13 @@ export interface DispatchOptions {
   readonly authProxy: UpstreamAddress;
   /** Other upstreams by name; they get the stream's bytes and nothing before them. */
   readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
+  /** How long a stream is kept without a channel, milliseconds; 0 for not at all. */
+  readonly graceMs: number;
 }
 
 export interface DispatchDeps {
+  /** Holds streams across tunnels. */
+  readonly resumes: ResumeRegistry;
   readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
   readonly log: Logger;
 }
@@ -42,7 +46,8 @@ export function createDispatch(options: DispatchOptions, deps: DispatchDeps): Di
 async function serve(incoming: IncomingStream, options: DispatchOptions, deps: DispatchDeps): Promise<void> {
   const { request } = incoming;
   if (request.kind === "resume") {
-    throw new ConnectError("CC_RESUME_UNKNOWN", "The agent holds no such stream");
+    deps.resumes.answer(incoming, options);
+    return;
   }
   if (request.open.upstream === UPSTREAM_PROBE) return await answerProbe(incoming, options, deps);
   return await serveUpstream(incoming, request.open, options, deps);
@@ -64,7 +69,11 @@ async function serveUpstream(
   const address = addressOf(open.upstream, options);
   const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal });
   if (open.upstream === UPSTREAM_KUBERNETES) socket.write(headerOf(open));
-  const stream = incoming.accept({ instanceId: options.instanceId });
+  const stream = deps.resumes.answer(incoming, options);
+  if (stream === undefined) {
+    socket.destroy();
+    return;
+  }
   const ids = idsOf(incoming);
   deps.log.debug({ event: "stream.open", ...ids }, "stream open");
   const reason = await splice(stream, socket).then(

@@ -32,10 +32,10 @@ export async function serve(config: AgentConfig, deps: ServeDeps): Promise<void>
   const log = deps.createLog({ instanceId });
   const drainMs = config.drainSeconds * 1_000;
   const health = createHealth();
+  const metrics = createMetrics({ service: "agent", process: true });
   const shutdown = createShutdown({ deadlineMs: drainMs + CLOSE_MARGIN_MS }, { signals: deps.signals, log });
   try {
     if (config.health !== undefined) {
-      const metrics = createMetrics({ service: "agent", process: true });
       const server = await startHealthServer(config.health, { health, metrics });
       shutdown.add("health", () => server.close());
       log.info({ event: "health.listening", port: server.address.port }, "health listening");
@@ -44,7 +44,7 @@ export async function serve(config: AgentConfig, deps: ServeDeps): Promise<void>
       config,
       { signal: shutdown.stopping },
       {
-        ...{ instanceId, software: deps.software, health, log },
+        ...{ instanceId, software: deps.software, health, metrics, log },
         ...{ clock: SYSTEM_CLOCK, random: Math.random, sessionDeps: SYSTEM_SESSION_DEPS },
       },
     );

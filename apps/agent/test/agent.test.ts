@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
-import { parseClusterId, parseSecret } from "@cluster-connect/protocol";
+import { createStreamOpener } from "@cluster-connect/framing";
+import { decodeEnd, parseClusterId, parseSecret } from "@cluster-connect/protocol";
 import { describe, expect, test } from "vitest";
 import {
   CALLER,
@@ -256,30 +257,68 @@ describe("the tunnel", () => {
   });
 });
 
-test("a stream that was never held cannot be resumed", async () => {
-  const { session } = await started();
-  const member = {
-    frame: () => undefined,
-    fail: () => undefined,
-    lost: () => undefined,
-    turn: () => ({ bytes: 0, more: false }),
-  };
-  const answer = Promise.withResolvers<string>();
-  session.addMember(
-    { ...member, frame: ({ type }) => answer.resolve(type) },
-    {
-      kind: "resume",
-      resume: {
-        ...{ cluster: OPEN.cluster, instanceId: relayInstance(), key: parseSecret("A".repeat(43)), attempt: 1 },
-        ...{ received: 0, consumed: 0, windowBytes: 1, forwarded: false },
-      },
-    },
-  );
-  await expect(answer.promise).resolves.toBe("REJECT");
+describe("a stream whose tunnel is lost", () => {
+  const signal = new AbortController().signal;
 
-  function relayInstance() {
-    const { peer } = session;
-    if (peer === undefined) throw new Error("not ready");
-    return peer.instanceId;
-  }
+  test("keeps its socket to the auth proxy and goes on over the next tunnel", async () => {
+    let sockets = 0;
+    const { relay, session } = await started((socket) => {
+      sockets += 1;
+      socket.once("data", (header) => {
+        socket.write(header.subarray(16 + header.readUInt16BE(14)));
+        socket.pipe(socket);
+      });
+    });
+    const opener = createStreamOpener();
+    opener.use(session);
+    const stream = await opener.open(OPEN, { signal });
+    const received = text(stream);
+    stream.write("before ");
+    await stream.accepted;
+    await relay.stop();
+    stream.write("meanwhile ");
+    await relay.start();
+    opener.use(await relay.nextSession());
+    stream.end("after");
+    await expect(received).resolves.toBe("before meanwhile after");
+    await expect(stream.done).resolves.toEqual({ kind: "finished" });
+    expect(sockets).toBe(1);
+  });
+
+  test("ends when nobody resumes it within the grace time", async () => {
+    const relay = await startTestRelay();
+    const config = await configFor(relay, { resumeGraceSeconds: 0.05 });
+    const ended = Promise.withResolvers<void>();
+    await listenAsProxy(config, (socket) => void socket.resume().once("end", () => ended.resolve()));
+    await startTestAgent(config);
+    const opener = createStreamOpener();
+    opener.use(await relay.nextSession());
+    await (await opener.open(OPEN, { signal })).accepted;
+    await relay.stop();
+    await ended.promise;
+    opener.close();
+  });
+
+  test("that was never held cannot be resumed", async () => {
+    const { session } = await started();
+    const answer = Promise.withResolvers<unknown>();
+    const instanceId = session.peer?.instanceId;
+    if (instanceId === undefined) throw new Error("not ready");
+    session.addMember(
+      {
+        frame: ({ type, payload }) => answer.resolve({ type, ...decodeEnd(payload) }),
+        fail: () => undefined,
+        lost: () => undefined,
+        turn: () => ({ bytes: 0, more: false }),
+      },
+      {
+        kind: "resume",
+        resume: {
+          ...{ cluster: OPEN.cluster, instanceId, key: parseSecret("A".repeat(43)), attempt: 1 },
+          ...{ received: 0, consumed: 0, windowBytes: 1, forwarded: false },
+        },
+      },
+    );
+    await expect(answer.promise).resolves.toMatchObject({ type: "REJECT", code: "CC_RESUME_UNKNOWN" });
+  });
 });

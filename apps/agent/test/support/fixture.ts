@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
 import { parseCorrelationId, parseSessionId } from "@cluster-connect/protocol";
-import { createHealth, createInstanceId, type Health, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { createHealth, createInstanceId, createMetrics, type Health, SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
 import { onTestFinished } from "vitest";
 import { type RunningAgent, startAgent } from "../../src/agent.ts";
@@ -32,6 +32,7 @@ export async function configFor(
       authoritiesFile,
     },
     upstreams: {},
+    resumeGraceSeconds: 30,
     drainSeconds: 5,
     log: { level: "debug" },
     ...change,
@@ -50,7 +51,14 @@ export async function startTestAgent(config: AgentConfig, log = createMemoryLogg
     config,
     { signal: new AbortController().signal },
     {
-      ...{ instanceId: createInstanceId(), software: "agent/test", health, log, clock: SYSTEM_CLOCK },
+      ...{
+        instanceId: createInstanceId(),
+        software: "agent/test",
+        health,
+        log,
+        metrics: createMetrics({ service: "agent" }),
+        clock: SYSTEM_CLOCK,
+      },
       ...{ random: () => 0.01, sessionDeps: SYSTEM_SESSION_DEPS },
     },
   );
