@@ -92,7 +92,8 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
         ...(more.input === undefined ? {} : { input: more.input }),
       }),
     login: (user, flow) => login(user, flow, relay, signal, start),
-    proxy: (clusters, more = {}) => startProxy(clusters, more.port ?? 0, folder, signal, start),
+    proxy: (clusters, more = {}) =>
+      startProxy(clusters, more.port ?? 0, (runs.get("proxy") ?? 0) + 1, folder, signal, start),
   };
 }
 
@@ -119,11 +120,12 @@ async function login(
 async function startProxy(
   clusters: readonly string[],
   port: number,
+  number: number,
   folder: string,
   signal: AbortSignal,
   start: Start,
 ): Promise<LocalProxy> {
-  const id = `${clusters.join("-")}-${crypto.randomUUID()}`;
+  const id = `${clusters.join("-")}-${number}`;
   const kubeconfigPath = join(folder, `${id}.kubeconfig`);
   const readyPath = join(folder, `${id}.ready`);
   const names = clusters.flatMap((name) => ["-n", name]);

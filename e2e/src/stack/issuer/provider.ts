@@ -4,7 +4,7 @@ import { loginPath } from "./login-page.ts";
 
 const OIDC_SCOPES = "openid email profile groups offline_access";
 const RESOURCE_SCOPE = "use";
-const SESSION_SECONDS = 3_600;
+const SESSION_SECONDS = 24 * 3_600;
 const SHORT_SECONDS = 600;
 
 function clientMetadata(client: IssuerClient): ClientMetadata {

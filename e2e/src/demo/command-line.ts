@@ -1,0 +1,69 @@
+import { parseArgs } from "node:util";
+import { ConnectError } from "@cluster-connect/protocol";
+import { usageError } from "@cluster-connect/service";
+import { USERS } from "../stack/issuer.ts";
+
+/** What the person asked of the demo. */
+export type DemoRequest =
+  | { readonly kind: "help" }
+  | {
+      readonly kind: "run";
+      readonly user: string;
+      /** A cluster of the person's own kubeconfig instead of a new one. */
+      readonly context: string | undefined;
+      /** Empty: stay until Ctrl-C. */
+      readonly command: readonly string[];
+    };
+
+const NAMES: readonly string[] = USERS.map(({ name }) => name);
+const HINT = "Run `npx -y pnpm@12 demo --help` to see what there is.";
+
+export const USAGE: string = `Usage: npx -y pnpm@12 demo [--user NAME] [--context NAME] [-- COMMAND...]
+
+Starts a Kubernetes, an issuer, a relay, an agent and an auth proxy on this machine, signs a demo user in, and opens
+the way from kubectl to the cluster. Everything is in one folder, which is removed at the end.
+
+  --user NAME      who you are: ${NAMES.join(", ")}; viewer without it. viewer may look, admin may do everything,
+                   the others are let in by nobody
+  --context NAME   use a cluster of your own kubeconfig; a few roles and a ServiceAccount are put there for that time
+  -- COMMAND...    run this command with KUBECONFIG set and exit with its code; without one, stay until Ctrl-C
+  -h, --help       this text
+
+Examples:
+  npx -y pnpm@12 demo
+  npx -y pnpm@12 demo -- kubectl auth whoami
+  npx -y pnpm@12 demo --user admin -- kubectl create namespace x`;
+
+/** @throws ConnectError `CC_USAGE` naming what is wrong. */
+export function parseDemoArguments(argv: readonly string[]): DemoRequest {
+  const end = argv.indexOf("--");
+  const own = end === -1 ? argv : argv.slice(0, end);
+  const values = parseFlags(own);
+  if (values.help === true) return { kind: "help" };
+  const user = values.user ?? "viewer";
+  if (!NAMES.includes(user)) {
+    throw new ConnectError("CC_USAGE", `There is no demo user ${user}`, { hint: `There are ${NAMES.join(", ")}.` });
+  }
+  return { kind: "run", user, context: values.context, command: end === -1 ? [] : argv.slice(end + 1) };
+}
+
+interface Flags {
+  readonly user?: string | undefined;
+  readonly context?: string | undefined;
+  readonly help?: boolean | undefined;
+}
+
+function parseFlags(args: readonly string[]): Flags {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { user: { type: "string" }, context: { type: "string" }, help: { type: "boolean", short: "h" } },
+    });
+    if (positionals.length === 0) return values;
+  } catch (cause) {
+    throw new ConnectError("CC_USAGE", usageError(cause).message, { cause, hint: HINT });
+  }
+  const word = args.find((argument) => !argument.startsWith("-")) ?? "";
+  throw new ConnectError("CC_USAGE", `A command comes after --: demo -- ${word} …`, { hint: HINT });
+}
