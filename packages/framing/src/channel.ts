@@ -6,7 +6,10 @@ export interface ChannelEnd {
 
 /** What a channel tells its one user. None of these may throw. */
 export interface ChannelListener {
-  /** One whole message. The channel never writes to these bytes again, so they may be kept. */
+  /**
+   * The next bytes of the peer's messages, in order, in pieces of any size: where a message begins does not matter.
+   * The channel never writes to them again, so they may be kept.
+   */
   message(bytes: Uint8Array): void;
   /** `bufferedBytes` fell to the low mark: there is room to send again. */
   drain(): void;

@@ -1,6 +1,9 @@
 import { decodeHeader, type FrameHeader, type FrameType, HEADER_BYTES, type StreamId } from "@cluster-connect/protocol";
 
-/** A frame as it came. The payload shares memory with the message it came in, which nobody writes to again. */
+/**
+ * A frame as it came; of DATA, possibly a part: its bytes are handed on as they come and are never joined. The payload shares memory with the message it came in,
+ * which nobody writes to again.
+ */
 export interface Frame {
   readonly type: FrameType;
   readonly streamId: StreamId;
@@ -14,7 +17,7 @@ export interface Decoder {
    */
   push(bytes: Uint8Array): void;
   /**
-   * The next whole frame; undefined when more bytes are needed. Unknown optional frames are skipped.
+   * The next frame, or part of DATA; undefined when more bytes are needed. Unknown optional frames are skipped.
    *
    * @throws ConnectError `CC_FRAME_INVALID`; the decoder is of no use afterwards.
    */
@@ -31,6 +34,7 @@ export function createDecoder(): Decoder {
   let headerFilled = 0;
   let partial: Uint8Array | undefined;
   let partialFilled = 0;
+  let dataRead = 0;
 
   function readHeader(): FrameHeader | undefined {
     const available = input.length - position;
@@ -70,6 +74,19 @@ export function createDecoder(): Decoder {
     return payload;
   }
 
+  /** As much of a DATA frame as is there. */
+  function readData(frame: FrameHeader): Frame | undefined {
+    const payload = input.subarray(position, position + frame.length - dataRead);
+    if (payload.length === 0 && frame.length > 0) return undefined;
+    position += payload.length;
+    dataRead += payload.length;
+    if (dataRead === frame.length) {
+      header = undefined;
+      dataRead = 0;
+    }
+    return { type: "DATA", streamId: frame.streamId, payload };
+  }
+
   return {
     push(bytes) {
       input = bytes;
@@ -79,6 +96,7 @@ export function createDecoder(): Decoder {
       for (;;) {
         header ??= readHeader();
         if (header === undefined) return undefined;
+        if (header.type === "DATA") return readData(header);
         const payload = readPayload(header.length);
         if (payload === undefined) return undefined;
         const { type, streamId } = header;

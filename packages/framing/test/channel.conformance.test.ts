@@ -1,6 +1,17 @@
-import { parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { parseInstanceId, parseSessionId, SUBPROTOCOL } from "@cluster-connect/protocol";
 import { afterEach, describe, expect, test } from "vitest";
-import { acceptSession, dialSession, type Session, SYSTEM_CLOCK, SYSTEM_SESSION_DEPS } from "../src/index.ts";
+import { WebSocket, WebSocketServer } from "ws";
+import {
+  acceptSession,
+  dialSession,
+  type MessageChannel,
+  type Session,
+  SYSTEM_CLOCK,
+  SYSTEM_SESSION_DEPS,
+} from "../src/index.ts";
 import {
   CHANNEL_SUITE,
   type ChannelPair,
@@ -11,10 +22,14 @@ import {
   readAll,
   webSocketPair,
 } from "../src/testing/index.ts";
+import { acceptWebSocket, dialWebSocket } from "../src/ws/index.ts";
+import { libraryChannel } from "./ws/library-channel.ts";
 
 const CHANNELS: ReadonlyArray<readonly [name: string, make: () => Promise<ChannelPair>]> = [
   ["a channel in memory", memoryPair],
   ["a WebSocket", webSocketPair],
+  ["a WebSocket that the library ws accepted", () => libraryPair("acceptor")],
+  ["a WebSocket that the library ws dialed", () => libraryPair("dialer")],
 ];
 
 let pair: ChannelPair | undefined;
@@ -26,6 +41,46 @@ afterEach(async () => {
 function memoryPair(): Promise<ChannelPair> {
   const { dialer, acceptor, cut } = memoryChannelPair({}, { clock: SYSTEM_CLOCK });
   return Promise.resolve({ near: dialer, far: acceptor, dispose: () => Promise.resolve(cut()) });
+}
+
+/** Our channel on the near side, the library's on the far one. */
+async function libraryPair(librarySide: "dialer" | "acceptor"): Promise<ChannelPair> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(`ws://127.0.0.1:${port}/`);
+  const accepted = Promise.withResolvers<MessageChannel>();
+  const library = new WebSocketServer({ noServer: true });
+  server.on("upgrade", (request, socket, head) => {
+    if (librarySide === "acceptor") {
+      library.handleUpgrade(request, socket, head, (peer) => accepted.resolve(libraryChannel(peer)));
+    } else {
+      const channel = acceptWebSocket(request, socket, head);
+      if (channel !== undefined) accepted.resolve(channel);
+    }
+  });
+  const dialed = await (librarySide === "dialer"
+    ? dialWithLibrary(url)
+    : dialWebSocket(url, { signal: new AbortController().signal }));
+  const [near, far] = librarySide === "dialer" ? [await accepted.promise, dialed] : [dialed, await accepted.promise];
+  return {
+    near,
+    far,
+    async dispose() {
+      near.terminate();
+      far.terminate();
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+async function dialWithLibrary(url: URL): Promise<MessageChannel> {
+  const socket = new WebSocket(url, SUBPROTOCOL, { perMessageDeflate: false });
+  const channel = libraryChannel(socket);
+  await once(socket, "open");
+  return channel;
 }
 
 function sessionsOver(channels: ChannelPair): { dialer: Session; acceptor: Session; incoming: IncomingQueue } {

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { ConnectError, SUBPROTOCOL } from "@cluster-connect/protocol";
-import { WebSocketServer } from "ws";
+import { toConnectError } from "@cluster-connect/protocol";
 import type { MessageChannel } from "../channel.ts";
-import { webSocketChannel } from "./channel.ts";
-import { WEB_SOCKET_OPTIONS } from "./options.ts";
+import { socketChannel } from "./channel.ts";
+import { answerUpgrade } from "./handshake.ts";
 import { refuseUpgrade } from "./refusal.ts";
 
 /**
@@ -12,23 +12,36 @@ import { refuseUpgrade } from "./refusal.ts";
  *
  * @returns undefined when the request is no WebSocket upgrade with our subprotocol: it was answered and is over.
  */
+export function acceptWebSocket(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Uint8Array,
+): MessageChannel | undefined {
+  try {
+    const lines = answerUpgrade(request);
+    socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  } catch (error) {
+    refuseUpgrade(socket, toConnectError(error));
+    return undefined;
+  }
+  prepareSocket(socket);
+  return socketChannel(socket, head, "none");
+}
+
+/** No delay for small messages, and none of the timeouts of HTTP. */
+export function prepareSocket(socket: Duplex): void {
+  if (!(socket instanceof Socket)) return;
+  socket.setNoDelay(true);
+  socket.setTimeout(0);
+}
+
+/** As {@link acceptWebSocket}, for callers that wait. */
 export type AcceptWebSocket = (
   request: IncomingMessage,
   socket: Duplex,
-  head: Buffer,
+  head: Uint8Array,
 ) => Promise<MessageChannel | undefined>;
 
 export function createWebSocketAcceptor(): AcceptWebSocket {
-  const server = new WebSocketServer({ ...WEB_SOCKET_OPTIONS, noServer: true, clientTracking: false });
-  return (request, socket, head) => {
-    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
-    if (!offered.includes(SUBPROTOCOL)) {
-      refuseUpgrade(socket, new ConnectError("CC_VERSION_UNSUPPORTED", `The subprotocol ${SUBPROTOCOL} is needed`));
-      return Promise.resolve(undefined);
-    }
-    return new Promise((resolve) => {
-      socket.once("close", () => resolve(undefined));
-      server.handleUpgrade(request, socket, head, (webSocket) => resolve(webSocketChannel(webSocket)));
-    });
-  };
+  return (request, socket, head) => Promise.resolve(acceptWebSocket(request, socket, head));
 }

@@ -1,10 +1,14 @@
-import type { IncomingMessage } from "node:http";
+import { randomBytes } from "node:crypto";
+import { type ClientRequest, type IncomingMessage, request as requestPlain } from "node:http";
+import { request as requestTls } from "node:https";
+import type { Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
-import { ConnectError, type ErrorCode, HANDSHAKE_TIMEOUT_MS, SUBPROTOCOL } from "@cluster-connect/protocol";
-import { WebSocket } from "ws";
+import { ConnectError, HANDSHAKE_TIMEOUT_MS, SUBPROTOCOL } from "@cluster-connect/protocol";
 import type { MessageChannel } from "../channel.ts";
-import { webSocketChannel } from "./channel.ts";
-import { WEB_SOCKET_OPTIONS } from "./options.ts";
+import { prepareSocket } from "./accept.ts";
+import { socketChannel } from "./channel.ts";
+import { dialError } from "./dial-error.ts";
+import { isOurAnswer } from "./handshake.ts";
 import { readRefusal } from "./refusal.ts";
 
 export interface DialWebSocketOptions {
@@ -28,59 +32,53 @@ export interface DialWebSocketOptions {
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageChannel> {
   const { signal } = options;
   signal.throwIfAborted();
-  const socket = new WebSocket(url, SUBPROTOCOL, {
-    ...WEB_SOCKET_OPTIONS,
-    ...options.tls,
-    headers: { ...options.headers },
-    handshakeTimeout: options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS,
+  const key = randomBytes(16).toString("base64");
+  const secure = url.protocol === "wss:" || url.protocol === "https:";
+  const deadline = AbortSignal.timeout(options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS);
+  const request = startRequest(url, secure, key, options);
+  const { promise, resolve, reject } = Promise.withResolvers<MessageChannel>();
+  const onAbort = (): void => reject(signal.reason);
+  const onDeadline = (): void => reject(new ConnectError("CC_RELAY_UNREACHABLE", `${url.host}: no answer in time`));
+  signal.addEventListener("abort", onAbort, { once: true });
+  deadline.addEventListener("abort", onDeadline, { once: true });
+  request.once("upgrade", (response: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (isOurAnswer(response.headers, key)) {
+      prepareSocket(socket);
+      resolve(socketChannel(socket, head, secure ? "zero" : "random"));
+    } else {
+      socket.destroy();
+      reject(new ConnectError("CC_RELAY_REFUSED", `${url.host} does not speak ${SUBPROTOCOL}`));
+    }
   });
-  return await new Promise<MessageChannel>((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      signal.removeEventListener("abort", onAbort);
-      socket.on("error", () => {});
-      socket.terminate();
-      reject(error);
-    };
-    const onAbort = (): void => fail(signal.reason);
-    const onError = (error: Error): void => fail(dialError(url.host, error));
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.once("error", onError);
-    socket.once("unexpected-response", (_request, response: IncomingMessage) => {
-      socket.removeListener("error", onError);
-      readRefusal(url.host, response).then(fail, fail);
-    });
-    socket.once("open", () => {
-      signal.removeEventListener("abort", onAbort);
-      socket.removeListener("error", onError);
-      resolve(webSocketChannel(socket));
-    });
+  request.once("response", (response) => {
+    readRefusal(url.host, response).then(reject, reject);
   });
+  request.on("error", (error) => reject(dialError(url.host, error)));
+  request.end();
+  try {
+    return await promise;
+  } catch (error) {
+    request.destroy();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    deadline.removeEventListener("abort", onDeadline);
+  }
 }
 
-function dialError(host: string, error: Error): ConnectError {
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  if (isCertificateProblem(code)) {
-    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${host} is not trusted: ${code}`, { cause: error });
-  }
-  if (code === "" && error.message.startsWith("Server sent")) {
-    return new ConnectError("CC_RELAY_REFUSED", `${host} does not speak ${SUBPROTOCOL}`, { cause: error });
-  }
-  const reason = REASONS[code] ?? (code === "" ? error.message : code);
-  const found: ErrorCode = "CC_RELAY_UNREACHABLE";
-  return new ConnectError(found, `${host} cannot be reached: ${reason}`, { cause: error });
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "connection refused",
-  ECONNRESET: "the connection was broken off",
-  EHOSTUNREACH: "no route to the host",
-  ENETUNREACH: "no route to the network",
-  ENOTFOUND: "the name does not resolve",
-  EAI_AGAIN: "the name server does not answer",
-  ETIMEDOUT: "no answer in time",
-  EPROTO: "it does not speak TLS",
-};
-
-function isCertificateProblem(code: string): boolean {
-  return /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/.test(code);
+function startRequest(url: URL, secure: boolean, key: string, options: DialWebSocketOptions): ClientRequest {
+  const target = new URL(url);
+  target.protocol = secure ? "https:" : "http:";
+  const headers = {
+    ...options.headers,
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": key,
+    "Sec-WebSocket-Protocol": SUBPROTOCOL,
+  };
+  // No agent: the socket is the channel's, and is never pooled.
+  return secure
+    ? requestTls(target, { ...options.tls, headers, agent: false })
+    : requestPlain(target, { headers, agent: false });
 }
