@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { ConnectError, toConnectError } from "@cluster-connect/protocol";
+import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
 import type { RequestRecord } from "./request-log.ts";
 import { statusAnswer } from "./status-body.ts";
 
@@ -21,13 +21,21 @@ export function replyWithError(
     response.destroy();
     return;
   }
-  const { status, headers, body } = statusAnswer(known, { auditId: record.auditId });
+  const { status, headers, body } = statusAnswer(known, {
+    auditId: record.auditId,
+    plain: readsTextAlone(response, known),
+  });
   record.status = status;
   record.bytes = body.length;
   response.sendDate = true;
   const close = options.close || known.code === "CC_REQUEST_REFUSED";
   response.writeHead(status, close ? [...headers, "Connection", "close"] : [...headers]);
   response.end(body);
+}
+
+/** client-go's discovery shows why it was refused from text alone; a Status there becomes the word "unknown". */
+function readsTextAlone(response: ServerResponse, error: ConnectError): boolean {
+  return ERRORS[error.code].http === 403 && response.req.headers.accept?.includes("g=apidiscovery.k8s.io") === true;
 }
 
 /** Nothing of an unexpected error is shown to a caller. */

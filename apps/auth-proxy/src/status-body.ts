@@ -28,16 +28,18 @@ const DEFAULT_RETRY_AFTER_MS = 1_000;
  * An error as `metav1.Status` in JSON, with the headers that belong to it.
  *
  * @param options.status Replaces the code's own HTTP status.
+ * @param options.plain As one line of text instead.
  */
 export function statusAnswer(
   error: ConnectError,
-  options: { readonly status?: number; readonly auditId?: string } = {},
+  options: { readonly status?: number; readonly auditId?: string; readonly plain?: boolean } = {},
 ): StatusAnswer {
   const status = options.status ?? ERRORS[error.code].http;
   const retryAfterSeconds = retryAfter(error, status);
-  const body = Buffer.from(JSON.stringify(statusObject(error, status, retryAfterSeconds)));
+  const text = options.plain ? messageOf(error) : JSON.stringify(statusObject(error, status, retryAfterSeconds));
+  const body = Buffer.from(text);
   const headers = [
-    ["Content-Type", "application/json"],
+    ["Content-Type", options.plain ? "text/plain; charset=utf-8" : "application/json"],
     ["Content-Length", String(body.length)],
     ["Cache-Control", "no-cache, private"],
     ...(status === 401 ? [["WWW-Authenticate", "Bearer"]] : []),
@@ -53,13 +55,17 @@ export function watchErrorEvent(error: ConnectError): Buffer {
   return Buffer.from(`${JSON.stringify({ type: "ERROR", object })}\n`);
 }
 
+function messageOf(error: ConnectError): string {
+  return `${error.message} (${error.code})`;
+}
+
 function statusObject(error: ConnectError, status: number, retryAfterSeconds: number | undefined): object {
   return {
     kind: "Status",
     apiVersion: "v1",
     metadata: {},
     status: "Failure",
-    message: `${error.message} (${error.code})`,
+    message: messageOf(error),
     reason: REASONS[status] ?? "InternalError",
     details: {
       causes: [{ reason: error.code, message: error.hint }],

@@ -48,6 +48,19 @@ test("a caller's request reaches the apiserver verbatim, as the caller, with our
   expect(namesOf(recorded)).not.toContain("connection");
 });
 
+test.each([
+  ["without a body", ""],
+  ["with one", "{}"],
+])("names beyond ASCII arrive as UTF-8, in a request %s", async (_what, body) => {
+  const token = await fixture.token({ email: "Zoë Müller", groups: ["équipe", "👩‍💻"] });
+  const lines = ["Host: a", `Authorization: Bearer ${token}`, `Content-Length: ${body.length}`];
+  await sendRaw(fixture.target, requestText("POST /api/v1/namespaces HTTP/1.1", lines, body));
+  const utf8 = (name: string): readonly string[] =>
+    valuesOf(fixture.upstream.requests[0], name).map((value) => Buffer.from(value, "latin1").toString("utf8"));
+  expect(utf8("impersonate-user")).toEqual(["Zoë Müller"]);
+  expect(utf8("impersonate-group")).toEqual(["équipe", "👩‍💻"]);
+});
+
 test("an answer comes back as it was: status, order and repetition of headers, bytes", async () => {
   const body = gzipSync("hello");
   fixture.upstream.answer = (_request, response) => {
@@ -216,6 +229,19 @@ test("a small body that breaks off sends nothing to the apiserver", async () => 
   stream.resume();
   await once(stream, "close");
   expect(fixture.upstream.requests).toEqual([]);
+});
+
+test.each([
+  [
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
+    "text/plain; charset=utf-8",
+  ],
+  ["application/json, */*", "application/json"],
+])("a refusal can be read by a client that accepts %s", async (accept, type) => {
+  const answer = await sendRaw(fixture.target, await head("GET /apis", `Accept: ${accept}`, "Impersonate-User: bob"));
+  expect(answer.status).toBe(403);
+  expect(answer.head).toContain(`Content-Type: ${type}\r\n`);
+  expect(answer.body).toContain("Acting as somebody else (--as) is off at this cluster (CC_IMPERSONATION_DENIED)");
 });
 
 test("our own bad token is never the caller's fault: 503", async () => {
