@@ -16,6 +16,9 @@ export interface ChannelOptions {
   readonly draining: AbortSignal;
 }
 
+/** Agents that have a channel and have not proved anything yet; anybody may come this far. */
+const MAX_UNPROVED_AGENTS = 2_000;
+
 /** Takes the channels of agents and CLIs from a server's upgrade requests. */
 export function acceptChannels(
   server: Server,
@@ -25,6 +28,7 @@ export function acceptChannels(
 ): void {
   const accept = createWebSocketAcceptor();
   const addressOf = createCallerAddress(options.trustedProxies);
+  let unproved = 0;
   const refuseWhenDraining = (): void => {
     if (options.draining.aborted) throw new ConnectError("CC_DRAINING", "The relay is stopping");
   };
@@ -33,8 +37,16 @@ export function acceptChannels(
     {
       "/v1/agent": async ({ request, socket, head }) => {
         refuseWhenDraining();
+        if (unproved >= MAX_UNPROVED_AGENTS) throw new ConnectError("CC_LIMIT_REACHED", "Too many agents are dialing");
         const channel = await accept(request, socket, head);
-        if (channel !== undefined) deps.agents.add(serveAgent(channel, options.agent, context));
+        if (channel === undefined) return;
+        const session = serveAgent(channel, options.agent, context);
+        deps.agents.add(session);
+        unproved += 1;
+        const settle = (): void => {
+          unproved -= 1;
+        };
+        session.ready.then(settle, settle);
       },
       "/v1/connect": async ({ request, socket, head }, { signal }) => {
         refuseWhenDraining();

@@ -83,6 +83,7 @@ async function forward(
   try {
     const tunnel = await routeStream(request, caller, { registry, grants, isKnownCluster: isKnown, now: clock.now });
     const passing = forwardStream(incoming, tunnel.session, rewriteRequest(request, caller));
+    context.streams.add({ clusterId: tunnel.clusterId, principal: caller.principal, forward: passing });
     await passing.answered;
     metrics.opened("ok");
     metrics.answered(clock.now() - startedAt);

@@ -1,4 +1,5 @@
 import type { Metrics } from "@cluster-connect/service";
+import type { LiveStreams } from "./live-streams.ts";
 import type { Registry } from "./registry.ts";
 
 /** What the relay counts. */
@@ -17,7 +18,7 @@ const ANSWER_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 export function createRelayMetrics(
   metrics: Metrics,
-  live: { readonly registry: Registry; readonly cliSessions: () => number },
+  live: { readonly registry: Registry; readonly streams: LiveStreams; readonly cliSessions: () => number },
 ): RelayMetrics {
   const opens = metrics.counter("stream_opens_total", "Streams that callers asked for, by result.", ["result"]);
   const ends = metrics.counter("sessions_ended_total", "Sessions that ended, by role and code.", ["role", "code"]);
@@ -29,6 +30,7 @@ export function createRelayMetrics(
   );
   metrics.observe("tunnels", "Agent tunnels that are open.", () => live.registry.tunnels().length);
   metrics.observe("cli_sessions", "Sessions of CLIs that are open.", live.cliSessions);
+  metrics.observe("streams", "Streams that pass through now.", () => live.streams.size);
   return {
     opened: (result) => opens.inc({ result }),
     ended: (role, code) => ends.inc({ role, code }),

@@ -3,6 +3,7 @@ import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
 import type { LastSeen } from "./last-seen.ts";
+import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
@@ -15,6 +16,7 @@ export interface RelayContext {
   readonly store: Store;
   readonly registry: Registry;
   readonly lastSeen: LastSeen;
+  readonly streams: LiveStreams;
   readonly grants: readonly Grant[];
   readonly metrics: RelayMetrics;
   readonly log: Logger;

@@ -6,6 +6,7 @@ import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
 import { createHttpApi } from "./http-api.ts";
 import { createLastSeen } from "./last-seen.ts";
+import { createLiveStreams } from "./live-streams.ts";
 import { createRelayMetrics } from "./metrics.ts";
 import { Registry } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
@@ -15,7 +16,7 @@ import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
-export interface RelayDeps extends Omit<RelayContext, "registry" | "lastSeen" | "metrics" | "grants"> {
+export interface RelayDeps extends Omit<RelayContext, "registry" | "lastSeen" | "streams" | "metrics" | "grants"> {
   readonly verifier: TokenVerifier;
   readonly metrics: Metrics;
 }
@@ -42,9 +43,10 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state"),
   });
   const [agents, callers] = [createSessionSet(), createSessionSet()];
-  const metrics = createRelayMetrics(deps.metrics, { registry, cliSessions: () => callers.size });
+  const streams = createLiveStreams({ grants: config.grants, log, clock });
+  const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
-  const context: RelayContext = { ...deps, grants: config.grants, registry, lastSeen, metrics };
+  const context: RelayContext = { ...deps, grants: config.grants, registry, lastSeen, streams, metrics };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier });
   const { server, watch } = await createRelayServer(config, { log, clock });
@@ -61,6 +63,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const chores = Promise.all([
     watchRevocations({ signal }, { store, registry, log, clock }),
     lastSeen.run({ signal }),
+    streams.watch({ signal }),
     watch({ signal }),
   ]);
   return {

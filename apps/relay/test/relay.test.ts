@@ -82,6 +82,18 @@ describe("a stream", () => {
     }
   });
 
+  test("ends when its grant does", async () => {
+    const expiresAt = new Date(Date.now() + 1_500);
+    const fixture = await startFixture({ grants: [{ clusters: ["prod"], users: ["jane"], expiresAt }] });
+    await (await dialAgent(fixture, await enrollAgent(fixture))).ready;
+    const cli = await dialCli(fixture, await opsToken(fixture));
+    const stream = cli.open(openRequest());
+    await stream.accepted;
+    await expect(stream.done).resolves.toMatchObject({ kind: "reset", error: { code: "CC_GRANT_MISSING" } });
+    expect(Date.now()).toBeGreaterThanOrEqual(expiresAt.getTime());
+    await expect(cli.open(openRequest()).accepted).rejects.toMatchObject({ code: "CC_CLUSTER_UNKNOWN" });
+  });
+
   test("is reset at the caller when the agent's tunnel is lost", async () => {
     const fixture = await startFixture();
     const tunnel = await dialAgent(fixture, await enrollAgent(fixture));
