@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
 import { parseClusterId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { listClusters } from "../../src/store/clusters.ts";
@@ -49,9 +50,13 @@ test("a file that is no database, and a folder that cannot be made, are store fa
 
 /** Starts a process that writes, and kills it once it has acknowledged this many rows. */
 async function writeUntilKilled(folder: string, rows: number, meanwhile?: () => Promise<void>): Promise<number> {
-  const writer = spawn(process.execPath, ["--conditions=source", join(import.meta.dirname, "writer.ts"), folder], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const writer = spawn(
+    process.execPath,
+    ["--conditions=source", fileURLToPath(import.meta.resolve("./writer.ts")), folder],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const exited = once(writer, "exit");
   let acknowledged = 0;
   for await (const chunk of writer.stdout) {

@@ -31,9 +31,9 @@ import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { temporaryFolder } from "./folder.ts";
 
-export const AUDIENCE = "https://relay.test";
+const AUDIENCE = "https://relay.test";
 export const PROD: ClusterId = parseClusterId("prod");
-export const CORRELATION_ID = parseCorrelationId("0123456789abcdef");
+const CORRELATION_ID = parseCorrelationId("0123456789abcdef");
 
 /** PEM files beside this one. */
 export const pem = (name: string): string => readFileSync(join(import.meta.dirname, `${name}.pem`), "utf8");
