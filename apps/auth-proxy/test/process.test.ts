@@ -1,0 +1,176 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { loadAuthority } from "../src/authority.ts";
+import { buildProxyHeader } from "./support/proxy-header.ts";
+import { type RawAnswer, readAnswer, requestText, secure } from "./support/raw-client.ts";
+import { type RecordingUpstream, startRecordingUpstream } from "./support/recording-upstream.ts";
+
+const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+
+let folder: string;
+let issuer: TestIssuer;
+let upstream: RecordingUpstream;
+let child: ChildProcess | undefined;
+let lines: Record<string, unknown>[];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "auth-proxy-process-"));
+  issuer = await startTestIssuer();
+  const options = { clusterId: "up", seconds: 3_600, now: new Date() };
+  const ca = await loadAuthority(join(folder, "upstream"), options);
+  upstream = await startRecordingUpstream(await ca.issue(["127.0.0.1"], { seconds: 3_600, now: new Date() }));
+  await writeFile(join(folder, "ca.crt"), ca.certPem);
+  await writeFile(join(folder, "token"), "own");
+  await writeIssuers("aud");
+});
+afterEach(async () => {
+  child?.kill("SIGKILL");
+  await issuer[Symbol.asyncDispose]();
+  await upstream[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+async function writeIssuers(audience: string): Promise<void> {
+  const claimMappings = { username: { claim: "sub", prefix: "x:" } };
+  const jwt = [{ issuer: { url: issuer.url, audiences: [audience] }, claimMappings }];
+  const config = { apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt };
+  await writeFile(join(folder, "issuers.yaml"), JSON.stringify(config));
+}
+
+async function start(changes: Readonly<Record<string, unknown>> = {}): Promise<ChildProcess> {
+  const config = {
+    clusterId: "demo",
+    listen: { socket: "proxy.sock" },
+    stateDir: "state",
+    publishCaPath: "published/ca.crt",
+    authenticationConfig: "issuers.yaml",
+    allowInsecureLoopbackIssuer: true,
+    upstream: { url: upstream.url, caFile: "ca.crt", tokenFile: "token" },
+    health: { host: "127.0.0.1", port: 0 },
+    impersonation: { mode: "legacy" },
+    selfCheck: false,
+    drainSeconds: 2,
+    ...changes,
+  };
+  await writeFile(join(folder, "config.yaml"), JSON.stringify(config));
+  const args = ["--conditions=source", MAIN, "--config", join(folder, "config.yaml")];
+  const started = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  child = started;
+  lines = [];
+  createInterface({ input: started.stderr }).on("line", (line) => {
+    lines.push(line.startsWith("{") ? JSON.parse(line) : { text: line });
+  });
+  return started;
+}
+
+const logged =
+  (event: string): (() => unknown) =>
+  () =>
+    lines.find((line) => line["event"] === event);
+
+async function send(audience: string, target = "/api/v1/pods"): Promise<RawAnswer> {
+  const socket = connect(join(folder, "proxy.sock"));
+  socket.write(buildProxyHeader({ address: [203, 0, 113, 7] }));
+  const caPem = await readFile(join(folder, "published", "ca.crt"), "utf8");
+  const stream = await secure(socket, { port: 0, caPem, servername: "demo.clusters.cluster-connect.internal" });
+  const token = await issuer.sign({ aud: audience, sub: "alice" });
+  stream.write(requestText(`GET ${target} HTTP/1.1`, ["Host: a", `Authorization: Bearer ${token}`]));
+  const answer = await readAnswer(stream);
+  stream.destroy();
+  return answer;
+}
+
+function isListening(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(join(folder, "proxy.sock"), () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+test("the process serves a unix socket that only its user and group can open, and stops on SIGTERM", async () => {
+  const started = await start();
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  expect((await stat(join(folder, "proxy.sock"))).mode & 0o777).toBe(0o660);
+  expect((await send("aud")).status).toBe(200);
+  started.kill("SIGTERM");
+  const [code] = await once(started, "exit");
+  expect(code).toBe(0);
+  await expect(stat(join(folder, "proxy.sock"))).rejects.toThrow();
+});
+
+test("a changed issuers' file takes over without a restart; a broken one does not, and says so", async () => {
+  await start();
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  expect((await send("other")).status).toBe(401);
+  await writeFile(join(folder, "issuers.yaml"), "kind: Nonsense");
+  await expect.poll(logged("issuers.kept"), { timeout: 30_000 }).toMatchObject({ code: "CC_CONFIG_INVALID" });
+  expect((await send("aud")).status).toBe(200);
+  await writeIssuers("other");
+  await expect.poll(logged("issuers.reloaded"), { timeout: 30_000 }).toBeDefined();
+  expect((await send("other")).status).toBe(200);
+  expect((await send("aud")).status).toBe(401);
+});
+
+test("on SIGTERM what is under way may end within the drain time, nothing new begins", async () => {
+  const gate = Promise.withResolvers<void>();
+  upstream.answer = (_request, response) =>
+    void gate.promise.then(() => response.writeHead(200, { "Content-Length": "2" }).end("{}"));
+  const started = await start();
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  const answer = send("aud");
+  await expect.poll(() => upstream.requests.length).toBe(1);
+  started.kill("SIGTERM");
+  await expect.poll(logged("shutdown.begin")).toBeDefined();
+  await expect.poll(isListening).toBe(false);
+  gate.resolve();
+  expect((await answer).status).toBe(200);
+  expect(await once(started, "exit")).toEqual([0, null]);
+});
+
+test("a watch does not hold the stop up beyond the drain time", async () => {
+  upstream.answer = (_request, response) => void response.writeHead(200).write("{}");
+  const started = await start({ drainSeconds: 1 });
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  const watch = send("aud", "/api/v1/pods?watch=1");
+  await expect.poll(() => upstream.requests.length).toBe(1);
+  const startedAt = Date.now();
+  started.kill("SIGTERM");
+  await once(started, "exit");
+  expect(Date.now() - startedAt).toBeLessThan(4_000);
+  await watch;
+});
+
+test("a second process on the same socket says that it is in use", async () => {
+  await start();
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  const first = child;
+  const second = await start();
+  expect(await once(second, "exit")).toEqual([65, null]);
+  await expect.poll(() => JSON.stringify(lines)).toContain("CC_PORT_IN_USE");
+  first?.kill("SIGKILL");
+});
+
+test("an apiserver that is not there yet is waited for", async () => {
+  const port = Number(new URL(upstream.url).port);
+  await upstream[Symbol.asyncDispose]();
+  await start({ impersonation: { mode: "auto" } });
+  await expect.poll(logged("apiserver.awaited"), { timeout: 10_000 }).toBeDefined();
+  const options = { clusterId: "up", seconds: 3_600, now: new Date() };
+  const ca = await loadAuthority(join(folder, "upstream"), options);
+  upstream = await startRecordingUpstream(await ca.issue(["127.0.0.1"], { seconds: 3_600, now: new Date() }), port);
+  upstream.answer = (request, response) => {
+    const body = request.url === "/version" ? '{"major":"1","minor":"35"}' : "{}";
+    response.writeHead(200, { "Content-Type": "application/json" }).end(body);
+  };
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toMatchObject({ mode: "legacy" });
+});
