@@ -64,112 +64,144 @@ interface Direction {
  */
 export function forwardStream(incoming: IncomingStream, target: ForwardTarget, request: StreamRequest): Forward {
   if (incoming.signal.aborted) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
-  const done = Promise.withResolvers<ForwardEnd>();
-  const answered = Promise.withResolvers<void>();
-  answered.promise.catch(() => {});
-  const up = direction(0, 0, request.kind === "open" ? INITIAL_WINDOW_BYTES : 0);
-  const down =
-    request.kind === "open"
-      ? direction(0, 0, request.open.windowBytes)
-      : direction(request.resume.received, request.resume.consumed, request.resume.windowBytes);
-  let isAnswered = false;
-  let over = false;
+  const forwarding = new Forwarding(request);
+  // The second leg first: when its session takes no stream, the incoming one still waits for an answer.
+  const second = target.addMember(forwarding.taker, request);
+  forwarding.taker.attach(second.host, second.streamId);
+  const first = incoming.adopt(forwarding.opener);
+  forwarding.opener.attach(first.host, first.streamId);
+  replay(first.frames, forwarding.opener);
+  return forwarding;
+}
 
-  const owner: LegOwner = {
-    frame(leg, frame) {
-      const to = leg === opener ? taker : opener;
-      switch (frame.type) {
-        case "DATA":
-        case "FIN":
-          if (!isAnswered && (leg === taker || request.kind === "resume")) outOfTurn(frame);
-          sent(leg === opener ? up : down, frame);
-          if (frame.type === "DATA") to.queueBytes(frame.payload);
-          else to.queueFin(frame.payload);
-          endWhenDone();
-          return;
-        case "WINDOW":
-          if (!isAnswered) outOfTurn(frame);
-          credit(leg === opener ? down : up, frame.payload);
-          to.send("WINDOW", frame.payload);
-          endWhenDone();
-          return;
-        case "ACCEPT":
-        case "RESUMED":
-          if (leg === opener || isAnswered) outOfTurn(frame);
-          answer(frame);
-          return to.send(frame.type, frame.payload);
-        case "REJECT":
-          if (leg === opener || isAnswered) outOfTurn(frame);
-          to.send("REJECT", frame.payload);
-          return end(errorOf(decodeEnd(frame.payload)));
-        case "RESET":
-          to.send("RESET", frame.payload);
-          return end(errorOf(decodeEnd(frame.payload)));
-        case "OPEN":
-        case "RESUME":
-        case "HELLO":
-        case "READY":
-        case "PING":
-        case "PONG":
-        case "GOAWAY":
-        case "HOPACK":
-          return outOfTurn(frame);
-      }
-    },
-    fail: (_leg, error) => reset(error.code, error.message),
-    lost(leg, error) {
-      const to = leg === opener ? taker : opener;
-      if (suspends(error.code)) to.reset("CC_CHANNEL_LOST", "The channel behind the relay is lost");
-      else to.reset(error.code, error.message);
-      end(error);
-    },
-  };
-  const opener = new Leg("opener", owner);
-  const taker = new Leg("taker", owner);
+class Forwarding implements Forward, LegOwner {
+  readonly done: Promise<ForwardEnd>;
+  readonly answered: Promise<void>;
+  readonly opener: Leg = new Leg("opener", this);
+  readonly taker: Leg = new Leg("taker", this);
+  readonly #resuming: boolean;
+  /** From the opener to the taker, and back. */
+  readonly #up: Direction;
+  readonly #down: Direction;
+  readonly #settleDone: (end: ForwardEnd) => void;
+  readonly #settleAnswered: PromiseWithResolvers<void>;
+  #isAnswered = false;
+  #over = false;
 
-  function answer(frame: Frame): void {
-    if (frame.type === "ACCEPT" && request.kind === "open") {
+  constructor(request: StreamRequest) {
+    const done = Promise.withResolvers<ForwardEnd>();
+    this.done = done.promise;
+    this.#settleDone = done.resolve;
+    this.#settleAnswered = Promise.withResolvers<void>();
+    this.answered = this.#settleAnswered.promise;
+    this.answered.catch(() => {});
+    if (request.kind === "open") {
+      this.#resuming = false;
+      this.#up = direction(0, 0, INITIAL_WINDOW_BYTES);
+      this.#down = direction(0, 0, request.open.windowBytes);
+    } else {
+      const { received, consumed, windowBytes } = request.resume;
+      this.#resuming = true;
+      this.#up = direction(0, 0, 0);
+      this.#down = direction(received, consumed, windowBytes);
+    }
+  }
+
+  reset(code: ErrorCode, text: string): void {
+    if (this.#over) return;
+    this.opener.reset(code, text);
+    this.taker.reset(code, text);
+    this.#end(new ConnectError(code, text));
+  }
+
+  frame(leg: Leg, frame: Frame): void {
+    const to = this.#otherThan(leg);
+    switch (frame.type) {
+      case "DATA":
+      case "FIN":
+        if (!this.#isAnswered && (leg === this.taker || this.#resuming)) outOfTurn(frame);
+        sent(leg === this.opener ? this.#up : this.#down, frame);
+        if (frame.type === "DATA") to.queueBytes(frame.payload);
+        else to.queueFin(frame.payload);
+        this.#endWhenDone();
+        return;
+      case "WINDOW":
+        if (!this.#isAnswered) outOfTurn(frame);
+        credit(leg === this.opener ? this.#down : this.#up, frame.payload);
+        to.send("WINDOW", frame.payload);
+        this.#endWhenDone();
+        return;
+      case "ACCEPT":
+      case "RESUMED":
+        if (leg === this.opener || this.#isAnswered) outOfTurn(frame);
+        this.#answer(frame);
+        to.send(frame.type, frame.payload);
+        return;
+      case "REJECT":
+        if (leg === this.opener || this.#isAnswered) outOfTurn(frame);
+        to.send("REJECT", frame.payload);
+        this.#end(errorOf(decodeEnd(frame.payload)));
+        return;
+      case "RESET":
+        to.send("RESET", frame.payload);
+        this.#end(errorOf(decodeEnd(frame.payload)));
+        return;
+      case "OPEN":
+      case "RESUME":
+      case "HELLO":
+      case "READY":
+      case "PING":
+      case "PONG":
+      case "GOAWAY":
+      case "HOPACK":
+        outOfTurn(frame);
+    }
+  }
+
+  fail(_leg: Leg, error: ConnectError): void {
+    this.reset(error.code, error.message);
+  }
+
+  lost(leg: Leg, error: ConnectError): void {
+    const to = this.#otherThan(leg);
+    if (suspends(error.code)) to.reset("CC_CHANNEL_LOST", "The channel behind the relay is lost");
+    else to.reset(error.code, error.message);
+    this.#end(error);
+  }
+
+  #otherThan(leg: Leg): Leg {
+    return leg === this.opener ? this.taker : this.opener;
+  }
+
+  #answer(frame: Frame): void {
+    const up = this.#up;
+    if (frame.type === "ACCEPT" && !this.#resuming) {
       up.limit = Math.max(up.limit, decodeAccept(frame.payload).windowBytes);
-    } else if (frame.type === "RESUMED" && request.kind === "resume") {
-      const offsets = decodeResumed(frame.payload);
-      up.offset = offsets.received;
-      up.consumed = offsets.consumed;
-      up.limit = offsets.consumed + offsets.windowBytes;
+    } else if (frame.type === "RESUMED" && this.#resuming) {
+      const { received, consumed, windowBytes } = decodeResumed(frame.payload);
+      up.offset = received;
+      up.consumed = consumed;
+      up.limit = consumed + windowBytes;
     } else {
       outOfTurn(frame);
     }
-    isAnswered = true;
-    answered.resolve();
+    this.#isAnswered = true;
+    this.#settleAnswered.resolve();
   }
 
   /** Both FINs were acknowledged. After a RESUME the acknowledgement may have been known before FIN is said again. */
-  function endWhenDone(): void {
-    if (isAcked(up) && isAcked(down)) end(undefined);
+  #endWhenDone(): void {
+    if (isAcked(this.#up) && isAcked(this.#down)) this.#end(undefined);
   }
 
-  function end(error: ConnectError | undefined): void {
-    if (over) return;
-    over = true;
-    opener.release();
-    taker.release();
-    answered.reject(error ?? new ConnectError("CC_STREAM_RESET", "The stream ended without an answer"));
-    done.resolve({ error, upBytes: up.bytes, downBytes: down.bytes });
+  #end(error: ConnectError | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.opener.release();
+    this.taker.release();
+    this.#settleAnswered.reject(error ?? new ConnectError("CC_STREAM_RESET", "The stream ended without an answer"));
+    this.#settleDone({ error, upBytes: this.#up.bytes, downBytes: this.#down.bytes });
   }
-
-  function reset(code: ErrorCode, text: string): void {
-    if (over) return;
-    opener.reset(code, text);
-    taker.reset(code, text);
-    end(new ConnectError(code, text));
-  }
-
-  // The second leg first: when its session takes no stream, the incoming one still waits for an answer.
-  const second = target.addMember(taker, request);
-  taker.attach(second.host, second.streamId);
-  const first = incoming.adopt(opener);
-  opener.attach(first.host, first.streamId);
-  replay(first.frames, opener);
-  return { done: done.promise, answered: answered.promise, reset };
 }
 
 function direction(offset: number, consumed: number, windowBytes: number): Direction {

@@ -9,6 +9,8 @@ export { memoryChannelPair } from "./memory-channel.ts";
 export { readAll } from "./read-all.ts";
 export type { IncomingQueue, SessionPair, SessionPairOptions } from "./session-pair.ts";
 export { createCountingSecrets, createIncomingQueue, openStream, sessionPair, TEST_OPEN } from "./session-pair.ts";
+export type { SeededRandom } from "./simulator/random.ts";
+export { createSeededRandom } from "./simulator/random.ts";
 export type { Report } from "./simulator/simulate.ts";
 export { LawBroken, simulate } from "./simulator/simulate.ts";
 export { webSocketPair } from "./socket-pair.ts";
