@@ -35,6 +35,9 @@ export interface TunnelDeps {
   readonly sessionDeps: SessionDeps;
 }
 
+/** A relay that is back gets its agents back within seconds, well within the grace time of their streams. */
+const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
+
 /**
  * Keeps a tunnel to one relay up until the signal is aborted.
  *
@@ -46,6 +49,7 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
   try {
     await supervise((dialSignal) => dial(options, deps, dialSignal), {
       signal,
+      backoff: BACKOFF,
       retry: () => !draining.aborted,
       onReady: (session) => {
         deps.status.up(session);
