@@ -36,3 +36,5 @@ export type { OpenerOpenOptions, StreamOpener, StreamOpenerDeps, StreamOpenerOpt
 export { createStreamOpener, SYSTEM_STREAM_OPENER_DEPS } from "./stream-opener.ts";
 export type { SuperviseDeps, SuperviseOptions } from "./supervise.ts";
 export { errorOfEnd, SYSTEM_SUPERVISE_DEPS, supervise } from "./supervise.ts";
+export type { WakeDeps, WakeOptions, WakeReason } from "./wake.ts";
+export { SYSTEM_WAKE_DEPS, watchWake } from "./wake.ts";

@@ -27,6 +27,9 @@ const DEFAULTS = {
 const FIRST_PINGS = 6;
 const FIRST_INTERVAL_MS = 50;
 
+/** After a suspicion, a ping that is not answered this soon counts as missed. */
+const PROBE_TIMEOUT_MS = 1_000;
+
 /** A timer that fires this much late tells that this process, not the peer, was away. */
 const LATE_MS = 1_000;
 
@@ -63,6 +66,7 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
   let running = false;
   let number = 0;
   let misses = 0;
+  let suspicious = false;
   let rttMs: number | undefined;
   // Numbers of the pings that were not answered yet, and when they went out.
   const waiting = new Map<number, number>();
@@ -77,7 +81,7 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
     number += 1;
     waiting.set(number, clock.now());
     deps.ping(encodeU64(number));
-    schedule(answerTimeoutMs);
+    schedule(suspicious ? PROBE_TIMEOUT_MS : answerTimeoutMs);
   }
 
   function fire(): void {
@@ -97,6 +101,7 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
 
   function answered(): void {
     misses = 0;
+    suspicious = false;
     waiting.clear();
     if (number < FIRST_PINGS) schedule(FIRST_INTERVAL_MS);
     else schedule(deps.busy() ? busyIntervalMs : idleIntervalMs);
@@ -115,7 +120,9 @@ export function createKeepalive(options: KeepaliveOptions, deps: KeepaliveDeps):
       timer?.cancel();
     },
     probe() {
-      if (running && waiting.size === 0) ping();
+      if (!running) return;
+      suspicious = true;
+      ping();
     },
     pong(payload) {
       const sentAt = waiting.get(decodeU64(payload));

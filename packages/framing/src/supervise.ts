@@ -14,6 +14,11 @@ export interface SuperviseOptions {
   readonly onReady?: (session: Session) => void;
   /** The session is over or drains, or an attempt failed; the next attempt comes after `delayMs`. */
   readonly onEnd?: (error: ConnectError, delayMs: number) => void;
+  /**
+   * Calls back when the network may have changed, until the signal is aborted: the session is then pinged at once, and
+   * a wait for the next attempt ends.
+   */
+  readonly onWake?: (wake: () => void, signal: AbortSignal) => void;
   /** Whether to try again after this error; by default, always. */
   readonly retry?: (error: ConnectError) => boolean;
 }
@@ -49,6 +54,12 @@ export async function supervise(
     for (const session of held) session.close();
   };
   signal.addEventListener("abort", closeAll, { once: true });
+  let waiting: AbortController | undefined;
+  options.onWake?.(() => {
+    for (const session of held) session.probe();
+    backoff.reset();
+    waiting?.abort();
+  }, signal);
   try {
     for (;;) {
       const error = await attempt();
@@ -56,10 +67,22 @@ export async function supervise(
       if (options.retry?.(error) === false) throw error;
       const delayMs = backoff.next(error.retryAfterMs);
       options.onEnd?.(error, delayMs);
-      await wait(delayMs, { signal }, deps);
+      await pause(delayMs);
     }
   } finally {
     signal.removeEventListener("abort", closeAll);
+  }
+
+  /** Waits for the next attempt; a wake ends it. */
+  async function pause(delayMs: number): Promise<void> {
+    waiting = new AbortController();
+    try {
+      await wait(delayMs, { signal: AbortSignal.any([signal, waiting.signal]) }, deps);
+    } catch {
+      signal.throwIfAborted();
+    } finally {
+      waiting = undefined;
+    }
   }
 
   /** One session from dial until it takes no more streams; why it does not. */

@@ -4,6 +4,7 @@ import { type Session, supervise } from "../src/index.ts";
 import { createFakeClock, openStream, type SessionPair, sessionPair } from "../src/testing/index.ts";
 
 function supervised(options: { readonly fail?: (attempt: number) => ConnectError | undefined } = {}) {
+  let wake = (): void => {};
   const clock = createFakeClock();
   const abort = new AbortController();
   const pairs: SessionPair[] = [];
@@ -22,12 +23,15 @@ function supervised(options: { readonly fail?: (attempt: number) => ConnectError
     {
       signal: abort.signal,
       onReady: (session) => ready.push(session),
+      onWake: (call) => {
+        wake = call;
+      },
       onEnd: (_error, delayMs) => waits.push(delayMs),
       retry: (error) => error.code !== "CC_AGENT_KEY_REFUSED",
     },
     { clock, random: () => 0.5 },
   ).catch((error: unknown) => error);
-  return { clock, abort, pairs, ready, waits, done };
+  return { clock, abort, pairs, ready, waits, done, wake: () => wake() };
 }
 
 test("a lost session is followed by another", async () => {
@@ -94,4 +98,32 @@ test("after GOAWAY the next session is ready while streams of the old one go on"
   abort.abort();
   await done;
   expect(clock.pendingTimers).toBe(0);
+});
+
+test("a wake ends the wait for the next attempt", async () => {
+  const refuse = (attempt: number) =>
+    attempt <= 9 ? new ConnectError("CC_RELAY_UNREACHABLE", "no route to the network") : undefined;
+  const { clock, ready, wake, abort, done } = supervised({ fail: refuse });
+  await clock.advance(50_000);
+  expect(ready).toHaveLength(0);
+  const before = clock.now();
+  for (let attempt = 0; attempt < 10 && ready.length === 0; attempt += 1) {
+    wake();
+    await clock.settle();
+  }
+  expect(ready).toHaveLength(1);
+  expect(clock.now()).toBe(before);
+  abort.abort();
+  await done;
+});
+
+test("a wake finds a session that is dead within 2 s", async () => {
+  const { clock, pairs, ready, wake, abort, done } = supervised();
+  await clock.advance(20_000);
+  pairs[0]?.channel.stall();
+  wake();
+  await clock.advance(2_500);
+  expect(ready).toHaveLength(2);
+  abort.abort();
+  await done;
 });
