@@ -17,7 +17,7 @@ const output = (stream: NodeJS.WriteStream): TextOutput => ({
 process.stdout.on("error", () => process.exit(141));
 process.stderr.on("error", () => {});
 
-process.exitCode = await run(process.argv.slice(2), {
+const exitCode = await run(process.argv.slice(2), {
   env: process.env,
   stdout: output(process.stdout),
   stderr: output(process.stderr),
@@ -43,3 +43,6 @@ process.exitCode = await run(process.argv.slice(2), {
     setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
   },
 });
+
+// Whatever a library still holds must not keep a finished command alive.
+process.stdout.write("", () => process.exit(exitCode));

@@ -151,7 +151,9 @@ function showLink(event: LinkEvent, host: string, screen: Screen): void {
       return;
     case "lost":
       // A token's end or a relay's restart is followed by a new channel at once; only when that fails is there a word.
-      if (event.attempt > 1 || !PLANNED.has(event.error.code)) screen.problem(event.error, host);
+      if (event.attempt === 1 && PLANNED.has(event.error.code)) return;
+      if (event.attempt === 1) screen.event(`The channel to ${host} was lost; ${event.streams} streams wait for it`);
+      else screen.problem(event.error);
       return;
   }
 }

@@ -41,25 +41,32 @@ type Joined =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly isWhole: boolean }
   | { readonly kind: "incomplete" | "other" };
 
-/** Payload of the handshake records so far; `isWhole` when no more may be read. */
+/** Payload of the handshake records so far; `isWhole` when no more may follow: too long, or something else came. */
 function joinRecords(bytes: Uint8Array): Joined {
   const parts: Uint8Array[] = [];
   let at = 0;
   let total = 0;
-  while (at < bytes.length && total <= MAX_HELLO_BYTES) {
+  let isWhole = false;
+  while (at < bytes.length && !isWhole) {
     const major = bytes[at + 1];
-    if (bytes[at] !== HANDSHAKE || (major !== undefined && major !== 3)) return { kind: "other" };
     const [high, low] = [bytes[at + 3], bytes[at + 4]];
-    if (high === undefined || low === undefined) break;
-    const length = high * 256 + low;
-    if (length === 0 || length > MAX_RECORD_BYTES) return { kind: "other" };
-    const start = at + RECORD_HEADER_BYTES;
-    parts.push(bytes.subarray(start, start + length));
-    total += Math.min(length, bytes.length - start);
-    at = start + length;
+    const length = high === undefined || low === undefined ? undefined : high * 256 + low;
+    const isHandshake = bytes[at] === HANDSHAKE && (major === undefined || major === 3);
+    if (!isHandshake || length === 0 || (length ?? 0) > MAX_RECORD_BYTES) {
+      if (parts.length === 0) return { kind: "other" };
+      isWhole = true;
+    } else if (length === undefined) {
+      break;
+    } else {
+      const start = at + RECORD_HEADER_BYTES;
+      parts.push(bytes.subarray(start, start + length));
+      total += Math.min(length, bytes.length - start);
+      at = start + length;
+      isWhole = total > MAX_HELLO_BYTES;
+    }
   }
   if (parts.length === 0) return { kind: "incomplete" };
-  return { kind: "bytes", bytes: Buffer.concat(parts), isWhole: total > MAX_HELLO_BYTES };
+  return { kind: "bytes", bytes: Buffer.concat(parts), isWhole };
 }
 
 function readHello(hello: Cursor): FirstBytes {

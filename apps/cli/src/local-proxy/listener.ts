@@ -101,10 +101,12 @@ async function serve(socket: Socket, options: LocalProxyOptions, deps: LocalProx
     cluster = route.cluster;
     const stream = await deps.open(cluster, { signal });
     // The first bytes travel with OPEN; the rest waits for its answer, as a refusal is told to the client.
-    const first: unknown = socket.read();
-    if (Buffer.isBuffer(first)) stream.write(first);
+    if (peeked.bytes.length > 0) stream.write(peeked.bytes);
     await stream.accepted;
-    await splice(socket, stream, { signal });
+    const spliced = splice(socket, stream, { signal });
+    // Looking at the first bytes paused it, and a listener alone does not undo that.
+    socket.resume();
+    await spliced;
   } catch (error) {
     if (signal.aborted || isLocalAbort(error)) socket.destroy();
     else {

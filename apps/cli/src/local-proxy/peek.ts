@@ -1,15 +1,16 @@
 import type { Socket } from "node:net";
 import { type FirstBytes, MAX_HELLO_BYTES, readFirstBytes } from "./client-hello.ts";
 
-/** The first bytes of a local connection, which stay readable. */
+/** The first bytes of a local connection. */
 export interface Peeked {
+  readonly bytes: Buffer;
   readonly first: FirstBytes;
   /** The client seems to speak TLS: it understands a TLS alert. */
   readonly isTls: boolean;
 }
 
 /**
- * Waits for the first bytes of a connection and leaves them to be read again.
+ * Takes the first bytes of a connection and leaves it paused.
  *
  * @param options `whole` waits for the whole ClientHello, else one byte is enough.
  * @returns undefined when the connection ended before it said anything.
@@ -26,8 +27,7 @@ export async function peek(
       options.signal.removeEventListener("abort", onAbort);
       socket.pause();
       const all = Buffer.concat(chunks);
-      if (all.length > 0) socket.unshift(all);
-      resolve(first === undefined ? undefined : { first, isTls: all[0] === 22 });
+      resolve(first === undefined ? undefined : { bytes: all, first, isTls: all[0] === 22 });
     };
     const onData = (chunk: Buffer): void => {
       chunks.push(chunk);
@@ -46,6 +46,6 @@ export async function peek(
       return;
     }
     options.signal.addEventListener("abort", onAbort, { once: true });
-    socket.on("data", onData).on("end", onEnd).on("close", onEnd);
+    socket.on("data", onData).on("end", onEnd).on("close", onEnd).resume();
   });
 }

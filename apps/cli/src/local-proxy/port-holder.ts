@@ -1,4 +1,5 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { basename } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 
 /** A process that listens on a port. */
@@ -44,8 +45,12 @@ async function holds(pid: number, inodes: ReadonlySet<string>): Promise<boolean>
   return false;
 }
 
-/** The program's name without arguments, which may hold secrets. */
+/** The program's name, and a script's where that says more; never further arguments, which may hold secrets. */
 async function commandOf(pid: number): Promise<string> {
-  const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
-  return name.trim() === "" ? "unknown" : name.trim();
+  const words = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  const program = basename(words[0] ?? "");
+  const script = words.slice(1).find((word) => !word.startsWith("-"));
+  const isInterpreter = /^(node|bun|deno|python[\d.]*|ruby|java|sh|bash)$/.test(program);
+  if (isInterpreter && script?.startsWith("/") === true) return `${program} ${script}`;
+  return program === "" ? "unknown" : program;
 }

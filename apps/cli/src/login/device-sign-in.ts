@@ -42,14 +42,23 @@ export async function signInByDevice(
       code: started.user_code,
       expiresInSeconds: started.expires_in,
     });
-    return await pollDeviceAuthorizationGrant(
+    const answered = pollDeviceAuthorizationGrant(
       configuration,
       started,
       audienceParameters(settings, settings.audiences.relay),
       { signal: options.signal },
     );
+    // The library looks at the signal only between two questions, which are seconds apart.
+    return await Promise.race([answered, rejectWhenAborted(options.signal)]);
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);
   }
+}
+
+async function rejectWhenAborted(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) {
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+  throw signal.reason;
 }

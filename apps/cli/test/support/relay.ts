@@ -1,0 +1,192 @@
+import { once } from "node:events";
+import { createServer as createHttpServer, type IncomingMessage } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { connect, type Socket } from "node:net";
+import { acceptSession, type IncomingStream, type Session, splice } from "@cluster-connect/framing";
+import { createWebSocketAcceptor, refuseUpgrade } from "@cluster-connect/framing/ws";
+import { ConnectError, ERRORS, type ErrorCode, parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
+import { onTestFinished } from "vitest";
+import type { LoginSettings } from "../../src/relay-api.ts";
+import { createAuthority, type TestAuthority } from "./certificates.ts";
+
+/** One cluster behind the test's relay. */
+export interface TestCluster {
+  readonly id: string;
+  readonly authority: TestAuthority;
+  readonly serverName: string;
+  /** Tokens that the cluster's requests came with. */
+  readonly tokens: readonly string[];
+  /** What a request to the cluster gets. */
+  answer: { status: number; body: unknown };
+  /** Streams are refused with this code instead. */
+  rejection: ErrorCode | undefined;
+  /** What the relay says about it. */
+  announced: string | null;
+}
+
+/** A relay with its clusters in one process: real HTTP, real WebSockets, real TLS behind the streams. */
+export interface TestRelay {
+  readonly url: string;
+  readonly host: string;
+  login: LoginSettings | null;
+  /** Tokens that requests and channels came with. */
+  readonly tokens: readonly string[];
+  /** Requests and channels are refused with this error. */
+  refusal: ConnectError | undefined;
+  readonly sessions: ReadonlySet<Session>;
+  addCluster(id: string): Promise<TestCluster>;
+  /** Breaks every channel off, as a lost network does. */
+  cut(): void;
+  stop(): Promise<void>;
+  /** Listens again on the same port. */
+  start(): Promise<void>;
+}
+
+const INSTANCE = parseInstanceId("relay-for-tests");
+
+export async function startRelay(): Promise<TestRelay> {
+  const clusters = new Map<string, { cluster: TestCluster; port: number }>();
+  const tokens: string[] = [];
+  const sessions = new Set<Session>();
+  const sockets = new Set<Socket>();
+  const accept = createWebSocketAcceptor();
+  const server = createHttpServer((request, response) => {
+    const send = (status: number, body: unknown): void => {
+      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+    };
+    if (request.url === "/.well-known/cluster-connect") {
+      send(200, { relayId: "relay", software: "test", login: relay.login });
+      return;
+    }
+    const refused = judge(request);
+    if (refused !== undefined) send(ERRORS[refused.code].http, { code: refused.code, message: refused.message });
+    else send(200, { clusters: [...clusters.values()].map(({ cluster }) => describe(cluster)) });
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.on("upgrade", (request, socket, head) => {
+    const refused = judge(request);
+    if (refused !== undefined) {
+      refuseUpgrade(socket, refused);
+      return;
+    }
+    void accept(request, socket, head).then((channel) => {
+      if (channel === undefined) return;
+      const session = acceptSession(channel, {
+        role: "relay",
+        instanceId: INSTANCE,
+        software: "test",
+        authenticate: async () => ({ sessionId: parseSessionId("session-1") }),
+        onStream: (incoming) => onStream(incoming, clusters),
+      });
+      sessions.add(session);
+      void session.closed.then(() => sessions.delete(session));
+    });
+  });
+
+  function judge(request: IncomingMessage): ConnectError | undefined {
+    const [scheme, token] = (request.headers.authorization ?? "").split(" ");
+    if (scheme !== "Bearer" || token === undefined) return new ConnectError("CC_TOKEN_MISSING", "There is no token");
+    tokens.push(token);
+    return relay.refusal;
+  }
+
+  async function listen(port: number): Promise<number> {
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  async function stop(): Promise<void> {
+    for (const socket of sockets) socket.destroy();
+    if (!server.listening) return;
+    const closed = once(server, "close");
+    server.close();
+    await closed;
+  }
+
+  const port = await listen(0);
+  const relay: TestRelay = {
+    url: `http://127.0.0.1:${port}`,
+    host: `127.0.0.1:${port}`,
+    login: null,
+    tokens,
+    refusal: undefined,
+    sessions,
+    async addCluster(id) {
+      const started = await startCluster(id);
+      clusters.set(id, started);
+      return started.cluster;
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+    stop,
+    start: async () => void (await listen(port)),
+  };
+  onTestFinished(stop);
+  return relay;
+}
+
+function describe(cluster: TestCluster): unknown {
+  return {
+    id: cluster.id,
+    status: cluster.rejection === undefined ? "connected" : "offline",
+    since: "2026-01-01T00:00:00.000Z",
+    lastSeenAt: "2026-01-01T00:00:00.000Z",
+    lastSeenSeconds: 7,
+    reason: null,
+    agents: [{ instanceId: "agent-for-tests", since: "2026-01-01T00:00:00.000Z" }],
+    certificateAuthorities: cluster.announced,
+    fingerprint: "not believed",
+    serverName: cluster.serverName,
+  };
+}
+
+function onStream(
+  incoming: IncomingStream,
+  clusters: ReadonlyMap<string, { cluster: TestCluster; port: number }>,
+): void {
+  const { request } = incoming;
+  const id = request.kind === "open" ? request.open.cluster : request.resume.cluster;
+  const found = clusters.get(id);
+  const code = found === undefined ? "CC_CLUSTER_UNKNOWN" : found.cluster.rejection;
+  if (found === undefined || code !== undefined || request.kind === "resume") {
+    incoming.reject(code ?? "CC_RESUME_UNKNOWN", `refused in the test`);
+    return;
+  }
+  const upstream = connect({ port: found.port, host: "127.0.0.1", allowHalfOpen: true });
+  const stream = incoming.accept({ instanceId: parseInstanceId("agent-for-tests") });
+  splice(upstream, stream).catch(() => {});
+}
+
+async function startCluster(id: string): Promise<{ cluster: TestCluster; port: number }> {
+  const authority = await createAuthority();
+  const serverName = `${id}.clusters.cluster-connect.internal`;
+  const tokens: string[] = [];
+  const cluster: TestCluster = {
+    id,
+    authority,
+    serverName,
+    tokens,
+    answer: { status: 200, body: { gitVersion: "v1.36.3" } },
+    rejection: undefined,
+    announced: authority.pem,
+  };
+  const server = createHttpsServer(await authority.issue(serverName), (request, response) => {
+    tokens.push(request.headers.authorization ?? "");
+    const { status, body } = cluster.answer;
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  return { cluster, port: typeof address === "object" && address !== null ? address.port : 0 };
+}
