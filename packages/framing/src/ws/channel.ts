@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { type ChannelEnd, type ChannelListener, CLOSE_LOST, CLOSE_NORMAL, type MessageChannel } from "../channel.ts";
 import { payloadBytes } from "../encode.ts";
+import { applyMask } from "./mask.ts";
 import { createWireReader, OPCODE, wireHeader } from "./wire.ts";
 
 /** The low mark of `bufferedBytes`: when it falls below, `drain` is called. */
@@ -136,7 +137,12 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
 }
 
 function maskedCopy(parts: readonly Uint8Array[], length: number, key: Uint8Array): Buffer {
-  const bytes = Buffer.concat(parts, length);
-  for (let index = 0; index < length; index += 1) bytes[index] = (bytes[index] ?? 0) ^ (key[index & 3] ?? 0);
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  applyMask(bytes, key, 0);
   return bytes;
 }

@@ -1,5 +1,6 @@
 import { MAX_MESSAGE_BYTES } from "@cluster-connect/protocol";
 import { CLOSE_NOT_BINARY, CLOSE_PROTOCOL, CLOSE_TOO_BIG } from "../channel.ts";
+import { applyMask } from "./mask.ts";
 
 /** The opcodes of RFC 6455 that are in use here. */
 export const OPCODE = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const;
@@ -100,9 +101,7 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
 
   function unmask(piece: Uint8Array): void {
     if (keyIsZero) return;
-    for (let index = 0; index < piece.length; index += 1) {
-      piece[index] = (piece[index] ?? 0) ^ (key[(keyOffset + index) & 3] ?? 0);
-    }
+    applyMask(piece, key, keyOffset);
     keyOffset = (keyOffset + piece.length) & 3;
   }
 
