@@ -49,7 +49,7 @@ export function createAccessReviewer(apiserver: ApiserverClient): AccessReviewer
 }
 
 /** Everything that an identity consists of, one item for each. */
-export function actingItems(acting: MappedIdentity): readonly ActingItem[] {
+function actingItems(acting: MappedIdentity): readonly ActingItem[] {
   const account = parseServiceAccount(acting.username);
   const user: ActingItem =
     account === undefined
@@ -66,7 +66,7 @@ export function actingItems(acting: MappedIdentity): readonly ActingItem[] {
 }
 
 /** The groups that the apiserver would give this identity: a review takes them as they are. */
-export function effectiveGroups(identity: MappedIdentity): readonly string[] {
+function effectiveGroups(identity: MappedIdentity): readonly string[] {
   const account = parseServiceAccount(identity.username);
   const fixed =
     account === undefined || identity.groups.length > 0

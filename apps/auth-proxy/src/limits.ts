@@ -27,6 +27,8 @@ export const ADMISSION_TIMEOUT_MS = 20_000;
 export const UPGRADE_TIMEOUT_MS = 60_000;
 /** Time the other direction of an upgraded stream may go on after one has ended. */
 export const HALF_OPEN_MS = 30_000;
+/** Time to send why an answer ends early before it is broken off. */
+export const END_FLUSH_MS = 2_000;
 /** Time to send the last answer on a stream that is closed after it. */
 export const CLOSE_TIMEOUT_MS = 5_000;
 /** Time to dial the apiserver, TLS included. */

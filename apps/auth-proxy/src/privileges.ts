@@ -26,7 +26,7 @@ const BASELINE: readonly PolicyRule[] = [
 const EXTRAS = /^impersonate(:user-info)? userextras\//;
 
 /** One verb on one thing, as a line for a person: `get secrets`, `create deployments.apps`, `get /metrics`. */
-export interface Privilege {
+interface Privilege {
   readonly verb: string;
   readonly on: string;
 }
@@ -47,7 +47,7 @@ export function excessPrivileges(
 }
 
 /** Every verb on every thing that a rule grants; names only narrow it. */
-export function listPrivileges(rule: PolicyRule): readonly Privilege[] {
+function listPrivileges(rule: PolicyRule): readonly Privilege[] {
   const resources = (rule.resources ?? []).flatMap((resource) =>
     (rule.apiGroups ?? []).map((group) => (group === "" ? resource : `${resource}.${group}`)),
   );
@@ -55,6 +55,6 @@ export function listPrivileges(rule: PolicyRule): readonly Privilege[] {
   return things.flatMap((on) => rule.verbs.map((verb) => ({ verb, on })));
 }
 
-export function describePrivilege({ verb, on }: Privilege): string {
+function describePrivilege({ verb, on }: Privilege): string {
   return `${verb} ${on}`;
 }

@@ -5,7 +5,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import type { Admit, Admitted } from "./admission.ts";
 import { type ExchangeDeps, isOwnTokenRefused, openExchange, ownTokenRefused } from "./exchange.ts";
 import { endOfLife, type LongStreamPolicy } from "./lifetime.ts";
-import { BODY_IDLE_MS, UNREAD_MS } from "./limits.ts";
+import { BODY_IDLE_MS, END_FLUSH_MS, UNREAD_MS } from "./limits.ts";
 import { type Live, tokenExpired } from "./live.ts";
 import type { StreamOrigin } from "./proxy-header.ts";
 import { replyWithError } from "./reply.ts";
@@ -75,7 +75,12 @@ async function forward(
     ),
     endReason: tokenExpired(),
     fault: stallDetector(request, response, deps.now),
-    end: (reason) => ended.abort(reason),
+    end: (reason) => {
+      record.code = reason.code;
+      record.reason = reason.message;
+      ended.abort(reason);
+      destroyUnlessClosed(response);
+    },
   });
   const over = AbortSignal.any([signal, ended.signal]);
   try {
@@ -104,7 +109,7 @@ async function exchange(
   deps: ProxyDeps,
 ): Promise<Answered> {
   const { method = "", url: target = "" } = request;
-  const body = await takeBody(request, admitted.framing);
+  const body = await takeBody(request, admitted.framing, { signal });
   for (let attempt = 1; ; attempt += 1) {
     signal.throwIfAborted();
     const { outgoing, token } = openExchange({ method, target }, admitted, deps);
@@ -162,8 +167,6 @@ async function* answerBody(
   } catch (error) {
     const reason: unknown = ended.aborted ? ended.reason : undefined;
     if (!(reason instanceof ConnectError)) throw unreachable(error);
-    record.code = reason.code;
-    record.reason = reason.message;
     if (!record.info.watch || !isPlainJson(answer) || last !== NEWLINE) throw reason;
     yield watchErrorEvent(reason);
   }
@@ -199,6 +202,12 @@ function stallDetector(
     }
     return undefined;
   };
+}
+
+/** A caller who does not read would hold up an end that is told within the answer. */
+function destroyUnlessClosed(response: ServerResponse): void {
+  const timer = setTimeout(() => response.destroy(), response.writableNeedDrain ? 0 : END_FLUSH_MS);
+  response.once("close", () => clearTimeout(timer));
 }
 
 function destroyOn(signal: AbortSignal, outgoing: ClientRequest): void {

@@ -56,7 +56,7 @@ export async function proxyUpgrade(
     } else {
       const response = responseOn(request, client);
       replyWithError(response, error, record, { close: true });
-      await finished(response);
+      await finished(response, client);
     }
   } finally {
     closeSoon(client);
@@ -170,7 +170,7 @@ async function passRefusal(
     record.bytes += chunk.length;
   });
   await pipeline(answer, response);
-  await finished(response);
+  await finished(response, client);
 }
 
 /** Joins both streams until both directions have ended, or one breaks. @returns bytes towards the caller. */
@@ -207,11 +207,18 @@ function responseOn(request: IncomingMessage, client: Duplex): ServerResponse {
   return response;
 }
 
-function finished(response: ServerResponse): Promise<void> {
+/** Waits until an answer is sent; a caller who does not read it is not waited for long. */
+function finished(response: ServerResponse, client: Duplex): Promise<void> {
   if (response.writableFinished || response.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
-    response.once("finish", resolve);
-    response.once("close", resolve);
+    const timer = setTimeout(() => client.destroy(), CLOSE_TIMEOUT_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    response.once("finish", done);
+    response.once("close", done);
+    client.once("close", done);
   });
 }
 

@@ -15,8 +15,9 @@ export function replyWithError(
   options: { readonly close: boolean },
 ): void {
   const known = knownError(error);
-  record.code = known.code;
-  record.reason = known.message;
+  // Why it was ended says more than that the caller is gone.
+  record.code ??= known.code;
+  record.reason ??= known.message;
   if (response.headersSent || response.destroyed) {
     response.destroy();
     return;

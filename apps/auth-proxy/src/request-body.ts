@@ -17,11 +17,15 @@ export interface RequestBody {
  *
  * @throws ConnectError `CC_CANCELLED` when a small body breaks off.
  */
-export async function takeBody(request: IncomingMessage, framing: Framing): Promise<RequestBody> {
+export async function takeBody(
+  request: IncomingMessage,
+  framing: Framing,
+  options: { readonly signal: AbortSignal },
+): Promise<RequestBody> {
   if (framing.kind === "chunked" || (framing.kind === "length" && framing.bytes > REPEATABLE_BODY_BYTES)) {
     return { repeatable: false, send: (outgoing) => passOn(request, outgoing) };
   }
-  const body = framing.kind === "none" || framing.bytes === 0 ? undefined : await readWhole(request);
+  const body = framing.kind === "none" || framing.bytes === 0 ? undefined : await readWhole(request, options.signal);
   return {
     repeatable: true,
     send: (outgoing) => {
@@ -30,14 +34,37 @@ export async function takeBody(request: IncomingMessage, framing: Framing): Prom
   };
 }
 
-async function readWhole(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  try {
-    for await (const chunk of request) chunks.push(Buffer.from(chunk));
-  } catch (cause) {
-    throw new ConnectError("CC_CANCELLED", "The request's body broke off", { cause });
-  }
-  return Buffer.concat(chunks);
+/** Leaves the stream usable when it is given up, so that the caller can be told. */
+function readWhole(request: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const onData = (chunk: Buffer): void => {
+      chunks.push(chunk);
+    };
+    const settle = (): void => {
+      request.off("data", onData);
+      request.off("end", onEnd);
+      request.off("close", onBroken);
+      signal.removeEventListener("abort", onAbort);
+    };
+    const onEnd = (): void => {
+      settle();
+      resolve(Buffer.concat(chunks));
+    };
+    const onBroken = (): void => {
+      settle();
+      reject(new ConnectError("CC_CANCELLED", "The request's body broke off"));
+    };
+    const onAbort = (): void => {
+      settle();
+      reject(signal.reason);
+    };
+    request.on("error", () => {}); // close follows
+    request.on("data", onData);
+    request.once("end", onEnd);
+    request.once("close", onBroken);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
 }
 
 /** A body that breaks off here breaks off there. */

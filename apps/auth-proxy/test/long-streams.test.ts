@@ -78,6 +78,31 @@ describe("when the caller's token expires", () => {
     expect(await fixture.log.once("request")).toMatchObject({ code: "CC_TOKEN_EXPIRED", status: 101 });
   });
 
+  test("a caller who does not read cannot hold the end up", async () => {
+    await using fixture = await createFixture();
+    const exp = inSeconds(2);
+    const stream = await startWatch(fixture, exp);
+    fixture.upstream.answer = (_request, response) => {
+      response.writeHead(200, { "Content-Type": "application/json" });
+      const more = (): void => {
+        while (response.write(EVENT.repeat(1_000)));
+        response.once("drain", more);
+      };
+      more();
+    };
+    const unread = await openStream(fixture.target);
+    const lines = ["Host: a", `Authorization: Bearer ${await fixture.token({ exp })}`];
+    unread.write(requestText("GET /api/v1/pods?watch=1 HTTP/1.1", lines));
+    await expect.poll(() => fixture.upstream.requests.length).toBe(2);
+    await expect
+      .poll(() => fixture.log.lines.filter(({ event }) => event === "request").length, { timeout: 10_000 })
+      .toBe(2);
+    expect(Date.now()).toBeLessThan((exp + 5) * 1_000);
+    for (const { event, code } of fixture.log.lines) if (event === "request") expect(code).toBe("CC_TOKEN_EXPIRED");
+    stream.destroy();
+    unread.destroy();
+  });
+
   test("with runToMaximum a watch goes on up to the stated time and no longer", async () => {
     await using fixture = await createFixture({
       config: { longStreams: { onExpiry: "runToMaximum", maximumSeconds: 4 } },

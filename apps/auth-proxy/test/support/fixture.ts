@@ -9,7 +9,14 @@ import {
   type TrustedIssuer,
 } from "@cluster-connect/auth";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
-import { createHealth, createMetrics, type Health, type Metrics, SYSTEM_CLOCK } from "@cluster-connect/service";
+import {
+  type Clock,
+  createHealth,
+  createMetrics,
+  type Health,
+  type Metrics,
+  SYSTEM_CLOCK,
+} from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
 import { type App, startApp } from "../../src/app.ts";
 import { loadAuthority } from "../../src/authority.ts";
@@ -19,7 +26,7 @@ import { createProxyMetrics } from "../../src/proxy-metrics.ts";
 import type { RawTarget } from "./raw-client.ts";
 import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
 
-export const AUDIENCE = "https://cluster.example";
+const AUDIENCE = "https://cluster.example";
 export const OWN_TOKEN = "own-service-account-token";
 export const ALICE = "alice@example.org";
 
@@ -42,6 +49,7 @@ export interface FixtureOptions {
   readonly trusted?: Partial<TrustedIssuer>;
   /** Called before the auth proxy starts. */
   readonly prepare?: (upstream: RecordingUpstream) => void;
+  readonly clock?: Clock;
   /** Takes what is shown as the right role. */
   readonly shown?: string[];
 }
@@ -67,7 +75,7 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
   try {
     const app = await startApp(config, {
       verifier: createTokenVerifier([trust(issuer, options.trusted)], {}, SYSTEM_VERIFIER_DEPS),
-      clock: SYSTEM_CLOCK,
+      clock: options.clock ?? SYSTEM_CLOCK,
       log,
       metrics,
       proxyMetrics: createProxyMetrics(metrics),
@@ -112,7 +120,7 @@ function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): Truste
   };
 }
 
-export function testConfig(folder: string, url: string, changes: Partial<Config> = {}): Config {
+function testConfig(folder: string, url: string, changes: Partial<Config> = {}): Config {
   return {
     clusterId: "demo",
     listen: { host: "127.0.0.1", port: 0, proxyProtocol: true },
