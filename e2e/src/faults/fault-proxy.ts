@@ -1,0 +1,55 @@
+import { once } from "node:events";
+import { createServer, Socket } from "node:net";
+import type { Fault } from "./fault.ts";
+import { Link } from "./link.ts";
+
+/** A TCP forwarder between two hops that can fail on request. */
+export interface FaultProxy {
+  readonly port: number;
+  /** Links that are open now. */
+  readonly links: number;
+  /** From now on, and until what it returns is called. One fault at a time. */
+  begin(fault: Fault): () => void;
+  stop(): Promise<void>;
+}
+
+/** Listens on loopback and forwards to another port there. */
+export async function startFaultProxy(upstreamPort: number): Promise<FaultProxy> {
+  const links = new Set<Link>();
+  let fault: Fault | undefined;
+  let undo: Array<() => void> = [];
+  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+    const far = new Socket({ allowHalfOpen: true });
+    const link = new Link(near, far);
+    links.add(link);
+    void link.closed.then(() => links.delete(link));
+    if (fault !== undefined) undo.push(fault.begin(link));
+    // A fault that resets the link comes before it is dialed on.
+    if (!far.destroyed) far.connect({ host: "127.0.0.1", port: upstreamPort, noDelay: true });
+  });
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const address = listener.address();
+  const end = (): void => {
+    fault = undefined;
+    for (const letGo of undo) letGo();
+    undo = [];
+  };
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    get links() {
+      return links.size;
+    },
+    begin(next) {
+      end();
+      fault = next;
+      undo = [...links].map((link) => next.begin(link));
+      return end;
+    },
+    async stop() {
+      listener.close();
+      for (const link of links) link.reset();
+      await once(listener, "close");
+    },
+  };
+}
