@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { type ClientRequest, type IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -8,13 +7,14 @@ import type { Admitted } from "./admission.ts";
 import { withDeadline } from "./deadline.ts";
 import { isOwnTokenRefused, openExchange, ownTokenRefused } from "./exchange.ts";
 import { endOfLife } from "./lifetime.ts";
-import { CLOSE_TIMEOUT_MS, HALF_OPEN_MS, UPGRADE_TIMEOUT_MS } from "./limits.ts";
+import { CLOSE_TIMEOUT_MS, UPGRADE_TIMEOUT_MS } from "./limits.ts";
 import { tokenExpired } from "./live.ts";
 import type { StreamOrigin } from "./proxy-header.ts";
 import type { ProxyDeps } from "./proxy-http.ts";
 import { replyWithError } from "./reply.ts";
 import { describeRequest } from "./request-info.ts";
 import type { RequestRecord } from "./request-log.ts";
+import { spliceUpgrade } from "./splice-upgrade.ts";
 import { unreachable } from "./upstream.ts";
 import { answerHeaders } from "./upstream-headers.ts";
 
@@ -108,9 +108,15 @@ async function upgrade(
       assertSwitched(answer, admitted.upgrade ?? "");
       record.status = 101;
       client.write(switchingHead(answer, admitted.upgrade ?? ""), "latin1");
-      if (upstreamHead.length > 0) client.write(upstreamHead);
       if (head.length > 0) socket.write(head);
-      record.bytes += await splice(client, socket, over);
+      await spliceUpgrade(client, socket, upstreamHead, {
+        webSocket: admitted.upgrade?.toLowerCase() === "websocket",
+        gone,
+        ended: ended.signal,
+        onBytes: (count) => {
+          record.bytes += count;
+        },
+      });
     } finally {
       socket.destroy();
     }
@@ -171,32 +177,6 @@ async function passRefusal(
   });
   await pipeline(answer, response);
   await finished(response, client);
-}
-
-/** Joins both streams until both directions have ended, or one breaks. @returns bytes towards the caller. */
-async function splice(client: Duplex, socket: Duplex, signal: AbortSignal): Promise<number> {
-  let bytes = 0;
-  socket.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  // Two pipelines put more than ten listeners on each; their number does not grow.
-  setMaxListeners(20, client, socket);
-  const both = [pipeline(client, socket, { signal, end: true }), pipeline(socket, client, { signal, end: true })];
-  let timer: NodeJS.Timeout | undefined;
-  const watched = both.map((direction) =>
-    direction.then(() => {
-      timer ??= setTimeout(() => socket.destroy(), HALF_OPEN_MS);
-    }),
-  );
-  try {
-    await Promise.all(watched);
-  } finally {
-    socket.destroy();
-    client.destroy();
-    await Promise.allSettled(watched);
-    clearTimeout(timer);
-  }
-  return bytes;
 }
 
 function responseOn(request: IncomingMessage, client: Duplex): ServerResponse {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { TLSSocket } from "node:tls";
 import { describe, expect, test } from "vitest";
+import { WebSocket, WebSocketServer } from "ws";
 import { createFixture, type Fixture } from "./support/fixture.ts";
 import { openStream, readAnswer, requestText } from "./support/raw-client.ts";
 
@@ -76,6 +77,26 @@ describe("when the caller's token expires", () => {
     expect(Date.now()).toBeLessThan((exp + 5) * 1_000);
     await expect.poll(() => fixture.upstream.sockets()).toBe(0);
     expect(await fixture.log.once("request")).toMatchObject({ code: "CC_TOKEN_EXPIRED", status: 101 });
+  });
+
+  test("a WebSocket is closed with a frame that says why", async () => {
+    await using fixture = await createFixture();
+    const server = new WebSocketServer({ noServer: true });
+    fixture.upstream.answerUpgrade = (request, socket, head) => {
+      server.handleUpgrade(request, socket, head, (webSocket) => webSocket.send(Buffer.alloc(100_000)));
+    };
+    const exp = inSeconds(2);
+    const stream = await openStream(fixture.target);
+    const client = new WebSocket("wss://localhost/api/v1/namespaces/a/pods/b/exec", {
+      headers: { Authorization: `Bearer ${await fixture.token({ exp })}` },
+      createConnection: () => stream,
+    });
+    const [message] = await once(client, "message");
+    expect(message.length).toBe(100_000);
+    const [code, reason] = await once(client, "close");
+    expect(code).toBe(1008);
+    expect(String(reason)).toContain("token has expired");
+    expect(Date.now()).toBeLessThan((exp + 5) * 1_000);
   });
 
   test("a caller who does not read cannot hold the end up", async () => {
