@@ -60,6 +60,20 @@ describe("an agent's proof", () => {
     });
   });
 
+  test("that another relay passes on, rightly signed for that relay's name, is refused", async () => {
+    const fixture = await startFixture();
+    const agent = await enrollAgent(fixture);
+    const authority = "hostile.example.com";
+    const session = await dialAgent(fixture, agent, {
+      tamper: (proof, { challenge = parseSecret(""), instanceId: relayInstanceId }) => {
+        const ids = { relayInstanceId, agentInstanceId: agent.instanceId, clusterId: PROD };
+        const input = agentChallengeInput({ challenge, authority, ...ids });
+        return { ...proof, authority, signature: signChallenge(agent.key, input) };
+      },
+    });
+    await expect(session.ready).rejects.toMatchObject({ code: "CC_CHALLENGE_FAILED" });
+  });
+
   test("signed by another key is refused", async () => {
     const stranger = generateAgentKey();
     const signature = signChallenge(stranger, new TextEncoder().encode("anything"));

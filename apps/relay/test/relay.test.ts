@@ -153,6 +153,8 @@ describe("a channel of a caller", () => {
       /^HTTP\/1.1 401 .*CC_TOKEN_INVALID/s,
     );
     await expect(ask("/v1/elsewhere", two.slice(1))).resolves.toMatch(/^HTTP\/1.1 400 .*CC_REQUEST_REFUSED/s);
+    await expect(ask("/v1/connect/..", two.slice(1))).resolves.toMatch(/^HTTP\/1.1 400 /);
+    await expect(ask("constructor", two.slice(1))).resolves.toMatch(/^HTTP\/1.1 400 /);
     await expect(ask("/v1/connect", two.slice(1))).resolves.toMatch(/^HTTP\/1.1 426 .*CC_VERSION_UNSUPPORTED/s);
     await expect(ask("/v1/connect", ["sec-websocket-protocol: clusterconnect.v1"])).resolves.toMatch(
       /^HTTP\/1.1 401 .*www-authenticate: Bearer.*CC_TOKEN_MISSING/s,
