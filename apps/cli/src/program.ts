@@ -159,7 +159,7 @@ function withRelay(command: Command): Command {
   return command
     .option("--relay <url>", "the relay (CLUSTER_CONNECT_RELAY; default: where you logged in)")
     .option("--ca-file <path>", "further certificate authorities to trust (CLUSTER_CONNECT_CA_FILE)")
-    .option("-v, --verbose", "say more", false);
+    .option("-v, --verbose", "say more");
 }
 
 function withTokens(command: Command): Command {

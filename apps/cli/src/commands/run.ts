@@ -18,7 +18,7 @@ import type { CommandContext } from "./context.ts";
 export interface RunFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
   readonly wait: number;
-  readonly verbose: boolean;
+  readonly verbose?: boolean;
 }
 
 /**
@@ -48,7 +48,7 @@ export async function run(flags: RunFlags, command: readonly string[], context: 
       {
         cli: deps,
         tokens: chooseTokens(relay.url, given, deps),
-        screen: createScreen(deps, { quiet: !flags.verbose }),
+        screen: createScreen(deps, { quiet: flags.verbose !== true }),
       },
     );
     const { port } = way;

@@ -1,0 +1,87 @@
+import { ConnectError, ERRORS } from "@cluster-connect/protocol";
+import { expect, test } from "vitest";
+import { writeFailure } from "../src/failure.ts";
+import { testCli } from "./support/cli.ts";
+import { tempFolder } from "./support/temp-folder.ts";
+
+test("a wrong flag is named in one line, with how to get help, and exits with 2", async () => {
+  const cli = testCli("/nowhere");
+  expect(await cli.run("proxy", "--prot", "1")).toBe(2);
+  expect(cli.err()).toBe(
+    "error: unknown option '--prot' (Did you mean --port?) (CC_USAGE)\nhint: Run `cluster-connect proxy --help`.\n",
+  );
+  expect(cli.out()).toBe("");
+});
+
+test("a wrong command is named, with the one that was probably meant", async () => {
+  const cli = testCli("/nowhere");
+  expect(await cli.run("proxi")).toBe(2);
+  expect(cli.err()).toContain("error: unknown command 'proxi' (Did you mean proxy?) (CC_USAGE)\n");
+});
+
+test("a flag without its value, and a choice that does not exist, are named", async () => {
+  const cli = testCli("/nowhere");
+  expect(await cli.run("proxy", "-n")).toBe(2);
+  expect(cli.err()).toContain("option '-n, --name <name>' argument missing (CC_USAGE)");
+  expect(await cli.run("clusters", "-o", "xml")).toBe(2);
+  expect(cli.err()).toContain("Allowed choices are table, json, yaml, name. (CC_USAGE)");
+});
+
+test("without a relay the command says how to name one", async () => {
+  const cli = testCli(await tempFolder());
+  expect(await cli.run("clusters")).toBe(2);
+  expect(cli.err()).toContain("error: No relay is named (CC_USAGE)\n");
+});
+
+test("a relay address that is none is told by where it came from", async () => {
+  const cli = testCli(await tempFolder(), { env: { CLUSTER_CONNECT_RELAY: "ftp://relay" } });
+  expect(await cli.run("clusters")).toBe(2);
+  expect(cli.err()).toContain("CLUSTER_CONNECT_RELAY is no relay address: the scheme is ftp (CC_USAGE)");
+  expect(await cli.run("clusters", "--relay", "http://relay.example.com")).toBe(2);
+  expect(cli.err()).toContain("--relay is no relay address: http works on this machine only");
+});
+
+test("with --output json an error is JSON too", async () => {
+  const cli = testCli(await tempFolder());
+  expect(await cli.run("clusters", "-o", "json", "--relay", "https://relay.test")).toBe(30);
+  expect(JSON.parse(cli.err())).toEqual({
+    error: {
+      code: "CC_NOT_LOGGED_IN",
+      message: "You are not logged in at https://relay.test",
+      hint: "Run `cluster-connect login --relay https://relay.test`, then repeat the command.",
+      exit: 30,
+    },
+  });
+});
+
+test("every error has a line that names it, a hint and its own exit code", () => {
+  for (const [code, { exit }] of Object.entries(ERRORS)) {
+    const cli = testCli("/nowhere");
+    const error = new ConnectError(code as keyof typeof ERRORS, "what was wrong");
+    expect(writeFailure(error, { json: false, verbose: false }, cli.deps)).toBe(exit);
+    expect(cli.err()).toMatch(new RegExp(`^error: what was wrong \\(${code}\\)\nhint: .+\n$`));
+  }
+});
+
+test("colours are for terminals that want them", () => {
+  const error = new ConnectError("CC_USAGE", "wrong");
+  const base = testCli("/nowhere");
+  const written: string[] = [];
+  const stderr = { write: (text: string) => void written.push(text), isTerminal: true, columns: 80 };
+  writeFailure(error, { json: false, verbose: false }, { stderr, env: {} });
+  expect(written.join("")).toContain("\u001b[");
+  written.length = 0;
+  writeFailure(error, { json: false, verbose: false }, { stderr, env: { NO_COLOR: "1" } });
+  writeFailure(error, { json: false, verbose: false }, { stderr, env: { TERM: "dumb" } });
+  writeFailure(error, { json: false, verbose: false }, base.deps);
+  expect(written.join("") + base.err()).not.toContain("\u001b[");
+});
+
+test("causes are shown with -v, without texts that others wrote", () => {
+  const cli = testCli("/nowhere");
+  const cause = Object.assign(new Error("a secret that somebody sent"), { code: "ECONNRESET" });
+  const error = new ConnectError("CC_RELAY_UNREACHABLE", "gone", { cause });
+  writeFailure(error, { json: false, verbose: true }, cli.deps);
+  expect(cli.err()).toContain("cause: Error ECONNRESET\n");
+  expect(cli.err()).not.toContain("secret");
+});
