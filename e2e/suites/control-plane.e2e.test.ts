@@ -26,7 +26,7 @@ beforeAll(async () => {
   keeper.ownFolder(folder);
   const progress = createProgress(process.stderr, { now: () => performance.now() });
   const { env, platform, arch } = process;
-  assets = await findAssets({ signal }, await assetsDeps({ signal }, { env, progress, keeper }));
+  assets = await findAssets({ signal }, assetsDeps({ signal }, { env, progress, keeper }));
   tools = await findTools({ signal }, { env, platform, arch, progress });
   // The first port the control plane is given is taken, so its first attempt fails.
   const taken = createServer();

@@ -26,8 +26,8 @@ export type FillFolder = (folder: string, signal: AbortSignal) => Promise<void>;
 export interface AssetsDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly progress: Progress;
-  /** Builds with Go; undefined where there is none. */
-  readonly build: FillFolder | undefined;
+  /** How to build with Go; undefined where there is none. Asked only when nothing is there yet: Go itself leaves files. */
+  readonly findBuild: () => Promise<FillFolder | undefined>;
   readonly download: FillFolder;
 }
 
@@ -90,9 +90,10 @@ export async function findAssets(options: { readonly signal: AbortSignal }, deps
   const cache = join(cacheRoot(deps.env), "kubernetes");
   const built = await inFolder(join(cache, KUBERNETES_VERSION), "cache");
   if (built !== undefined) return built;
-  if (deps.build !== undefined) {
+  const build = await deps.findBuild();
+  if (build !== undefined) {
     try {
-      return await made(KUBERNETES_VERSION, "built", deps.build, options, deps);
+      return await made(KUBERNETES_VERSION, "built", build, options, deps);
     } catch (error) {
       if (options.signal.aborted || !(error instanceof ConnectError)) throw error;
       deps.progress.line(`${error.message}; trying the published archive instead`);
@@ -103,21 +104,22 @@ export async function findAssets(options: { readonly signal: AbortSignal }, deps
 }
 
 /** The real ways to get the programs on this machine. */
-export async function assetsDeps(
+export function assetsDeps(
   options: { readonly signal: AbortSignal },
   deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress; readonly keeper: Keeper },
-): Promise<AssetsDeps> {
+): AssetsDeps {
   const { env, progress, keeper } = deps;
-  const go = await findExecutable("go", env);
-  const builds = go !== undefined && (await canBuild(go, env, options.signal));
-  const buildInto = (command: string, folder: string, signal: AbortSignal): Promise<void> => {
-    keeper.ownFolder(folder); // gone by then when it was renamed into the cache
-    return buildAssets(folder, { signal }, { go: command, env, progress, keeper });
-  };
   return {
     env,
     progress,
-    build: builds ? (folder, signal) => buildInto(go, folder, signal) : undefined,
+    findBuild: async () => {
+      const go = await findExecutable("go", env);
+      if (go === undefined || !(await canBuild(go, env, options.signal))) return undefined;
+      return (folder, signal) => {
+        keeper.ownFolder(folder); // gone by then when it was renamed into the cache
+        return buildAssets(folder, { signal }, { go, env, progress, keeper });
+      };
+    },
     download: (folder, signal) =>
       downloadAssets(folder, { signal }, { env, platform: process.platform, arch: process.arch, fetch, progress }),
   };

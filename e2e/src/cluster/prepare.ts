@@ -16,7 +16,7 @@ export async function prepareKubernetes(
   const { env, progress } = deps;
   await using keeper = await startKeeper();
   try {
-    await findAssets(options, await assetsDeps(options, { env, progress, keeper }));
+    await findAssets(options, assetsDeps(options, { env, progress, keeper }));
     await findTools(options, { env, progress, platform: process.platform, arch: process.arch });
     return undefined;
   } catch (error) {

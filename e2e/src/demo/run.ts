@@ -87,7 +87,7 @@ async function start(
     { folder, signal, ...(cluster === undefined ? {} : { cluster }) },
     {
       ...{ keeper, tools, env, progress, now: () => new Date() },
-      findAssets: async () => findAssets({ signal }, await assetsDeps({ signal }, { env, progress, keeper })),
+      findAssets: () => findAssets({ signal }, assetsDeps({ signal }, { env, progress, keeper })),
     },
   );
 }

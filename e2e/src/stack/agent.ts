@@ -14,6 +14,10 @@ export interface AgentOptions {
   readonly authProxy: Pick<AuthProxy, "socket" | "healthUrl" | "caFile">;
   /** One-time code for the first start. */
   readonly code: string;
+  /** Upstreams other than the auth proxy, `host:port` by name. */
+  readonly upstreams?: Readonly<Record<string, string>>;
+  /** Where it serves `/metrics`; nowhere by default. */
+  readonly healthPort?: number;
 }
 
 /** An agent that can be stopped and started again with the same identity. */
@@ -29,7 +33,7 @@ const START_TIMEOUT_MS = 30_000;
 
 /** Starts an agent and resolves when its tunnel is open. */
 export async function startAgent(options: AgentOptions, deps: { readonly keeper: Keeper }): Promise<Agent> {
-  const { folder, relay, authProxy } = options;
+  const { folder, relay, authProxy, upstreams = {}, healthPort } = options;
   const config = {
     relay: { urls: [relay.url], ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }) },
     code: options.code,
@@ -39,6 +43,8 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
       healthUrl: authProxy.healthUrl,
       authoritiesFile: authProxy.caFile,
     },
+    upstreams,
+    ...(healthPort === undefined ? {} : { health: { port: healthPort } }),
     drainSeconds: 1,
   };
   let program: Program | undefined;

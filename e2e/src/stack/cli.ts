@@ -39,8 +39,14 @@ export interface Cli {
   readonly command: readonly [string, ...string[]];
   run(args: readonly string[], options?: CliRunOptions): Promise<RunResult>;
   login(user: string, flow: SignInFlow): Promise<void>;
-  /** `port` 0 takes any free one. */
-  proxy(clusters: readonly string[], options?: { readonly port?: number }): Promise<LocalProxy>;
+  proxy(clusters: readonly string[], options?: ProxyOptions): Promise<LocalProxy>;
+}
+
+interface ProxyOptions {
+  /** Any free one without it. */
+  readonly port?: number;
+  /** A new file without it. */
+  readonly kubeconfigPath?: string;
 }
 
 interface CliRunOptions {
@@ -92,8 +98,12 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
         ...(more.input === undefined ? {} : { input: more.input }),
       }),
     login: (user, flow) => login(user, flow, relay, signal, start),
-    proxy: (clusters, more = {}) =>
-      startProxy(clusters, more.port ?? 0, (runs.get("proxy") ?? 0) + 1, folder, signal, start),
+    proxy: (clusters, more = {}) => {
+      const id = `${clusters.join("-")}-${(runs.get("proxy") ?? 0) + 1}`;
+      const readyPath = join(folder, `${id}.ready`);
+      const kubeconfigPath = more.kubeconfigPath ?? join(folder, `${id}.kubeconfig`);
+      return startProxy(clusters, { port: more.port ?? 0, kubeconfigPath, readyPath, signal }, start);
+    },
   };
 }
 
@@ -117,17 +127,15 @@ async function login(
   throw new ConnectError("CC_LOGIN_FAILED", `cluster-connect login as ${user} ended with ${code}: ${said}`);
 }
 
-async function startProxy(
-  clusters: readonly string[],
-  port: number,
-  number: number,
-  folder: string,
-  signal: AbortSignal,
-  start: Start,
-): Promise<LocalProxy> {
-  const id = `${clusters.join("-")}-${number}`;
-  const kubeconfigPath = join(folder, `${id}.kubeconfig`);
-  const readyPath = join(folder, `${id}.ready`);
+interface ProxyRun {
+  readonly port: number;
+  readonly kubeconfigPath: string;
+  readonly readyPath: string;
+  readonly signal: AbortSignal;
+}
+
+async function startProxy(clusters: readonly string[], run: ProxyRun, start: Start): Promise<LocalProxy> {
+  const { port, kubeconfigPath, readyPath, signal } = run;
   const names = clusters.flatMap((name) => ["-n", name]);
   const program = await start("proxy", [
     ...["proxy", ...names, "--port", String(port)],

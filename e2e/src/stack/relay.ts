@@ -15,23 +15,27 @@ export interface RelayOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly issuerUrl: string;
-  /** Plain HTTP behind something that the suite put in front; TLS on a free port otherwise. */
+  /** Behind something that the suite put in front, with TLS when its address says so; on a free port otherwise. */
   readonly behind?: { readonly publicUrl: string; readonly port: number };
 }
 
-/** A running relay. */
+/** A relay that can be started again on its port with the same data. */
 export interface Relay {
   readonly url: string;
   /** The authority to trust for {@link url}; absent where there is no TLS. */
   readonly caFile: string | undefined;
+  /** The process of the last start. */
   readonly program: Program;
   /** A one-time code for an agent of this cluster. */
   enrollmentCode(clusterId: string, options: { readonly signal: AbortSignal }): Promise<string>;
+  /** Starts it again after its end; resolves when it listens. */
+  start(): Promise<void>;
   stop(): Promise<void>;
 }
 
 const MAIN: string = repositoryFile("apps/relay/src/main.ts");
 const PROBE_SECONDS = 1;
+const START_TIMEOUT_MS = 30_000;
 
 /** Starts the relay as a process and resolves when it listens. */
 export async function startRelay(
@@ -42,30 +46,39 @@ export async function startRelay(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authenticationPath = join(folder, "authentication.json");
   await writeAuthentication(authenticationPath, issuerUrl, RELAY_AUDIENCE);
-  const tls = behind === undefined ? await writeCertificate(folder, deps.now) : undefined;
-  const start = async (port: number, attempt: number): Promise<Relay> => {
+  const secure = behind === undefined || behind.publicUrl.startsWith("https:");
+  const tls = secure ? await writeCertificate(folder, deps.now) : undefined;
+  let run = 0;
+  const startOn = async (port: number): Promise<Relay> => {
     const url = behind?.publicUrl ?? `https://127.0.0.1:${port}`;
-    const { program } = await startDaemon(
-      {
+    const config = settings(folder, authenticationPath, url, port, issuerUrl, tls);
+    const startProgram = async (signal: AbortSignal): Promise<Program> => {
+      run += 1;
+      const spec = {
         name: "relay",
         main: MAIN,
         folder,
-        logName: `relay-${attempt}`,
-        config: settings(folder, authenticationPath, url, port, issuerUrl, tls),
+        config,
         readyEvent: "relay.listening",
-      },
-      options,
-      deps,
-    );
+        logName: `relay-${run}`,
+      };
+      return (await startDaemon(spec, { signal }, deps)).program;
+    };
+    let program = await startProgram(options.signal);
     return {
       url,
       caFile: tls?.caFile,
-      program,
+      get program() {
+        return program;
+      },
       enrollmentCode: (clusterId, { signal }) => makeCode(folder, clusterId, signal),
+      start: async () => {
+        program = await startProgram(AbortSignal.timeout(START_TIMEOUT_MS));
+      },
       stop: async () => void (await program.stop()),
     };
   };
-  return behind === undefined ? onFreePort(start) : start(behind.port, 1);
+  return behind === undefined ? onFreePort(startOn) : startOn(behind.port);
 }
 
 interface Tls {

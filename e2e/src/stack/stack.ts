@@ -7,7 +7,7 @@ import type { Tools } from "../cluster/tools.ts";
 import type { Keeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
 import { type ClusterAccess, grantAccess } from "./access.ts";
-import { type Agent, startAgent } from "./agent.ts";
+import { type Agent, type AgentOptions, startAgent } from "./agent.ts";
 import { type AuthProxy, startAuthProxy } from "./auth-proxy.ts";
 import { type Cli, createCli } from "./cli.ts";
 import { type Issuer, startIssuer } from "./issuer.ts";
@@ -22,6 +22,7 @@ export interface StackOptions {
   /** A Kubernetes to use instead of one of its own; its owner stops it. */
   readonly cluster?: Cluster;
   readonly relayBehind?: RelayOptions["behind"];
+  readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
   readonly accessTokenSeconds?: number;
 }
 
@@ -103,8 +104,10 @@ export async function startStack(options: StackOptions, deps: StackDeps): Promis
   );
   const agent = await progress.during("5/6 agent", async () => {
     const code = await relay.enrollmentCode(CLUSTER_ID, { signal: waiting() });
-    return startAgent({ folder: folder("agent"), signal: options.signal, relay, authProxy, code }, deps);
+    const { signal, agent = {} } = options;
+    return startAgent({ folder: folder("agent"), signal, relay, authProxy, code, ...agent }, deps);
   });
+  let people = 0;
   return {
     clusterId: CLUSTER_ID,
     cluster,
@@ -113,7 +116,13 @@ export async function startStack(options: StackOptions, deps: StackDeps): Promis
     authProxy,
     agent,
     kubectlAsAdmin,
-    cli: (name) => createCli({ folder: folder(`cli-${name}`), relay, path: tools.path, signal: options.signal }, deps),
+    cli: (name) => {
+      people += 1;
+      return createCli(
+        { folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal: options.signal },
+        deps,
+      );
+    },
     stop: () =>
       stopAll({ agent, authProxy, relay, issuer, access, cluster, ownCluster: options.cluster === undefined }),
   };

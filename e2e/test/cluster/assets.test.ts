@@ -29,7 +29,9 @@ async function setUp(
   return {
     env: { XDG_CACHE_HOME: home },
     progress: { line: (text) => lines.push(text), during: (_text, work) => work() },
-    build: unexpected,
+    findBuild: async () => {
+      throw new Error("nobody was to look for Go");
+    },
     download: unexpected,
     lines,
     cache: join(home, "cluster-connect", "kubernetes"),
@@ -71,16 +73,18 @@ test("the cache comes before a build", async () => {
 });
 
 test("a build fills the cache, and the next search finds it there", async () => {
-  const deps = await setUp({ build: fillWith(ALL) });
+  const deps = await setUp({ findBuild: async () => fillWith(ALL) });
   expect(await findAssets({ signal }, deps)).toMatchObject({
     origin: "built",
     scheduler: join(deps.cache, KUBERNETES_VERSION, "kube-scheduler"),
   });
-  expect(await findAssets({ signal }, { ...deps, build: unexpected })).toMatchObject({ origin: "cache" });
+  expect(await findAssets({ signal }, { ...deps, findBuild: async () => unexpected })).toMatchObject({
+    origin: "cache",
+  });
 });
 
 test("without Go the archive is fetched into a folder of its own version", async () => {
-  const deps = await setUp({ build: undefined, download: fillWith(SOME) });
+  const deps = await setUp({ findBuild: async () => undefined, download: fillWith(SOME) });
   expect(await findAssets({ signal }, deps)).toMatchObject({
     origin: "downloaded",
     folder: join(deps.cache, ENVTEST_VERSION),
@@ -93,7 +97,7 @@ test("a build that fails is told, and the archive is fetched", async () => {
   const build: FillFolder = async () => {
     throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", "go build of etcd failed: no space");
   };
-  const deps = await setUp({ build, download: fillWith(SOME) });
+  const deps = await setUp({ findBuild: async () => build, download: fillWith(SOME) });
   expect(await findAssets({ signal }, deps)).toMatchObject({ origin: "downloaded" });
   expect(deps.lines).toEqual([expect.stringContaining("go build of etcd failed")]);
 });
