@@ -11,19 +11,15 @@ import {
   encodeEnd,
   encodeU64,
   encodeWindow,
-  INITIAL_WINDOW_BYTES,
-  MAX_PAYLOAD_BYTES,
   type Offsets,
   type StreamId,
 } from "@cluster-connect/protocol";
-import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
 import { payloadBytes } from "./encode.ts";
+import { Inbound } from "./inbound.ts";
+import { Outbound } from "./outbound.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
-import { unshared } from "./unshared.ts";
-import { createReceiveWindow, createSendWindow, type ReceiveWindow, type SendWindow } from "./window.ts";
-import { createWindowGrowth, type WindowGrowth } from "./window-growth.ts";
 
 /** A stream that holds no more than this is not reset to make room. */
 const FAIR_BYTES = 65_536;
@@ -65,40 +61,18 @@ interface Link {
  */
 export class Endpoint implements StreamMember {
   readonly #listener: EndpointListener;
-  readonly #send: SendWindow;
-  readonly #receive: ReceiveWindow;
-  readonly #growth: WindowGrowth;
-  readonly #initialWindowBytes: number;
-  /** Bytes from the peer's `consumed` to the last one written. */
-  readonly #out: ByteQueue = createByteQueue();
-  /** Bytes from the consumer's `taken` to the last one received. */
-  readonly #in: ByteQueue = createByteQueue();
+  readonly #out: Outbound;
+  readonly #in: Inbound;
   #state: StreamState;
   #link: Link | undefined;
-  /** Next offset to send over this link, and the highest ever sent. */
-  #sentOffset = 0;
-  #highestSent = 0;
-  #finishing = false;
-  /** FIN went out over this link; over any link. */
-  #finSent = false;
-  #finEverSent = false;
-  #finAcked = false;
-  #peerFinal: number | undefined;
-  /** The consumer took the FIN; and it was acknowledged. */
-  #finTaken = false;
-  #finConsumed = false;
   #resuming = false;
+  /** The peer's FIN was taken, and that was acknowledged. */
+  #finConsumed = false;
 
   constructor(options: EndpointOptions, listener: EndpointListener) {
     this.#listener = listener;
-    this.#send = createSendWindow(options.sendLimit);
-    this.#receive = createReceiveWindow(options.windowBytes, options.side === "taker" ? INITIAL_WINDOW_BYTES : 0);
-    this.#initialWindowBytes = options.windowBytes;
-    this.#growth = createWindowGrowth({
-      initialBytes: options.windowBytes,
-      reserve: (bytes) => this.#link?.host.windows.reserve(bytes) ?? false,
-      release: (bytes) => this.#link?.host.windows.release(bytes),
-    });
+    this.#out = new Outbound(options.sendLimit);
+    this.#in = new Inbound(options.side, options.windowBytes, () => this.#link?.host.windows);
     this.#state = options.side === "opener" ? "pending" : "open";
   }
 
@@ -116,30 +90,35 @@ export class Endpoint implements StreamMember {
 
   /** Bytes held for a RESUME or not sent yet. */
   get retainedBytes(): number {
-    return this.#out.end - this.#out.start;
+    return this.#out.heldBytes;
   }
 
   /** Bytes received that the consumer has not taken. */
   get unreadBytes(): number {
-    return this.#in.end - this.#in.start;
+    return this.#in.unreadBytes;
+  }
+
+  /** Own receive window as it was last told. */
+  get windowBytes(): number {
+    return this.#in.windowBytes;
   }
 
   get writtenBytes(): number {
-    return this.#out.end;
+    return this.#out.writtenBytes;
   }
 
   get takenBytes(): number {
-    return this.#in.start;
+    return this.#in.takenBytes;
   }
 
   /** Bytes that went out; a write below is done. */
   get sentBytes(): number {
-    return this.#highestSent;
+    return this.#out.sentBytes;
   }
 
   /** Both directions ended on this side: nothing is left to do for whoever uses the bytes. */
   get over(): boolean {
-    return this.#state === "closed" || (this.#finishing && this.#finTaken);
+    return this.#state === "closed" || (this.#out.finished && this.#in.finTaken);
   }
 
   /** Joins a session under an id: for OPEN and ACCEPT. */
@@ -150,7 +129,7 @@ export class Endpoint implements StreamMember {
 
   /** Bytes for the peer; they are kept until its consumer took them, so nobody may write to the chunk again. */
   write(chunk: Uint8Array): void {
-    if (this.#state === "closed" || this.#finishing) return;
+    if (this.#state === "closed" || this.#out.finished) return;
     this.#out.append(chunk);
     this.#link?.host.buffers.hold(chunk.length);
     this.#wake();
@@ -158,15 +137,15 @@ export class Endpoint implements StreamMember {
 
   /** No more is written: FIN follows the last byte. */
   finish(): void {
-    if (this.#state === "closed" || this.#finishing) return;
-    this.#finishing = true;
+    if (this.#state === "closed" || this.#out.finished) return;
+    this.#out.finish();
     this.#next("finSent");
-    if (!this.#sendDueFin()) this.#wake();
+    this.#sendDueFin();
   }
 
   /** The next bytes for the consumer, who now owns them; undefined when there are none. */
   take(): Uint8Array | undefined {
-    const chunk = this.#in.take(Number.MAX_SAFE_INTEGER);
+    const chunk = this.#in.take();
     if (chunk === undefined) return undefined;
     this.#link?.host.buffers.release(chunk.length);
     this.#giveCredit(false);
@@ -175,8 +154,7 @@ export class Endpoint implements StreamMember {
 
   /** Whether everything was taken and the peer's FIN comes next; then it is taken, once. */
   takeFin(): boolean {
-    if (this.#peerFinal === undefined || this.#in.start < this.#peerFinal || this.#finTaken) return false;
-    this.#finTaken = true;
+    if (!this.#in.takeFin()) return false;
     this.#consumeFin();
     return true;
   }
@@ -236,32 +214,14 @@ export class Endpoint implements StreamMember {
   turn(maxBytes: number): { readonly bytes: number; readonly more: boolean } {
     const link = this.#link;
     if (link === undefined || this.#resuming) return { bytes: 0, more: false };
-    const room = this.#sendable;
-    if (room <= 0) {
-      this.#sendDueFin();
-      return { bytes: 0, more: false };
-    }
-    const parts = this.#out.read(this.#sentOffset, Math.min(room, maxBytes, MAX_PAYLOAD_BYTES));
+    const before = this.#out.sentBytes;
+    const parts = this.#out.nextData(maxBytes);
     const bytes = payloadBytes(parts);
-    link.host.send("DATA", link.id, parts);
-    this.#sentOffset += bytes;
-    if (this.#sentOffset > this.#highestSent) {
-      this.#highestSent = this.#sentOffset;
-      this.#listener.sent(this.#highestSent);
-    }
+    if (bytes > 0) link.host.send("DATA", link.id, parts);
+    if (this.#out.sentBytes > before) this.#listener.sent(this.#out.sentBytes);
     this.#sendDueFin();
-    // Asked again: whoever was told that bytes went out may have written more.
-    return { bytes, more: this.#link === link && this.#sendable > 0 };
-  }
-
-  /** What the peer needs to go on over another channel; FIN counts as one byte. */
-  offsets(): Offsets {
-    const fin = this.#peerFinal === undefined ? 0 : 1;
-    return {
-      received: this.#in.end + fin,
-      consumed: this.#in.start + (this.#finTaken ? 1 : 0),
-      windowBytes: this.#receive.windowBytes,
-    };
+    // Asked now: whoever was told that bytes went out may have written more.
+    return { bytes, more: this.#link === link && this.#out.sendableBytes > 0 };
   }
 
   /** Leaves its session without an end; the peer learns that this channel is no longer the stream's. */
@@ -276,7 +236,7 @@ export class Endpoint implements StreamMember {
    */
   beginResume(): Offsets {
     this.#resuming = true;
-    return this.#announceOffsets();
+    return this.#in.offsets();
   }
 
   /** RESUME went out under this id. */
@@ -286,16 +246,14 @@ export class Endpoint implements StreamMember {
 
   /** The opener asks once more for a stream that was never answered: every byte goes out again. */
   reopen(host: StreamHost, id: StreamId): void {
-    this.#sentOffset = 0;
-    this.#finSent = false;
+    this.#out.restartAt(0);
     this.link(host, id);
     this.#sendDueFin();
   }
 
   /** @throws ConnectError `CC_RESUME_GAP` when the peer misses bytes that are not held any more, or never sent. */
   checkResume(peer: Offsets): void {
-    const sent = this.#highestSent + (this.#finEverSent ? 1 : 0);
-    if (peer.received < this.#out.start || peer.received > sent || peer.consumed > peer.received) {
+    if (!this.#out.holdsFrom(peer.received) || peer.consumed > peer.received) {
       throw new ConnectError("CC_RESUME_GAP", "The peer goes on from a byte that is not held");
     }
   }
@@ -307,7 +265,7 @@ export class Endpoint implements StreamMember {
    */
   resumed(host: StreamHost, id: StreamId, peer: Offsets, sayResumed: (own: Offsets) => void): void {
     this.#join(host, id);
-    sayResumed(this.#announceOffsets());
+    sayResumed(this.#in.offsets());
     this.#continueFrom(peer);
   }
 
@@ -316,21 +274,14 @@ export class Endpoint implements StreamMember {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#unlink();
-    if (!this.#finAcked) this.#listener.finAcked();
+    if (!this.#out.finAcked) this.#listener.finAcked();
     this.#settle(undefined);
   }
 
-  #announceOffsets(): Offsets {
-    const offsets = this.offsets();
-    this.#receive.announce(offsets.consumed);
-    return offsets;
-  }
-
   #continueFrom(peer: Offsets): void {
-    this.#sentOffset = Math.min(peer.received, this.#out.end);
+    this.#out.restartAt(peer.received);
     // FIN is said again in any case, so that a relay on the new way learns how the direction ends; and first, because
     // the credit may tell that it was acknowledged and that the stream is over.
-    this.#finSent = false;
     this.#sendDueFin();
     this.#credit(peer.consumed, peer.windowBytes);
     this.#consumeFin();
@@ -340,7 +291,7 @@ export class Endpoint implements StreamMember {
 
   /** Acknowledges the peer's FIN, which needs a channel; the stream is not over before. */
   #consumeFin(): void {
-    if (!this.#finTaken || this.#finConsumed || this.#link === undefined || this.#resuming) return;
+    if (!this.#in.finTaken || this.#finConsumed || this.#link === undefined || this.#resuming) return;
     this.#finConsumed = true;
     this.#giveCredit(true);
     this.#next("finConsumed");
@@ -348,7 +299,7 @@ export class Endpoint implements StreamMember {
 
   #onAccept(accept: Accept): void {
     this.#next("accepted");
-    this.#send.credit(0, accept.windowBytes, 0);
+    this.#out.credit(0, accept.windowBytes);
     this.#listener.accepted(accept);
     this.#wake();
   }
@@ -374,11 +325,7 @@ export class Endpoint implements StreamMember {
 
   #onData(payload: Uint8Array): void {
     this.#mustBeAnswered("DATA");
-    if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
-    const receivedTo = this.#in.end + payload.length;
-    if (this.#peerFinal !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
-    this.#receive.check(receivedTo);
-    this.#in.append(unshared(payload));
+    this.#in.receive(payload);
     const buffers = this.#link?.host.buffers;
     buffers?.hold(payload.length);
     if (buffers?.exceeded === true && this.unreadBytes > FAIR_BYTES) {
@@ -389,15 +336,9 @@ export class Endpoint implements StreamMember {
 
   #onFin(final: number): void {
     this.#mustBeAnswered("FIN");
-    if (final !== (this.#peerFinal ?? this.#in.end)) {
-      throw new ConnectError("CC_STREAM_STATE", `FIN at ${final} after ${this.#in.end} bytes`);
-    }
-    if (this.#peerFinal !== undefined) {
-      if (this.#finConsumed) this.#giveCredit(true);
-      return;
-    }
-    this.#peerFinal = final;
-    this.#listener.readable();
+    const repeated = this.#in.receiveFin(final);
+    if (!repeated) this.#listener.readable();
+    else if (this.#finConsumed) this.#giveCredit(true);
   }
 
   #onWindow(payload: Uint8Array): void {
@@ -408,16 +349,11 @@ export class Endpoint implements StreamMember {
   }
 
   #credit(consumed: number, windowBytes: number): void {
-    this.#send.credit(consumed, windowBytes, this.#highestSent + (this.#finEverSent ? 1 : 0));
-    const final = this.#out.end;
-    const before = this.#out.start;
-    this.#out.dropTo(Math.min(consumed, final));
-    this.#link?.host.buffers.release(this.#out.start - before);
-    if (this.#finEverSent && !this.#finAcked && consumed > final) {
-      this.#finAcked = true;
-      this.#listener.finAcked();
-      this.#next("finAcked");
-    }
+    const { releasedBytes, finAcked } = this.#out.credit(consumed, windowBytes);
+    this.#link?.host.buffers.release(releasedBytes);
+    if (!finAcked) return;
+    this.#listener.finAcked();
+    this.#next("finAcked");
   }
 
   #onReset(end: EndPayload): void {
@@ -435,41 +371,29 @@ export class Endpoint implements StreamMember {
   #suspend(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#resuming = false;
-    this.#finSent = false;
     if (!this.#listener.suspended(error)) this.#end(error);
   }
 
   #giveCredit(always: boolean): void {
     const link = this.#link;
     if (link === undefined || this.#resuming || this.#state.startsWith("pending")) return;
-    const consumed = this.#in.start + (this.#finTaken ? 1 : 0);
-    if (!always && !this.#receive.due(consumed)) return;
+    if (!always && !this.#in.creditDue) return;
     const { host, id } = link;
-    const keepsUp = this.unreadBytes <= this.#receive.windowBytes / 2;
-    const windowBytes = this.#growth.next(consumed, host.now(), keepsUp, host.maxWindowBytes);
-    host.send("WINDOW", id, [encodeWindow(this.#receive.announce(consumed, windowBytes))]);
+    host.send("WINDOW", id, [encodeWindow(this.#in.credit(host.now(), host.maxWindowBytes))]);
   }
 
   /** FIN goes out as soon as no byte is before it: it needs neither credit nor a turn. */
-  #sendDueFin(): boolean {
+  #sendDueFin(): void {
     const link = this.#link;
-    if (!this.#finishing || this.#finSent || link === undefined || this.#resuming) return false;
-    if (this.#sentOffset < this.#out.end) return false;
-    this.#finSent = true;
-    this.#finEverSent = true;
-    link.host.send("FIN", link.id, [encodeU64(this.#out.end)]);
-    return true;
-  }
-
-  /** Bytes that are written, not sent over this link, and within the credit. */
-  get #sendable(): number {
-    return Math.min(this.#send.limit, this.#out.end) - this.#sentOffset;
+    if (link === undefined || this.#resuming) return;
+    const final = this.#out.nextFin();
+    if (final !== undefined) link.host.send("FIN", link.id, [encodeU64(final)]);
   }
 
   #wake(): void {
     const link = this.#link;
     if (link === undefined || this.#resuming) return;
-    if (this.#sendable > 0) link.host.wake(this);
+    if (this.#out.sendableBytes > 0) link.host.wake(this);
   }
 
   #next(event: StreamEvent): void {
@@ -494,20 +418,16 @@ export class Endpoint implements StreamMember {
 
   #join(host: StreamHost, id: StreamId): void {
     this.#link = { host, id };
-    host.windows.hold(this.#grownBytes);
+    host.windows.hold(this.#in.grownBytes);
     host.buffers.hold(this.#heldBytes);
   }
 
   #leave(): Link | undefined {
     const link = this.#link;
     this.#link = undefined;
-    link?.host.windows.release(this.#grownBytes);
+    link?.host.windows.release(this.#in.grownBytes);
     link?.host.buffers.release(this.#heldBytes);
     return link;
-  }
-
-  get #grownBytes(): number {
-    return this.#receive.windowBytes - this.#initialWindowBytes;
   }
 
   get #heldBytes(): number {

@@ -8,6 +8,7 @@ import {
   decodeWindow,
   type ErrorCode,
   INITIAL_WINDOW_BYTES,
+  MAX_WINDOW_BYTES,
 } from "@cluster-connect/protocol";
 import type { Frame } from "./decode.ts";
 import { errorOf } from "./endpoint.ts";
@@ -176,12 +177,12 @@ class Forwarding implements Forward, LegOwner {
   #answer(frame: Frame): void {
     const up = this.#up;
     if (frame.type === "ACCEPT" && !this.#resuming) {
-      up.limit = Math.max(up.limit, decodeAccept(frame.payload).windowBytes);
+      up.limit = Math.max(up.limit, capped(decodeAccept(frame.payload).windowBytes));
     } else if (frame.type === "RESUMED" && this.#resuming) {
       const { received, consumed, windowBytes } = decodeResumed(frame.payload);
       up.offset = received;
       up.consumed = consumed;
-      up.limit = consumed + windowBytes;
+      up.limit = consumed + capped(windowBytes);
     } else {
       outOfTurn(frame);
     }
@@ -205,7 +206,12 @@ class Forwarding implements Forward, LegOwner {
 }
 
 function direction(offset: number, consumed: number, windowBytes: number): Direction {
-  return { offset, consumed, limit: consumed + windowBytes, bytes: 0, final: undefined };
+  return { offset, consumed, limit: consumed + capped(windowBytes), bytes: 0, final: undefined };
+}
+
+/** A promise of more would not be made use of. */
+function capped(windowBytes: number): number {
+  return Math.min(windowBytes, MAX_WINDOW_BYTES);
 }
 
 function isAcked({ final, consumed }: Direction): boolean {
@@ -227,7 +233,7 @@ function sent(way: Direction, frame: Frame): void {
 
 function credit(way: Direction, payload: Uint8Array): void {
   const { consumed, windowBytes } = decodeWindow(payload);
-  way.limit = Math.max(way.limit, consumed + windowBytes);
+  way.limit = Math.max(way.limit, consumed + capped(windowBytes));
   way.consumed = Math.max(way.consumed, consumed);
 }
 

@@ -8,6 +8,7 @@ import {
   INITIAL_WINDOW_BYTES,
   type InstanceId,
   MAX_PAYLOAD_BYTES,
+  MAX_WINDOW_BYTES,
   type Open,
   type Resume,
   type StreamId,
@@ -84,7 +85,11 @@ export class IncomingStream implements StreamMember {
     const windowBytes = options.windowBytes ?? INITIAL_WINDOW_BYTES;
     const graceMs = Math.min(options.graceMs ?? 0, request.open.graceMs);
     const accept: Accept = { windowBytes, instanceId: options.instanceId, graceMs };
-    const stream = new MuxStream({ side: "taker", windowBytes, sendLimit: request.open.windowBytes });
+    const stream = new MuxStream({
+      side: "taker",
+      windowBytes,
+      sendLimit: Math.min(request.open.windowBytes, MAX_WINDOW_BYTES),
+    });
     if (this.signal.aborted) {
       this.#answered = true;
       stream.reset("CC_CANCELLED", "The opener gave the stream up");

@@ -1,4 +1,4 @@
-import { ConnectError } from "@cluster-connect/protocol";
+import { ConnectError, MAX_WINDOW_BYTES } from "@cluster-connect/protocol";
 
 /** What a sender may send: everything below `limit`, an absolute offset that never falls. */
 export interface SendWindow {
@@ -29,7 +29,8 @@ export function createSendWindow(initialLimit: number): SendWindow {
         throw new ConnectError("CC_FLOW_CONTROL", `The peer consumed up to ${consumed}, but only ${sentTo} were sent`);
       }
       taken = Math.max(taken, consumed);
-      limit = Math.max(limit, consumed + windowBytes);
+      // A peer that promises more cannot make this side keep more for it.
+      limit = Math.max(limit, consumed + Math.min(windowBytes, MAX_WINDOW_BYTES));
     },
   };
 }

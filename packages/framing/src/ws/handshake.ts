@@ -7,7 +7,7 @@ const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
 
 /** What an acceptor answers to a key. */
-export function acceptKeyOf(key: string): string {
+function acceptKeyOf(key: string): string {
   return createHash("sha1").update(`${key}${ACCEPT_SUFFIX}`).digest("base64");
 }
 

@@ -1,0 +1,112 @@
+import { ConnectError, INITIAL_WINDOW_BYTES, type Offsets, type WindowPayload } from "@cluster-connect/protocol";
+import type { Budget } from "./budget.ts";
+import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
+import { unshared } from "./unshared.ts";
+import { createReceiveWindow, type ReceiveWindow } from "./window.ts";
+import { createWindowGrowth, type WindowGrowth } from "./window-growth.ts";
+
+/** The direction towards an endpoint: what came, what its consumer took, and the credit for it. */
+export class Inbound {
+  /** Bytes from the last one taken to the last one received. */
+  readonly #bytes: ByteQueue = createByteQueue();
+  readonly #window: ReceiveWindow;
+  readonly #growth: WindowGrowth;
+  readonly #initialBytes: number;
+  #final: number | undefined;
+  #finTaken = false;
+
+  /**
+   * @param side a taker owes what an opener may send unasked, whatever its own window.
+   * @param windows the budget of the session at hand, for growing.
+   */
+  constructor(side: "opener" | "taker", windowBytes: number, windows: () => Budget | undefined) {
+    this.#initialBytes = windowBytes;
+    this.#window = createReceiveWindow(windowBytes, side === "taker" ? INITIAL_WINDOW_BYTES : 0);
+    this.#growth = createWindowGrowth({
+      initialBytes: windowBytes,
+      reserve: (bytes) => windows()?.reserve(bytes) ?? false,
+      release: (bytes) => windows()?.release(bytes),
+    });
+  }
+
+  /** Bytes that came and were not taken. */
+  get unreadBytes(): number {
+    return this.#bytes.end - this.#bytes.start;
+  }
+
+  get takenBytes(): number {
+    return this.#bytes.start;
+  }
+
+  get windowBytes(): number {
+    return this.#window.windowBytes;
+  }
+
+  /** What the window has grown by. */
+  get grownBytes(): number {
+    return this.#window.windowBytes - this.#initialBytes;
+  }
+
+  get finTaken(): boolean {
+    return this.#finTaken;
+  }
+
+  /** @throws ConnectError `CC_STREAM_STATE` for an empty payload or one after FIN, `CC_FLOW_CONTROL` beyond the credit. */
+  receive(payload: Uint8Array): void {
+    if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
+    if (this.#final !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
+    this.#window.check(this.#bytes.end + payload.length);
+    this.#bytes.append(unshared(payload));
+  }
+
+  /**
+   * @returns whether this was said before, which a RESUME makes possible.
+   * @throws ConnectError `CC_STREAM_STATE` when the direction has not come to this offset.
+   */
+  receiveFin(final: number): boolean {
+    const repeated = this.#final !== undefined;
+    if (final !== (this.#final ?? this.#bytes.end)) {
+      throw new ConnectError("CC_STREAM_STATE", `FIN at ${final} after ${this.#bytes.end} bytes`);
+    }
+    this.#final = final;
+    return repeated;
+  }
+
+  take(): Uint8Array | undefined {
+    return this.#bytes.take(Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Whether FIN comes next and was not taken before. */
+  takeFin(): boolean {
+    if (this.#final === undefined || this.#bytes.start < this.#final || this.#finTaken) return false;
+    this.#finTaken = true;
+    return true;
+  }
+
+  /** Whether enough was taken to give credit for it. */
+  get creditDue(): boolean {
+    return this.#window.due(this.#consumed);
+  }
+
+  /** What WINDOW says now; the window may have grown. */
+  credit(nowMs: number, maxWindowBytes: number): WindowPayload {
+    const keepsUp = this.unreadBytes <= this.#window.windowBytes / 2;
+    const windowBytes = this.#growth.next(this.#consumed, nowMs, keepsUp, maxWindowBytes);
+    return this.#window.announce(this.#consumed, windowBytes);
+  }
+
+  /** What the peer needs to go on over another channel; it is promised by that. */
+  offsets(): Offsets {
+    const received = this.#bytes.end + (this.#final === undefined ? 0 : 1);
+    return { received, ...this.#window.announce(this.#consumed) };
+  }
+
+  clear(): void {
+    this.#bytes.clear();
+  }
+
+  /** FIN counts as one byte. */
+  get #consumed(): number {
+    return this.#bytes.start + (this.#finTaken ? 1 : 0);
+  }
+}
