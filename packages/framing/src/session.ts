@@ -9,7 +9,6 @@ import {
   decodeResume,
   type ErrorCode,
   encodeEnd,
-  encodeGoaway,
   encodeHello,
   encodeOpen,
   encodeReady,
@@ -39,10 +38,12 @@ import {
   type MessageChannel,
 } from "./channel.ts";
 import type { Timer } from "./clock.ts";
-import { createDecoder, type Decoder, type Frame } from "./decode.ts";
+import type { Frame } from "./decode.ts";
+import { createDeparture, type Departure, goawayPayload } from "./departure.ts";
 import { type SessionDeps, SYSTEM_SESSION_DEPS } from "./deps.ts";
 import type { ForwardTarget } from "./forward.ts";
 import { createHopReceiver, createHopSender, type HopReceiver, type HopSender } from "./hop-window.ts";
+import { createInbox, type Inbox } from "./inbox.ts";
 import { IncomingStream, type StreamRequest } from "./incoming.ts";
 import { createKeepalive, type Keepalive } from "./keepalive.ts";
 import { suspends } from "./lost.ts";
@@ -61,11 +62,6 @@ import { nextSessionState, type SessionEvent, type SessionSide, type SessionStat
 import { MuxStream } from "./stream.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { createStreamTable, type StreamTable } from "./stream-table.ts";
-
-/** While this much waits to leave, nothing more is read: a peer that asks and never reads costs no more than this. */
-const CHANNEL_FULL_BYTES = 2_097_152;
-/** How long a side that said GOAWAY waits, with no stream open, for the peer to close. */
-const GOAWAY_LINGER_MS = 1_000;
 
 /** Begins the dialer's side of a session over an open channel. */
 export function dialSession(
@@ -99,7 +95,8 @@ export class Session implements ForwardTarget {
   readonly #dial: DialOptions | undefined;
   readonly #accept: AcceptSessionOptions | undefined;
   readonly #deps: SessionDeps;
-  readonly #decoder: Decoder = createDecoder();
+  readonly #inbox: Inbox;
+  readonly #departure: Departure;
   readonly #limits: HelloLimits;
   readonly #table: StreamTable;
   readonly #hopSender: HopSender;
@@ -114,16 +111,8 @@ export class Session implements ForwardTarget {
   readonly #settleClosed: PromiseWithResolvers<SessionEnd>;
   readonly #settleDraining: PromiseWithResolvers<void>;
   #state: SessionState = "awaitingHello";
-  #input: Uint8Array[] = [];
-  #paused = false;
-  /** The peer's HELLO is being answered; what follows it waits. */
-  #judging = false;
   #peer: Hello | undefined;
   #handshakeTimer: Timer | undefined;
-  #deadlineTimer: Timer | undefined;
-  #lingerTimer: Timer | undefined;
-  #refusing = false;
-  #goaway: GoawayPayload | undefined;
 
   constructor(
     side: SessionSide,
@@ -173,9 +162,23 @@ export class Session implements ForwardTarget {
       this.#challenge = deps.secret();
       this.#outbox.sendFirst("HELLO", [encodeHello({ ...this.#hello(), challenge: this.#challenge })]);
     }
+    this.#inbox = createInbox(channel, {
+      frame: (frame) => this.#onFrame(frame),
+      failed: (error) => this.#fail(error),
+    });
+    this.#departure = createDeparture({
+      clock: deps.clock,
+      send: (payload) => this.#outbox.send("GOAWAY", 0, [payload]),
+      openStreams: () => this.#table.size,
+      lastPeerId: () => this.#table.lastPeerId,
+      close: (end) => this.#depart(end),
+    });
     channel.listen({
-      message: (bytes) => this.#onMessage(bytes),
-      drain: () => this.#onDrain(),
+      message: (bytes) => this.#inbox.push(bytes),
+      drain: () => {
+        this.#outbox.flush();
+        this.#inbox.drained();
+      },
       close: (end) => this.#onChannelClose(end),
     });
   }
@@ -191,11 +194,7 @@ export class Session implements ForwardTarget {
 
   /** What GOAWAY said while the session was up, as an error; undefined when neither side said one. */
   get goawayError(): ConnectError | undefined {
-    if (this.#goaway === undefined)
-      return this.#refusing ? new ConnectError("CC_DRAINING", "This side drains") : undefined;
-    const { code, text, retryAfterMs } = this.#goaway;
-    const retry = retryAfterMs > 0 ? { retryAfterMs } : {};
-    return new ConnectError(code ?? "CC_DRAINING", text === "" ? "The peer drains" : text, retry);
+    return this.#departure.error;
   }
 
   get counters(): SessionCounters {
@@ -264,22 +263,16 @@ export class Session implements ForwardTarget {
       this.close(options.code, options.text);
       return;
     }
-    this.#refusing = true;
     this.#advance("goaway");
     this.#settleDraining.resolve();
-    this.#outbox.send("GOAWAY", 0, [encodeGoaway(this.#goawayPayload(options))]);
-    const deadlineMs = options.deadlineMs ?? 0;
-    if (deadlineMs > 0) {
-      this.#deadlineTimer?.cancel();
-      this.#deadlineTimer = this.#deps.clock.setTimer(deadlineMs, () => this.#finishDrain(options));
-    }
-    this.#closeWhenEmpty();
+    this.#departure.say(options);
   }
 
   /** GOAWAY, then the end; resolves when it has come. Aborting the signal closes at once. */
   async drain(options: GoawayOptions & { readonly signal?: AbortSignal } = {}): Promise<SessionEnd> {
     const { signal } = options;
-    const stop = (): void => this.#finishDrain(options);
+    const { code, text = "" } = options;
+    const stop = (): void => this.#depart({ code, text, by: "local", retryAfterMs: 0 });
     signal?.addEventListener("abort", stop, { once: true });
     this.goaway(options);
     if (signal?.aborted === true) stop();
@@ -308,47 +301,6 @@ export class Session implements ForwardTarget {
   #hello(): Hello {
     const { role, instanceId, software } = this.#options;
     return { versions: OWN_VERSIONS, role, instanceId, software, limits: this.#limits };
-  }
-
-  #onMessage(bytes: Uint8Array): void {
-    if (this.#state === "closed") return;
-    this.#input.push(bytes);
-    if (!this.#paused) this.#readInput();
-  }
-
-  #readInput(): void {
-    try {
-      while (!this.#paused && this.#state !== "closed") {
-        if (this.#channel.bufferedBytes > CHANNEL_FULL_BYTES) this.#pause();
-        const frame = this.#decoder.next();
-        if (frame !== undefined) {
-          this.#onFrame(frame);
-          continue;
-        }
-        const message = this.#input.shift();
-        if (message === undefined) return;
-        this.#decoder.push(message);
-      }
-    } catch (error) {
-      this.#fail(toConnectError(error));
-    }
-  }
-
-  #onDrain(): void {
-    this.#outbox.flush();
-    if (this.#paused && !this.#judging) this.#resume();
-  }
-
-  #pause(): void {
-    this.#paused = true;
-    this.#channel.pause();
-  }
-
-  #resume(): void {
-    if (this.#state === "closed") return;
-    this.#paused = false;
-    this.#channel.resume();
-    this.#readInput();
   }
 
   #onFrame(frame: Frame): void {
@@ -442,14 +394,11 @@ export class Session implements ForwardTarget {
       throw new ConnectError("CC_VERSION_UNSUPPORTED", `The peer speaks minor versions ${versions}`);
     }
     this.#hopReceiver.setEvery(peer.limits.hopAckEveryBytes);
-    this.#judging = true;
-    this.#pause();
+    // What follows HELLO waits until it is answered.
+    this.#inbox.hold();
     const answered = this.#accept === undefined ? this.#sendHello(peer) : this.#judge(peer, minor);
     answered.then(
-      () => {
-        this.#judging = false;
-        this.#resume();
-      },
+      () => this.#inbox.release(),
       (error: unknown) => this.#fail(toConnectError(error)),
     );
   }
@@ -479,16 +428,15 @@ export class Session implements ForwardTarget {
 
   #onGoaway(goaway: GoawayPayload): void {
     this.#advance("goaway");
-    this.#goaway = goaway;
     this.#settleDraining.resolve();
     this.#options.onGoaway?.(goaway);
-    this.#closeWhenEmpty();
+    this.#departure.heard(goaway);
   }
 
   #onRequest(frame: Frame): void {
     const { streamId } = frame;
     this.#table.addPeer(streamId);
-    if (this.#refusing) {
+    if (this.#departure.refuses) {
       this.#refuse(streamId, "CC_DRAINING", "The session takes no more streams");
       return;
     }
@@ -536,38 +484,20 @@ export class Session implements ForwardTarget {
   #release(id: StreamId, member: StreamMember): void {
     if (!this.#table.remove(id, member)) return;
     this.#outbox.remove(member);
-    this.#closeWhenEmpty();
+    this.#departure.streamEnded();
   }
 
-  /**
-   * The side that got GOAWAY closes as soon as nothing is open; the side that said it gives the peer time to do so, so
-   * that an OPEN on its way is still refused by name.
-   */
-  #closeWhenEmpty(): void {
-    if (this.#state !== "draining" || this.#table.size > 0 || this.#lingerTimer !== undefined) return;
-    const lingerMs = this.#goaway === undefined ? GOAWAY_LINGER_MS : 0;
-    this.#lingerTimer = this.#deps.clock.setTimer(lingerMs, () => {
-      this.#lingerTimer = undefined;
-      if (this.#table.size === 0) this.#finishDrain({});
-    });
-  }
-
-  #goawayPayload(options: GoawayOptions): Parameters<typeof encodeGoaway>[0] {
-    return { deadlineMs: 0, ...options, lastStreamId: this.#table.lastPeerId };
-  }
-
-  #finishDrain(options: GoawayOptions): void {
+  /** The channel closes as it was announced. */
+  #depart(end: SessionEnd): void {
     if (this.#state === "closed") return;
     this.#outbox.flush();
     this.#channel.close(CLOSE_GOING_AWAY, "");
-    const { code, text, retryAfterMs } = this.#goaway ?? options;
-    const by = this.#goaway === undefined ? "local" : "peer";
-    this.#end({ code, text: text ?? "", by, retryAfterMs: retryAfterMs ?? 0 });
+    this.#end(end);
   }
 
   #sayAndClose(options: GoawayOptions, closeCode: number): void {
     this.#outbox.flush();
-    this.#outbox.sendFirst("GOAWAY", [encodeGoaway(this.#goawayPayload(options))]);
+    this.#outbox.sendFirst("GOAWAY", [goawayPayload(options, this.#table.lastPeerId)]);
     this.#channel.close(closeCode, "");
   }
 
@@ -586,11 +516,11 @@ export class Session implements ForwardTarget {
   }
 
   #onChannelClose(end: ChannelEnd): void {
-    if (this.#goaway !== undefined) {
-      const { code, text, retryAfterMs } = this.#goaway;
-      this.#end({ code, text, by: "peer", retryAfterMs });
+    const announced = this.#departure.end;
+    if (announced !== undefined) {
+      this.#end(announced);
     } else if (end.code === CLOSE_NORMAL || end.code === CLOSE_GOING_AWAY) {
-      this.#end({ code: undefined, text: end.reason, by: this.#refusing ? "local" : "peer", retryAfterMs: 0 });
+      this.#end({ code: undefined, text: end.reason, by: this.#departure.refuses ? "local" : "peer", retryAfterMs: 0 });
     } else {
       const how = end.code === CLOSE_LOST ? "was lost" : `was closed with code ${end.code}`;
       this.#end({ code: "CC_CHANNEL_LOST", text: `The channel ${how}`, by: "network", retryAfterMs: 0 });
@@ -601,11 +531,10 @@ export class Session implements ForwardTarget {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#handshakeTimer?.cancel();
-    this.#deadlineTimer?.cancel();
-    this.#lingerTimer?.cancel();
+    this.#departure.cancel();
     this.#keepalive.stop();
     this.#outbox.close();
-    this.#input = [];
+    this.#inbox.close();
     const text = end.text === "" ? "The session ended" : end.text;
     const error =
       end.code === undefined || suspends(end.code)
