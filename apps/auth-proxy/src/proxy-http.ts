@@ -159,7 +159,7 @@ async function* answerBody(
   let last = NEWLINE;
   try {
     for await (const chunk of answer) {
-      const bytes = Buffer.from(chunk);
+      const bytes: Buffer = chunk;
       record.bytes += bytes.length;
       last = bytes.at(-1) ?? last;
       yield bytes;

@@ -17,6 +17,7 @@ import {
 import { startApp } from "./app.ts";
 import { type Config, loadProxyConfig } from "./config.ts";
 import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
+import { readSoftware } from "./version.ts";
 
 const USAGE = `Usage: cluster-connect-auth-proxy [--config FILE] [--check-config]
 
@@ -37,6 +38,10 @@ export async function run(argv: readonly string[], deps: RunDeps): Promise<numbe
     const flags = parseDaemonFlags(argv);
     if (flags.help) {
       deps.stdout(USAGE);
+      return 0;
+    }
+    if (flags.version) {
+      deps.stdout(readSoftware());
       return 0;
     }
     const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });

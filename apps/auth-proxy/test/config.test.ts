@@ -106,7 +106,11 @@ test.each([
   expect(result.err).toContain(word);
 });
 
-test("a wrong flag is a usage error, --help is not", async () => {
+test("a wrong flag is a usage error, --help and --version are not", async () => {
+  expect(await runWith(["--version"])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/auth-proxy.*[0-9]+\.[0-9]+\.[0-9]+/),
+  });
   expect((await runWith(["--nonsense"])).code).toBe(2);
   expect(await runWith(["--help"])).toMatchObject({ code: 0, out: expect.stringContaining("--check-config") });
 });
