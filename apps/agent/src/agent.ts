@@ -44,7 +44,7 @@ export async function startAgent(
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
   const identity = await ensureIdentity(config, { ca, signal: options.signal }, deps);
   const log = deps.log.child({ clusterId: identity.clusterId });
-  const resumes = createResumeRegistry(deps.sessionDeps);
+  const resumes = createResumeRegistry({}, deps.sessionDeps);
   observeStreams(resumes, deps.metrics);
   const dispatch = createDispatch(
     {

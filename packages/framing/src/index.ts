@@ -13,7 +13,7 @@ export type { HopWindowOptions } from "./hop-window.ts";
 export type { AcceptOptions, StreamRequest } from "./incoming.ts";
 export { IncomingStream } from "./incoming.ts";
 export type { KeepaliveOptions } from "./keepalive.ts";
-export type { ResumeCounters, ResumeRegistry } from "./resume-registry.ts";
+export type { ResumeCounters, ResumeRegistry, ResumeRegistryOptions } from "./resume-registry.ts";
 export { createResumeRegistry } from "./resume-registry.ts";
 export { acceptSession, dialSession, Session } from "./session.ts";
 export type {

@@ -33,6 +33,8 @@ export interface ResumeCounters {
   readonly retainedBytes: number;
 }
 
+/** Streams that wait for their opener at once, unless configured otherwise: a peer that opens and leaves costs no more. */
+const MAX_SUSPENDED = 1_024;
 /** How many streams that are over are remembered, so that a late RESUME learns how they ended. */
 const MAX_ENDED = 4_096;
 
@@ -52,16 +54,27 @@ interface Ended {
   readonly timer: Timer;
 }
 
-export function createResumeRegistry(deps: { readonly clock: Clock } = { clock: SYSTEM_CLOCK }): ResumeRegistry {
+export interface ResumeRegistryOptions {
+  /** Streams that wait for their opener at once; one more ends with its channel. */
+  readonly maxSuspended?: number;
+}
+
+export function createResumeRegistry(
+  options: ResumeRegistryOptions = {},
+  deps: { readonly clock: Clock } = { clock: SYSTEM_CLOCK },
+): ResumeRegistry {
+  const { maxSuspended = MAX_SUSPENDED } = options;
   // By the digest of the key, so that looking one up takes no longer for a guess that is nearly right.
   const held = new Map<string, Held>();
   const byStream = new Map<MuxStream, Held>();
   const ended = new Map<string, Ended>();
+  const suspended = new Set<MuxStream>();
 
   const keeper: StreamKeeper = {
     suspended(stream, error) {
       const entry = byStream.get(stream);
-      if (entry === undefined || !suspends(error.code)) return false;
+      if (entry === undefined || !suspends(error.code) || suspended.size >= maxSuspended) return false;
+      suspended.add(stream);
       entry.timer?.cancel();
       entry.timer = deps.clock.setTimer(entry.graceMs, () => {
         stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
@@ -88,6 +101,7 @@ export function createResumeRegistry(deps: { readonly clock: Clock } = { clock: 
     stream.keeper = keeper;
     void stream.done.then((end) => {
       entry.timer?.cancel();
+      suspended.delete(stream);
       held.delete(name);
       byStream.delete(stream);
       remember(name, entry, end.kind === "reset" ? end.error : undefined);
@@ -128,6 +142,7 @@ export function createResumeRegistry(deps: { readonly clock: Clock } = { clock: 
     entry.attempt = wanted.attempt;
     entry.timer?.cancel();
     entry.timer = undefined;
+    suspended.delete(entry.stream);
     endpoint.detach("CC_SUPERSEDED", "The stream goes on over a newer channel");
     const { host, streamId } = incoming.adopt(endpoint);
     endpoint.resumed(host, streamId, wanted, (own) => host.send("RESUMED", streamId, [encodeResumed(own)]));
@@ -146,18 +161,12 @@ export function createResumeRegistry(deps: { readonly clock: Clock } = { clock: 
       return undefined;
     },
     get counters() {
-      let suspended = 0;
       let retainedBytes = 0;
-      for (const { stream } of held.values()) {
-        if (stream.endpoint.suspended) suspended += 1;
-        retainedBytes += stream.endpoint.retainedBytes;
-      }
-      return { streams: held.size, suspended, retainedBytes };
+      for (const { stream } of held.values()) retainedBytes += stream.endpoint.retainedBytes;
+      return { streams: held.size, suspended: suspended.size, retainedBytes };
     },
     close() {
-      for (const { stream } of [...held.values()]) {
-        if (stream.endpoint.suspended) stream.reset("CC_SESSION_CLOSED", "The agent stops");
-      }
+      for (const stream of [...suspended]) stream.reset("CC_SESSION_CLOSED", "The agent stops");
       for (const { timer } of ended.values()) timer.cancel();
       ended.clear();
     },

@@ -1,6 +1,7 @@
 import { text } from "node:stream/consumers";
 import { encodeWindow, INITIAL_WINDOW_BYTES, parseInstanceId, parseStreamId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
+import { createBudget, type MuxStream } from "../src/index.ts";
 import { createChain, createFakeClock, openStream, readAll, TEST_OPEN } from "../src/testing/index.ts";
 
 const FEW_TURNS = 50;
@@ -70,6 +71,25 @@ test("an endpoint that goes beyond its credit has its stream reset by the relay,
   other.end("still here");
   expect(await text(otherFar)).toBe("still here");
   expect(agent.state).toBe("open");
+});
+
+test("a CLI that takes nothing costs the relay no more than its budget; what it resets may be resumed", async () => {
+  const clock = createFakeClock();
+  const relayBuffers = createBudget(1_000_000);
+  const { cli, incoming, cliChannel, relayToCli } = createChain({ relayBuffers }, { clock });
+  const far: MuxStream[] = [];
+  for (let count = 0; count < 20; count += 1) far.push((await openStream(cli, incoming))[1]);
+  cliChannel.stall();
+  for (const stream of far) stream.write(Buffer.alloc(INITIAL_WINDOW_BYTES));
+  await clock.advance(FEW_TURNS);
+  expect(relayBuffers.usedBytes).toBeGreaterThan(500_000);
+  expect(relayBuffers.usedBytes).toBeLessThanOrEqual(1_000_000 + 65_536);
+  expect(relayToCli.state).toBe("open");
+  const ends = await Promise.all(far.filter((stream) => stream.destroyed).map((stream) => stream.done));
+  expect(ends.length).toBeGreaterThan(10);
+  for (const end of ends) expect(end).toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
+  relayToCli.close();
+  expect(relayBuffers.usedBytes).toBe(0);
 });
 
 test("a session that takes no more streams leaves the incoming one to be answered otherwise", async () => {

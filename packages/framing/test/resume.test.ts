@@ -20,7 +20,7 @@ const ALICE: Caller = { issuer: "https://issuer.example", subject: "alice", user
 /** An opener and a registry that meet in one session after another. */
 function twoEnds(options: { readonly graceMs?: number } = {}) {
   const clock = createFakeClock();
-  const registry = createResumeRegistry({ clock });
+  const registry = createResumeRegistry({}, { clock });
   const opener = createStreamOpener(
     { graceMs: options.graceMs ?? GRACE_MS },
     { clock, random: () => 0.5, secret: createCountingSecrets(1_000) },
@@ -99,7 +99,7 @@ test("an agent that was restarted no longer knows the stream, and the opener lea
   const [near] = await open();
   first.channel.cut();
   await clock.settle();
-  const other = createResumeRegistry({ clock });
+  const other = createResumeRegistry({}, { clock });
   const onStream = (incoming: IncomingStream) => void other.answer(incoming, { instanceId: AGENT });
   opener.use(sessionPair({ accept: { onStream } }, { clock }).dialer);
   await expect(near.done).resolves.toMatchObject({ error: { code: "CC_RESUME_UNKNOWN" } });
@@ -219,7 +219,7 @@ test("a stream whose both directions ended is not an error when only the last ac
 /** A stream that is held, and RESUMEs made by hand. */
 async function heldStream() {
   const clock = createFakeClock();
-  const registry = createResumeRegistry({ clock });
+  const registry = createResumeRegistry({}, { clock });
   const answered: MuxStream[] = [];
   const onStream = (incoming: IncomingStream) => {
     const stream = registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS });
@@ -317,4 +317,21 @@ test("closing leaves no stream and no timer", async () => {
   await expect(far()?.done).resolves.toMatchObject({ error: { code: "CC_SESSION_CLOSED" } });
   await clock.settle();
   expect(registry.counters.streams).toBe(0);
+});
+
+test("no more streams wait for their opener than the registry allows", async () => {
+  const clock = createFakeClock();
+  const registry = createResumeRegistry({ maxSuspended: 2 }, { clock });
+  const taken: MuxStream[] = [];
+  const onStream = (incoming: IncomingStream) => {
+    const stream = registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS });
+    if (stream !== undefined) taken.push(stream);
+  };
+  const { dialer, channel } = sessionPair({ accept: { onStream } }, { clock });
+  for (let count = 0; count < 3; count += 1) await dialer.open({ ...TEST_OPEN, graceMs: GRACE_MS }).accepted;
+  channel.cut();
+  await clock.settle();
+  expect(registry.counters).toMatchObject({ streams: 2, suspended: 2 });
+  await expect(taken[2]?.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
+  registry.close();
 });

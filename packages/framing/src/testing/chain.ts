@@ -1,4 +1,5 @@
 import { parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
+import type { Budget } from "../budget.ts";
 import type { Clock } from "../clock.ts";
 import type { SessionDeps } from "../deps.ts";
 import { type Forward, forwardStream } from "../forward.ts";
@@ -26,6 +27,8 @@ export interface Chain {
 export interface ChainOptions {
   readonly channel?: MemoryChannelOptions;
   readonly session?: Partial<Pick<SessionOptions, "limits" | "keepalive">>;
+  /** What the relay may hold for the CLI. */
+  readonly relayBuffers?: Budget;
 }
 
 export function createChain(options: ChainOptions, deps: { readonly clock: Clock }): Chain {
@@ -46,6 +49,7 @@ export function createChain(options: ChainOptions, deps: { readonly clock: Clock
     cliChannel.acceptor,
     {
       ...relay,
+      ...(options.relayBuffers === undefined ? {} : { budgets: { buffers: options.relayBuffers } }),
       onStream: (stream: IncomingStream) => forwards.push(forwardStream(stream, relayToAgent, stream.request)),
     },
     sessionDeps,

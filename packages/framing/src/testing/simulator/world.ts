@@ -152,7 +152,7 @@ export function createWorld(
 
   function startAgent(index: number): void {
     const instanceId = parseInstanceId(`agent-0${index}`);
-    const registry = createResumeRegistry({ clock });
+    const registry = createResumeRegistry({}, { clock });
     registries.push(registry);
     for (const relay of relays) {
       keepUp(
