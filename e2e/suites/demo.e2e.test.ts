@@ -4,12 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { assetsDeps, findAssets } from "../src/cluster/assets.ts";
 import { cacheRoot } from "../src/cluster/cache-folder.ts";
+import type { Cluster } from "../src/cluster/cluster.ts";
+import { startControlPlane } from "../src/cluster/control-plane.ts";
 import { findTools } from "../src/cluster/tools.ts";
 import { startKeeper } from "../src/process/keeper.ts";
 import { pollUntil } from "../src/process/poll.ts";
 import { SILENT } from "../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../src/process/run-to-end.ts";
+import { type AdminKubectl, adminKubectl } from "../src/stack/kubectl.ts";
 import { NO_END } from "./support/stack.ts";
 
 const MAIN = fileURLToPath(new URL("../src/demo/main.ts", import.meta.url));
@@ -171,6 +175,46 @@ test("a command that does not exist is named, with an exit code of its own", asy
   expect(done.stderr).toMatch(/error: The command no-such-command cannot be started/);
   await expectNothingLeft();
 });
+
+test("--context uses a cluster that is there, and leaves it and the kubeconfig as they were", async () => {
+  const { controlPlane, kubectl } = await existingCluster();
+  const before = await kubectl(["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"]);
+  const kubeconfig = await readFile(controlPlane.kubeconfigPath, "utf8");
+  env["KUBECONFIG"] = controlPlane.kubeconfigPath;
+  const whoami = ["--", "kubectl", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"];
+  expect(await demo(["--context", "local", ...whoami])).toMatchObject({ code: 0, stdout: "demo:viewer" });
+  const running = startDemo(["--context", "local"]);
+  await running.shows("Ctrl-C stops and removes everything.");
+  running.child.kill("SIGINT");
+  expect(await running.ended).toEqual({ code: 0, signal: null });
+  expect(await kubectl(["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"])).toBe(before);
+  expect(await readFile(controlPlane.kubeconfigPath, "utf8")).toBe(kubeconfig);
+
+  await kubectl(["create", "namespace", "cluster-connect"]);
+  const refused = await demo(["--context", "local", ...whoami]);
+  expect(refused.code).not.toBe(0);
+  expect(refused.stderr).toContain("error: The cluster has a namespace cluster-connect already");
+  expect(await kubectl(["get", "namespace", "cluster-connect", "-o", "name"])).toBe("namespace/cluster-connect\n");
+
+  const unknown = await demo(["--context", "nowhere", ...whoami]);
+  expect(unknown.stderr).toContain("error: The kubeconfig has no usable context nowhere (CC_KUBECONFIG_INVALID)");
+});
+
+/** A control plane that is there before the demo, outside of its folders. */
+async function existingCluster(): Promise<{ readonly controlPlane: Cluster; readonly kubectl: AdminKubectl }> {
+  const keeper = await startKeeper();
+  onTestFinished(() => keeper.stop());
+  const folder = await mkdtemp(join(tmpdir(), "cc-e2e-"));
+  keeper.ownFolder(folder);
+  const { platform, arch } = process;
+  const signal = NO_END;
+  const findDeps = { env: process.env, progress: SILENT };
+  const assets = await findAssets({ signal }, assetsDeps({ signal }, { ...findDeps, keeper }));
+  const tools = await findTools({ signal }, { ...findDeps, platform, arch });
+  const controlPlane = await startControlPlane({ folder, signal }, { keeper, assets, now: () => new Date() });
+  const kubectl = adminKubectl(controlPlane, { folder, signal: () => signal }, { tools, env: process.env });
+  return { controlPlane, kubectl };
+}
 
 test.for([
   [["--bogus"], "error: Unknown option '--bogus' (CC_USAGE)"],

@@ -25,7 +25,8 @@ the way from kubectl to the cluster. Everything is in one folder, which is remov
 
   --user NAME      who you are: ${NAMES.join(", ")}; viewer without it. viewer may look, admin may do everything,
                    the others are let in by nobody
-  --context NAME   use a cluster of your own kubeconfig; a few roles and a ServiceAccount are put there for that time
+  --context NAME   use a cluster of your own kubeconfig; a namespace with a ServiceAccount and a few
+                   roles are put there, and taken out at the end
   -- COMMAND...    run this command with KUBECONFIG set and exit with its code; without one, stay until Ctrl-C
   -h, --help       this text
 

@@ -1,10 +1,12 @@
 import { writeFile } from "node:fs/promises";
+import { ConnectError } from "@cluster-connect/protocol";
 import { NAME_PREFIX } from "./authentication.ts";
 import type { AdminKubectl } from "./kubectl.ts";
 import { repositoryFile } from "./repository-file.ts";
 
 /** First minor version of Kubernetes with constrained impersonation on by default. */
 const CONSTRAINED_SINCE = 36;
+const ACCOUNT_FILE: string = repositoryFile("deploy/rbac/account.yaml");
 const ACCOUNT = { namespace: "cluster-connect", name: "cluster-connect-auth-proxy" } as const;
 const RBAC = "rbac.authorization.k8s.io";
 
@@ -30,25 +32,31 @@ async function impersonatorRole(kubectl: AdminKubectl): Promise<string> {
   return repositoryFile(`deploy/rbac/${minor >= CONSTRAINED_SINCE ? "constrained" : "legacy"}.yaml`);
 }
 
-/** What the stack put into the cluster. */
-export interface ClusterAccess {
-  /** Takes it out again. */
-  remove(): Promise<void>;
+/**
+ * Makes sure that taking our objects out of a cluster again takes out nothing else.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` when the cluster has our namespace already.
+ */
+export async function expectNoInstallation(kubectl: AdminKubectl): Promise<void> {
+  const found = await kubectl(["get", "namespace", ACCOUNT.namespace, "--ignore-not-found", "-o", "name"]);
+  if (found.trim() === "") return;
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `The cluster has a namespace ${ACCOUNT.namespace} already`, {
+    hint: "The demo would take away what is installed there. Use another cluster, or remove that first.",
+  });
 }
 
 /** Creates the auth proxy's account with its role and the users' bindings, and writes a token of the account. */
-export async function grantAccess(tokenPath: string, deps: { readonly kubectl: AdminKubectl }): Promise<ClusterAccess> {
+export async function grantAccess(tokenPath: string, deps: { readonly kubectl: AdminKubectl }): Promise<void> {
   const { kubectl } = deps;
-  const files = ["-f", repositoryFile("deploy/rbac/account.yaml"), "-f", await impersonatorRole(kubectl)];
-  await kubectl(["apply", ...files]);
+  await kubectl(["apply", "-f", ACCOUNT_FILE, "-f", await impersonatorRole(kubectl)]);
   await kubectl(["apply", "-f", "-"], userBindings());
   const token = await kubectl(["create", "token", ACCOUNT.name, "-n", ACCOUNT.namespace, "--duration=24h"]);
   await writeFile(tokenPath, token.trim(), { mode: 0o600 });
-  return {
-    remove: async () => {
-      const gone = ["--ignore-not-found", "--wait=false"];
-      await kubectl(["delete", ...gone, "-f", "-"], userBindings());
-      await kubectl(["delete", ...gone, ...files]);
-    },
-  };
+}
+
+/** Takes out again what {@link grantAccess} put into a cluster, also when it got only half way. */
+export async function revokeAccess(kubectl: AdminKubectl): Promise<void> {
+  const gone = ["--ignore-not-found", "--timeout=30s"];
+  await kubectl(["delete", ...gone, "-f", "-"], userBindings());
+  await kubectl(["delete", ...gone, "-f", await impersonatorRole(kubectl), "-f", ACCOUNT_FILE]);
 }

@@ -14,7 +14,7 @@ export type AdminKubectl = (args: readonly string[], input?: string) => Promise<
  */
 export function adminKubectl(
   cluster: Pick<Cluster, "kubeconfigPath">,
-  options: { readonly folder: string; readonly signal: AbortSignal },
+  options: { readonly folder: string; readonly signal: () => AbortSignal },
   deps: { readonly tools: Tools; readonly env: NodeJS.ProcessEnv },
 ): AdminKubectl {
   const env = {
@@ -24,7 +24,7 @@ export function adminKubectl(
     KUBECACHEDIR: options.folder,
   };
   return async (args, input) => {
-    const run = { env, signal: options.signal, ...(input === undefined ? {} : { input }) };
+    const run = { env, signal: options.signal(), ...(input === undefined ? {} : { input }) };
     const done = await runToEnd(deps.tools.kubectl, args, run);
     if (done.code === 0) return done.stdout;
     const last = done.stderr.trim().split("\n").at(-1) ?? "";

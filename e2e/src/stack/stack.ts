@@ -6,7 +6,7 @@ import { startControlPlane } from "../cluster/control-plane.ts";
 import type { Tools } from "../cluster/tools.ts";
 import type { Keeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
-import { type ClusterAccess, grantAccess } from "./access.ts";
+import { expectNoInstallation, grantAccess, revokeAccess } from "./access.ts";
 import { type Agent, type AgentOptions, startAgent } from "./agent.ts";
 import { type AuthProxy, startAuthProxy } from "./auth-proxy.ts";
 import { type Cli, createCli } from "./cli.ts";
@@ -55,97 +55,78 @@ export interface Stack {
 /** The cluster's id in the demo and in the suites. */
 const CLUSTER_ID = "demo";
 const READY_TIMEOUT_MS = 60_000;
+const LEAVE_TIMEOUT_MS = 60_000;
 
 /** Starts every hop, resolves when the agent's tunnel is open. */
 export async function startStack(options: StackOptions, deps: StackDeps): Promise<Stack> {
-  const { progress, tools, env } = deps;
+  const { tools, env } = deps;
+  const folder = join(options.folder, "kubernetes");
+  const cluster = options.cluster ?? (await startOwnCluster(folder, await deps.findAssets(), options.signal, deps));
+  const kubectl = (signal: () => AbortSignal): AdminKubectl =>
+    adminKubectl(cluster, { folder: join(options.folder, "kube-cache"), signal }, { tools, env });
+  const kubectlAsAdmin = kubectl(() => options.signal);
+  if (options.cluster === undefined) return startHops(cluster, () => cluster.stop(), kubectlAsAdmin, options, deps);
+  await expectNoInstallation(kubectlAsAdmin);
+  // The person may have interrupted everything else; this has to happen nevertheless.
+  const leave = (): Promise<void> => revokeAccess(kubectl(() => AbortSignal.timeout(LEAVE_TIMEOUT_MS)));
+  try {
+    return await startHops(cluster, leave, kubectlAsAdmin, options, deps);
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
+
+/** @param leave ends the cluster, or our use of it. */
+async function startHops(
+  cluster: Cluster,
+  leave: () => Promise<void>,
+  kubectlAsAdmin: AdminKubectl,
+  options: StackOptions,
+  deps: StackDeps,
+): Promise<Stack> {
+  const { progress, tools } = deps;
+  const { relayBehind, accessTokenSeconds, signal } = options;
   const folder = (name: string): string => join(options.folder, name);
-  const waiting = (): AbortSignal => AbortSignal.any([options.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
-  await mkdir(folder("issuer"), { mode: 0o700 });
-  const cluster =
-    options.cluster ?? (await startOwnCluster(folder("kubernetes"), await deps.findAssets(), options.signal, deps));
-  const kubectlAsAdmin = adminKubectl(
-    cluster,
-    { folder: folder("kube-cache"), signal: options.signal },
-    { tools, env },
-  );
+  const waiting = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
   const tokenFile = folder("auth-proxy-token");
-  const { accessTokenSeconds } = options;
   const life = accessTokenSeconds === undefined ? {} : { accessTokenSeconds };
-  const [issuer, access] = await progress.during("2/6 issuer, and roles in the cluster", () =>
+  const behind = relayBehind === undefined ? {} : { behind: relayBehind };
+  const apiserver = { url: cluster.apiserverUrl, caPem: cluster.caPem, tokenFile };
+  await mkdir(folder("issuer"), { mode: 0o700 });
+  const [issuer] = await progress.during("2/6 issuer, and roles in the cluster", () =>
     Promise.all([
       startIssuer({ folder: folder("issuer"), signal: waiting(), ...life }, deps),
       grantAccess(tokenFile, { kubectl: kubectlAsAdmin }),
     ]),
   );
-  const behind = options.relayBehind;
+  const from = { clusterId: CLUSTER_ID, issuerUrl: issuer.url };
   const relay = await progress.during("3/6 relay", () =>
-    startRelay(
-      {
-        folder: folder("relay"),
-        signal: waiting(),
-        issuerUrl: issuer.url,
-        ...(behind === undefined ? {} : { behind }),
-      },
-      deps,
-    ),
+    startRelay({ folder: folder("relay"), signal: waiting(), issuerUrl: issuer.url, ...behind }, deps),
   );
   const authProxy = await progress.during("4/6 auth proxy", () =>
-    startAuthProxy(
-      {
-        folder: folder("auth-proxy"),
-        signal: waiting(),
-        clusterId: CLUSTER_ID,
-        issuerUrl: issuer.url,
-        apiserver: { url: cluster.apiserverUrl, caPem: cluster.caPem, tokenFile },
-      },
-      deps,
-    ),
+    startAuthProxy({ folder: folder("auth-proxy"), signal: waiting(), ...from, apiserver }, deps),
   );
   const agent = await progress.during("5/6 agent", async () => {
     const code = await relay.enrollmentCode(CLUSTER_ID, { signal: waiting() });
-    const { signal, agent = {} } = options;
-    return startAgent({ folder: folder("agent"), signal, relay, authProxy, code, ...agent }, deps);
+    return startAgent({ folder: folder("agent"), signal, relay, authProxy, code, ...options.agent }, deps);
   });
   let people = 0;
   return {
-    clusterId: CLUSTER_ID,
-    cluster,
-    issuer,
-    relay,
-    authProxy,
-    agent,
-    kubectlAsAdmin,
+    ...{ clusterId: CLUSTER_ID, cluster, issuer, relay, authProxy, agent, kubectlAsAdmin },
     cli: (name) => {
       people += 1;
-      return createCli(
-        { folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal: options.signal },
-        deps,
-      );
+      return createCli({ folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal }, deps);
     },
-    stop: () =>
-      stopAll({ agent, authProxy, relay, issuer, access, cluster, ownCluster: options.cluster === undefined }),
+    stop: async () => {
+      await agent.stop();
+      await Promise.all([authProxy.stop(), relay.stop(), issuer.stop()]);
+      await leave();
+    },
   };
 }
 
 function startOwnCluster(folder: string, assets: Assets, signal: AbortSignal, deps: StackDeps): Promise<Cluster> {
   const { keeper, now, progress } = deps;
   return progress.during("1/6 Kubernetes", () => startControlPlane({ folder, signal }, { keeper, assets, now }));
-}
-
-interface Started {
-  readonly agent: Agent;
-  readonly authProxy: AuthProxy;
-  readonly relay: Relay;
-  readonly issuer: Issuer;
-  readonly access: ClusterAccess;
-  readonly cluster: Cluster;
-  readonly ownCluster: boolean;
-}
-
-async function stopAll(started: Started): Promise<void> {
-  await started.agent.stop();
-  await Promise.all([started.authProxy.stop(), started.relay.stop(), started.issuer.stop()]);
-  if (started.ownCluster) await started.cluster.stop();
-  else await started.access.remove();
 }
