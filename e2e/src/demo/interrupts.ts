@@ -1,5 +1,5 @@
 /** Signals that end the demo, or that it passes on to the command. */
-export const END_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+const END_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /** Where signals come from; the process in practice. */
 export interface SignalSource {
