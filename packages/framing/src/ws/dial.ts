@@ -1,14 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { type ClientRequest, type IncomingMessage, request as requestPlain } from "node:http";
 import { request as requestTls } from "node:https";
-import type { Socket } from "node:net";
-import type { SecureContextOptions } from "node:tls";
+import { isIP, type Socket } from "node:net";
+import { connect as connectTls, type SecureContextOptions } from "node:tls";
 import { ConnectError, HANDSHAKE_TIMEOUT_MS, SUBPROTOCOL } from "@cluster-connect/protocol";
 import type { MessageChannel } from "../channel.ts";
 import { prepareSocket } from "./accept.ts";
 import { socketChannel } from "./channel.ts";
 import { dialError } from "./dial-error.ts";
 import { isOurAnswer } from "./handshake.ts";
+import { connectThroughProxy, portOf } from "./proxy.ts";
 import { readRefusal } from "./refusal.ts";
 
 export interface DialWebSocketOptions {
@@ -17,6 +18,8 @@ export interface DialWebSocketOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Authorities and own certificate; without `ca` the machine's authorities are used. */
   readonly tls?: Pick<SecureContextOptions, "ca" | "cert" | "key"> & { readonly servername?: string };
+  /** An HTTP proxy on the way; {@link proxyFor} finds it in the environment. */
+  readonly proxy?: URL | undefined;
   /** From dial to the answer of the upgrade. */
   readonly timeoutMs?: number;
 }
@@ -35,7 +38,12 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
   const key = randomBytes(16).toString("base64");
   const secure = url.protocol === "wss:" || url.protocol === "https:";
   const deadline = AbortSignal.timeout(options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS);
-  const request = startRequest(url, secure, key, options);
+  const through = await proxySocket(url, options, deadline);
+  if (signal.aborted) {
+    through?.destroy();
+    throw signal.reason;
+  }
+  const request = startRequest(url, { secure, key, through }, options);
   const { promise, resolve, reject } = Promise.withResolvers<MessageChannel>();
   const onAbort = (): void => reject(signal.reason);
   const onDeadline = (): void => reject(new ConnectError("CC_RELAY_UNREACHABLE", `${url.host}: no answer in time`));
@@ -66,7 +74,31 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
   }
 }
 
-function startRequest(url: URL, secure: boolean, key: string, options: DialWebSocketOptions): ClientRequest {
+/** A socket to the host through the proxy, when there is one. */
+async function proxySocket(
+  url: URL,
+  options: DialWebSocketOptions,
+  deadline: AbortSignal,
+): Promise<Socket | undefined> {
+  const { proxy, signal } = options;
+  if (proxy === undefined) return undefined;
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const either = AbortSignal.any([signal, deadline]);
+  try {
+    return await connectThroughProxy(proxy, { host, port: portOf(url) }, { signal: either });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!deadline.aborted) throw error;
+    throw new ConnectError("CC_RELAY_UNREACHABLE", `The proxy ${proxy.host}: no answer in time`);
+  }
+}
+
+function startRequest(
+  url: URL,
+  how: { readonly secure: boolean; readonly key: string; readonly through: Socket | undefined },
+  options: DialWebSocketOptions,
+): ClientRequest {
+  const { secure, key, through } = how;
   const target = new URL(url);
   target.protocol = secure ? "https:" : "http:";
   const headers = {
@@ -78,7 +110,14 @@ function startRequest(url: URL, secure: boolean, key: string, options: DialWebSo
     "Sec-WebSocket-Protocol": SUBPROTOCOL,
   };
   // No agent: the socket is the channel's, and is never pooled.
-  return secure
-    ? requestTls(target, { ...options.tls, headers, agent: false })
-    : requestPlain(target, { headers, agent: false });
+  if (!secure) {
+    const createConnection = through === undefined ? {} : { createConnection: () => through };
+    return requestPlain(target, { headers, agent: false, ...createConnection });
+  }
+  const servername = options.tls?.servername ?? (isIP(target.hostname) === 0 ? target.hostname : "");
+  const createConnection =
+    through === undefined
+      ? {}
+      : { createConnection: () => connectTls({ ...options.tls, socket: through, host: target.hostname, servername }) };
+  return requestTls(target, { ...options.tls, headers, agent: false, ...createConnection });
 }

@@ -2,4 +2,6 @@ export type { AcceptWebSocket } from "./accept.ts";
 export { acceptWebSocket, createWebSocketAcceptor } from "./accept.ts";
 export type { DialWebSocketOptions } from "./dial.ts";
 export { dialWebSocket } from "./dial.ts";
+export type { ProxyEnvironment } from "./proxy.ts";
+export { proxyFor } from "./proxy.ts";
 export { refuseUpgrade } from "./refusal.ts";
