@@ -5,9 +5,13 @@ import type { CommandContext } from "./commands/context.ts";
 import type { CredentialFlags } from "./commands/credential.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { LogoutFlags } from "./commands/logout.ts";
+import type { LogsFlags } from "./commands/logs.ts";
 import type { ProxyFlags } from "./commands/proxy.ts";
 import type { RunFlags } from "./commands/run.ts";
+import type { StatusFlags } from "./commands/status.ts";
+import type { StopFlags } from "./commands/stop.ts";
 import type { TrustFlags } from "./commands/trust.ts";
+import type { WaitFlags } from "./commands/wait.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 import { VERSION } from "./version.ts";
 
@@ -22,9 +26,9 @@ export interface ProgramResult {
 }
 
 /**
- * The commands and their flags. Each command's code is loaded when it runs, so that help and `credential` start fast.
+ * The commands and their flags; `argv` is what a process in the background is started with. Each command's code is loaded when it runs, so that help and `credential` start fast.
  */
-export function createProgram(context: CommandContext, result: ProgramResult): Command {
+export function createProgram(argv: readonly string[], context: CommandContext, result: ProgramResult): Command {
   const { stdout, stderr } = context.deps;
   const program = new Command("cluster-connect")
     .description("Uses Kubernetes clusters behind firewalls with plain kubectl, under your own identity.")
@@ -44,7 +48,8 @@ export function createProgram(context: CommandContext, result: ProgramResult): C
   addLogin(program, context);
   addLogout(program, context);
   addClusters(program, context);
-  addProxy(program, context);
+  addProxy(program, context, argv);
+  addRunning(program, context);
   addRun(program, context, result);
   addCredential(program, context);
   addRelay(program, context, result);
@@ -93,7 +98,7 @@ function addClusters(program: Command, context: CommandContext): void {
     .action(async (flags: TrustFlags) => await (await import("./commands/trust.ts")).trust(flags, context));
 }
 
-function addProxy(program: Command, context: CommandContext): void {
+function addProxy(program: Command, context: CommandContext, argv: readonly string[]): void {
   const command = program
     .command("proxy")
     .description("open a local port to clusters, and add them to the kubeconfig until Ctrl-C")
@@ -104,8 +109,33 @@ function addProxy(program: Command, context: CommandContext): void {
     .option("--kube-context <name>", "name of the context (default: the cluster's name)")
     .option("--keep", "leave the context in the kubeconfig at the end")
     .option("--ready-file <path>", "write this file when the cluster has answered, remove it at the end")
+    .option("--detach", "run in the background, and come back when the clusters have answered")
+    .addOption(new Option("--log-file <path>").hideHelp())
     .addOption(waitOption())
-    .action(async (flags: ProxyFlags) => await (await import("./commands/proxy.ts")).proxy(flags, context));
+    .action(async (flags: ProxyFlags & { readonly detach?: boolean }) => {
+      if (flags.detach !== true) return await (await import("./commands/proxy.ts")).proxy(flags, context);
+      const own = argv.filter((word) => word !== "--detach");
+      return await (await import("./commands/detach.ts")).detach(flags, own, context);
+    });
+}
+
+function addRunning(program: Command, context: CommandContext): void {
+  const names = (command: Command): Command =>
+    command.option("-n, --name <name>", "the cluster; may be repeated", collect);
+  program
+    .command("status")
+    .description("list the proxies that are running")
+    .addOption(new Option("-o, --output <format>", "how to list them").choices([...OUTPUT_FORMATS]).default("table"))
+    .action(async (flags: StatusFlags) => await (await import("./commands/status.ts")).status(flags, context));
+  names(program.command("stop").description("end proxies and take their contexts out of the kubeconfig"))
+    .option("--all", "end every proxy of yours")
+    .action(async (flags: StopFlags) => await (await import("./commands/stop.ts")).stop(flags, context));
+  names(program.command("logs").description("show what a proxy in the background has said")).action(
+    async (flags: LogsFlags) => await (await import("./commands/logs.ts")).logs(flags, context),
+  );
+  names(program.command("wait").description("wait until a proxy to a cluster is ready"))
+    .addOption(new Option("--timeout <time>", "how long to wait").argParser(parseSeconds).default(60, "60s"))
+    .action(async (flags: WaitFlags) => await (await import("./commands/wait.ts")).wait(flags, context));
 }
 
 const PROXY_HELP = `

@@ -15,7 +15,7 @@ export async function run(argv: readonly string[], deps: CliDeps): Promise<numbe
   const interrupts = createInterrupts(deps.signals);
   const result = { exitCode: 0 };
   try {
-    const program = createProgram({ deps, interrupts, signal: interrupts.signal }, result);
+    const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);
     if (argv.length === 0) {
       program.outputHelp();
       return 0;

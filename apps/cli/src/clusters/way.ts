@@ -73,7 +73,7 @@ async function open(options: WayOptions, deps: WayDeps): Promise<Way> {
   const clusters = await acceptClusters(found, options, deps);
   const served = found.map(({ id, serverName }) => ({ id, serverName }));
   const link = connectRelay(
-    { relay: relay.url, signal, onEvent: (event) => showLink(event, relay.url.host, screen) },
+    { relay: relay.url, signal, onEvent: createLinkScreen(relay.url.host, screen) },
     { tokens, clock: cli.clock, random: cli.random },
   );
   const proxy = await startLocalProxy(
@@ -144,18 +144,24 @@ async function waitUntilReady(
   }
 }
 
-function showLink(event: LinkEvent, host: string, screen: Screen): void {
-  switch (event.kind) {
-    case "connected":
-      if (event.again) screen.event(`The channel to ${host} is back`);
-      return;
-    case "lost":
-      // A token's end or a relay's restart is followed by a new channel at once; only when that fails is there a word.
-      if (event.attempt === 1 && PLANNED.has(event.error.code)) return;
-      if (event.attempt === 1) screen.event(`The channel to ${host} was lost; ${event.streams} streams wait for it`);
-      else screen.problem(event.error);
-      return;
-  }
+/** Tells of a channel that is lost, and of its return when the loss was told. */
+function createLinkScreen(host: string, screen: Screen): (event: LinkEvent) => void {
+  let told = false;
+  return (event) => {
+    switch (event.kind) {
+      case "connected":
+        if (told) screen.event(`The channel to ${host} is back`);
+        told = false;
+        return;
+      case "lost":
+        // A token's end or a relay's restart is followed by a new channel at once; there is a word when that fails.
+        if (event.attempt === 1 && PLANNED.has(event.error.code)) return;
+        if (event.attempt === 1) screen.event(`The channel to ${host} was lost; ${event.streams} streams wait for it`);
+        else screen.problem(event.error);
+        told = true;
+        return;
+    }
+  };
 }
 
 async function everythingClosed(proxy: LocalProxy, link: RelayLink): Promise<void> {

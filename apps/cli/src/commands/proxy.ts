@@ -1,15 +1,19 @@
-import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { requireNames } from "../clusters/find.ts";
 import { openWay, type Way } from "../clusters/way.ts";
-import type { SelfCommand } from "../deps.ts";
-import { makePrivateFolder, writePrivateFile } from "../files/private-file.ts";
+import type { CliDeps, SelfCommand } from "../deps.ts";
+import { writePrivateFile } from "../files/private-file.ts";
+import { formatProcessId, identifyProcess } from "../files/process-id.ts";
+import { createWorkFolder, sweepWorkFolders } from "../files/work-folder.ts";
 import { parseKubeconfig } from "../kubeconfig/document.ts";
 import { entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
-import { changeKubeconfig, checkKubeconfig } from "../kubeconfig/file.ts";
+import { checkKubeconfig } from "../kubeconfig/file.ts";
 import { type KubeconfigTarget, locateKubeconfig } from "../kubeconfig/location.ts";
+import { enterKubeconfig, leaveKubeconfig, repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
+import type { ProxyRecord } from "../proxies/record.ts";
+import { hasProxyRecord, writeProxyRecord } from "../proxies/running.ts";
 import { createScreen, type Screen } from "../screen.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayChoice, type RelayFlags } from "../settings/relay-choice.ts";
@@ -27,51 +31,78 @@ export interface ProxyFlags extends RelayFlags, TokenFlags {
   readonly keep?: boolean;
   readonly readyFile?: string;
   readonly wait: number;
+  /** Set for a proxy in the background: where its screen goes. */
+  readonly logFile?: string;
+}
+
+/** What is known before anything is opened. */
+interface Plan {
+  readonly names: readonly string[];
+  readonly target: KubeconfigTarget;
+  readonly relay: RelayChoice;
+  /** This proxy's own folder. */
+  readonly folder: string;
+  readonly parent: string;
+  readonly existed: boolean;
+}
+
+const PREFIX = "proxy-";
+
+/** The folder with a folder for each proxy. */
+export function proxiesFolder(deps: CliDeps): string {
+  return join(foldersOf(deps).state, "proxies");
 }
 
 /** Keeps a local port to clusters open, with a kubeconfig that leads there, until it is asked to end. */
 export async function proxy(flags: ProxyFlags, context: CommandContext): Promise<void> {
   const { deps, signal } = context;
+  const plan = await makePlan(flags, context);
+  const screen = createScreen(deps, { quiet: false });
+  const end = new AbortController();
+  let way: Way | undefined;
+  try {
+    const given = await findGivenTokens(flags, deps);
+    const credential = await credentialCommand(plan.relay, given, plan.folder, deps);
+    way = await openWay(
+      {
+        relay: plan.relay,
+        names: plan.names,
+        port: flags.port,
+        waitMs: flags.wait * 1_000,
+        signal: AbortSignal.any([signal, end.signal]),
+      },
+      { cli: deps, tokens: chooseTokens(plan.relay.url, given, deps), screen },
+    );
+    const entries = entriesFor(way, plan.relay, flags.kubeContext, credential);
+    await enter(plan, way, entries, flags, context);
+    try {
+      await tellReady(flags, way, entries, plan.target, deps, screen);
+      await untilAborted(signal);
+    } finally {
+      if (flags.readyFile !== undefined) await rm(flags.readyFile, { force: true });
+      await leave(plan, flags.keep === true);
+    }
+  } finally {
+    end.abort(new ConnectError("CC_CANCELLED", "The proxy has ended"));
+    await way?.closed;
+    await rm(plan.folder, { recursive: true, force: true });
+  }
+}
+
+/** Looks at what was typed, cleans up after proxies that were killed, and makes this one's folder. */
+async function makePlan(flags: ProxyFlags, { deps, signal }: CommandContext): Promise<Plan> {
   const names = requireNames(flags.name);
   if (flags.kubeContext !== undefined && names.length > 1) {
     throw new ConnectError("CC_USAGE", "--kube-context names one context, but there are several clusters");
   }
   const target = locateKubeconfig(flags.file, deps);
+  const parent = proxiesFolder(deps);
+  await repairKubeconfigs(parent, { signal });
+  await sweepWorkFolders(parent, PREFIX, hasProxyRecord);
   // A kubeconfig that cannot be used is found before anything is opened.
   const existed = target.kind === "file" && (await checkKubeconfig(target.path));
-  const screen = createScreen(deps, { quiet: false });
   const relay = await chooseRelay(flags, deps);
-  const given = await findGivenTokens(flags, deps);
-  const folder = join(foldersOf(deps).state, "proxies", `${deps.pid}-${randomUUID()}`);
-  await makePrivateFolder(folder);
-  const end = new AbortController();
-  let way: Way | undefined;
-  try {
-    const credential = await credentialCommand(relay, given, folder, deps);
-    way = await openWay(
-      {
-        relay,
-        names,
-        port: flags.port,
-        waitMs: flags.wait * 1_000,
-        signal: AbortSignal.any([signal, end.signal]),
-      },
-      { cli: deps, tokens: chooseTokens(relay.url, given, deps), screen },
-    );
-    const entries = entriesFor(way, relay, flags.kubeContext, credential);
-    const restore = await writeEntries(target, entries, { keep: flags.keep === true, existed }, context);
-    try {
-      await tellReady(flags, way, entries, target, context, screen);
-      await untilAborted(signal);
-    } finally {
-      if (flags.readyFile !== undefined) await rm(flags.readyFile, { force: true });
-      await restore();
-    }
-  } finally {
-    end.abort(new ConnectError("CC_CANCELLED", "The proxy has ended"));
-    await way?.closed;
-    await rm(folder, { recursive: true, force: true });
-  }
+  return { names, target, relay, parent, existed, folder: await createWorkFolder(parent, PREFIX, deps.pid) };
 }
 
 function entriesFor(
@@ -90,33 +121,39 @@ function entriesFor(
   }));
 }
 
-/** @returns what takes the entries away again. */
-async function writeEntries(
-  target: KubeconfigTarget,
+/** Says where this proxy is, and puts its entries where kubectl finds them. */
+async function enter(
+  plan: Plan,
+  way: Way,
   entries: readonly KubeconfigEntry[],
-  options: { readonly keep: boolean; readonly existed: boolean },
+  flags: ProxyFlags,
   { deps, signal }: CommandContext,
-): Promise<() => Promise<void>> {
-  if (target.kind === "stdout") {
-    const document = parseKubeconfig("", "the new kubeconfig");
-    document.add(entries);
-    deps.stdout.write(document.toString());
-    return async () => {};
-  }
-  const names = entries.map(({ name }) => name);
-  const former = await changeKubeconfig(target.path, { signal }, (document) => {
-    const before = document.currentContext;
-    document.add(entries);
-    return before;
-  });
-  return async () => {
-    if (options.keep) return;
-    // The command's own signal is aborted by now; this must happen nevertheless.
-    const { signal: never } = new AbortController();
-    await changeKubeconfig(target.path, { signal: never, removeEmpty: !options.existed }, (document) => {
-      document.remove(names, former);
-    });
+): Promise<void> {
+  const { target } = plan;
+  const record: Omit<ProxyRecord, "former"> = {
+    process: formatProcessId(identifyProcess(deps.pid)),
+    startedAt: new Date(deps.now()).toISOString(),
+    relay: plan.relay.url.origin,
+    clusters: way.clusters.map(({ cluster }) => cluster.id),
+    port: way.port,
+    ready: true,
+    log: flags.logFile ?? null,
+    kubeconfig: target.kind === "file" ? target.path : null,
+    entries,
+    existed: plan.existed,
   };
+  if (target.kind === "file") return await enterKubeconfig(target.path, record, { ...plan, signal });
+  await writeProxyRecord(plan.folder, { ...record, former: null });
+  const document = parseKubeconfig("", "the new kubeconfig");
+  document.add(entries);
+  deps.stdout.write(document.toString());
+}
+
+async function leave(plan: Plan, keep: boolean): Promise<void> {
+  if (plan.target.kind !== "file") return;
+  // The command's own signal is aborted by now; this must happen nevertheless.
+  const { signal } = new AbortController();
+  await leaveKubeconfig(plan.target.path, { ...plan, signal, keep });
 }
 
 async function tellReady(
@@ -124,7 +161,7 @@ async function tellReady(
   way: Way,
   entries: readonly KubeconfigEntry[],
   target: KubeconfigTarget,
-  { deps }: CommandContext,
+  deps: CliDeps,
   screen: Screen,
 ): Promise<void> {
   const contexts = entries.map(({ context }) => context);
@@ -135,12 +172,12 @@ async function tellReady(
   else screen.line(`Added to ${kubeconfig}. In another terminal:`);
   for (const context of contexts) screen.line(`  kubectl --context ${context} get namespaces`);
   screen.line("");
-  const end = flags.keep === true || kubeconfig === undefined ? "" : ` and takes it out of ${kubeconfig} again`;
-  screen.line(`Ctrl-C ends it${end}.`);
   if (flags.readyFile !== undefined) {
     const ready = { pid: deps.pid, port: way.port, contexts, kubeconfig: kubeconfig ?? null };
     await writePrivateFile(flags.readyFile, `${JSON.stringify(ready)}\n`);
   }
+  const end = flags.keep === true || kubeconfig === undefined ? "" : ` and takes it out of ${kubeconfig} again`;
+  screen.line(`Ctrl-C ends it${end}.`);
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

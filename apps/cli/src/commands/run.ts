@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { requireNames } from "../clusters/find.ts";
 import { openWay, type Way } from "../clusters/way.ts";
-import { fileError, systemCode } from "../files/system-error.ts";
+import { systemCode } from "../files/system-error.ts";
+import { createWorkFolder, sweepWorkFolders } from "../files/work-folder.ts";
 import { entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
 import { changeKubeconfig } from "../kubeconfig/file.ts";
 import { createScreen } from "../screen.ts";
@@ -21,6 +22,8 @@ export interface RunFlags extends RelayFlags, TokenFlags {
   readonly verbose?: boolean;
 }
 
+const PREFIX = "cluster-connect-run-";
+
 /**
  * Runs a command with a private kubeconfig that leads to clusters, and removes everything afterwards.
  *
@@ -31,7 +34,9 @@ export async function run(flags: RunFlags, command: readonly string[], context: 
   const names = requireNames(flags.name);
   const relay = await chooseRelay(flags, deps);
   const given = await findGivenTokens(flags, deps);
-  const folder = await privateFolder(deps.env["TMPDIR"]);
+  const base = deps.env["TMPDIR"] ?? tmpdir();
+  await sweepWorkFolders(base, PREFIX);
+  const folder = await createWorkFolder(base, PREFIX, deps.pid);
   const end = new AbortController();
   let way: Way | undefined;
   try {
@@ -69,15 +74,6 @@ export async function run(flags: RunFlags, command: readonly string[], context: 
     end.abort(new ConnectError("CC_CANCELLED", "The command has ended"));
     await way?.closed;
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function privateFolder(base: string | undefined): Promise<string> {
-  const prefix = join(base === undefined || base === "" ? tmpdir() : base, "cluster-connect-run-");
-  try {
-    return await mkdtemp(prefix);
-  } catch (cause) {
-    throw fileError(prefix, "created", cause);
   }
 }
 

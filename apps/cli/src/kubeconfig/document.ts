@@ -22,6 +22,10 @@ export interface KubeconfigDocument {
    * @param former is what {@link currentContext} was before; it is so again when one of ours was current.
    */
   remove(names: readonly string[], former: string | undefined): void;
+  /** Makes a context current; undefined removes the choice. */
+  use(context: string | undefined): void;
+  /** The local port that one of our clusters leads to. */
+  portOf(name: string): number | undefined;
   /** Names of our entries. */
   ownNames(): readonly string[];
   toString(): string;
@@ -130,6 +134,17 @@ export function parseKubeconfig(text: string, path: string): KubeconfigDocument 
       if (!removed.has(root.get("current-context"))) return;
       if (former === undefined) root.delete("current-context");
       else root.set("current-context", find("context", former) === undefined ? "" : former);
+    },
+    use(context) {
+      changed = true;
+      if (context === undefined) root.delete("current-context");
+      else root.set("current-context", context);
+    },
+    portOf(name) {
+      const cluster = find("cluster", name)?.get("cluster");
+      const server = isMap(cluster) ? cluster.get("server") : undefined;
+      const port = typeof server === "string" ? URL.parse(server)?.port : undefined;
+      return port === undefined || port === "" ? undefined : Number(port);
     },
     ownNames() {
       const names = (listOf("cluster")?.items ?? []).map((item) => (isMap(item) ? item.get("name") : undefined));

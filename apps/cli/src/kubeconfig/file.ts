@@ -27,14 +27,14 @@ const LOCK_WAIT_MS = 10_000;
 export async function changeKubeconfig<T>(
   path: string,
   options: KubeconfigOptions,
-  change: (document: KubeconfigDocument) => T,
+  change: (document: KubeconfigDocument) => T | Promise<T>,
 ): Promise<T> {
   await makePrivateFolder(dirname(path));
   const target = await targetOf(path);
   const edit = async (): Promise<T> => {
     const text = (await readTextFileIfAny(target)) ?? "";
     const document = parseKubeconfig(text, path);
-    const result = change(document);
+    const result = await change(document);
     if (!document.changed) return result;
     if (options.removeEmpty === true && document.isEmpty) await rm(target, { force: true });
     else await writePrivateFile(target, document.toString());

@@ -1,0 +1,44 @@
+import { formatAge, type OutputFormat, writeListing } from "../output.ts";
+import { liveProxies } from "../proxies/choose.ts";
+import { repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
+import type { CommandContext } from "./context.ts";
+import { proxiesFolder } from "./proxy.ts";
+
+export interface StatusFlags {
+  readonly output: OutputFormat;
+}
+
+/** Lists this user's running proxies, and cleans up after those that were killed. */
+export async function status(flags: StatusFlags, { deps, signal }: CommandContext): Promise<void> {
+  const parent = proxiesFolder(deps);
+  await repairKubeconfigs(parent, { signal });
+  const items = (await liveProxies(parent)).map(({ record, process }) => ({
+    pid: process.pid,
+    clusters: record.clusters,
+    relay: record.relay,
+    port: record.port,
+    contexts: record.entries.map(({ context }) => context),
+    kubeconfig: record.kubeconfig,
+    startedAt: record.startedAt,
+    log: record.log,
+  }));
+  await writeListing(
+    {
+      key: "proxies",
+      items,
+      nameOf: ({ clusters }) => clusters.join(","),
+      none: "No proxy is running. `cluster-connect proxy -n NAME --detach` starts one.",
+      columns: [
+        { title: "CLUSTERS", text: ({ clusters }) => clusters.join(",") },
+        { title: "PORT", text: ({ port }) => String(port) },
+        { title: "PID", text: ({ pid }) => String(pid) },
+        { title: "AGE", text: ({ startedAt }) => formatAge((deps.now() - Date.parse(startedAt)) / 1_000) },
+        { title: "CONTEXTS", text: ({ contexts }) => contexts.join(",") },
+        { title: "KUBECONFIG", text: ({ kubeconfig }) => kubeconfig ?? "-" },
+        { title: "RELAY", text: ({ relay }) => relay },
+      ],
+    },
+    flags.output,
+    deps,
+  );
+}

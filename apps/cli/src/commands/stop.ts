@@ -1,0 +1,43 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ConnectError } from "@cluster-connect/protocol";
+import { mayBeAlive } from "../files/process-id.ts";
+import { chooseProxies } from "../proxies/choose.ts";
+import type { KnownProxy } from "../proxies/running.ts";
+import type { CommandContext } from "./context.ts";
+import { proxiesFolder } from "./proxy.ts";
+
+export interface StopFlags {
+  readonly name?: readonly string[];
+  readonly all?: boolean;
+}
+
+const PATIENCE_MS = 10_000;
+const POLL_MS = 20;
+
+/** Ends running proxies and waits until their contexts are out of the kubeconfig. */
+export async function stop(flags: StopFlags, { deps, signal }: CommandContext): Promise<void> {
+  const chosen = await chooseProxies(proxiesFolder(deps), flags.name, { all: flags.all === true });
+  for (const proxy of chosen) {
+    await end(proxy, signal);
+    deps.stderr.write(`Ended the proxy to ${proxy.record.clusters.join(", ")} (process ${proxy.process.pid}).\n`);
+  }
+  if (chosen.length === 0) deps.stderr.write("No proxy is running.\n");
+}
+
+async function end({ process: owner, record }: KnownProxy, signal: AbortSignal): Promise<void> {
+  try {
+    process.kill(owner.pid, "SIGTERM");
+  } catch {
+    // It ended by itself just now.
+    return;
+  }
+  const until = performance.now() + PATIENCE_MS;
+  while (mayBeAlive(owner)) {
+    if (performance.now() > until) {
+      throw new ConnectError("CC_TIMEOUT", `The proxy to ${record.clusters.join(", ")} does not end`, {
+        hint: `End it with \`kill -9 ${owner.pid}\`; the next command cleans up after it.`,
+      });
+    }
+    await delay(POLL_MS, undefined, { signal });
+  }
+}
