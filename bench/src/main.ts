@@ -1,40 +1,77 @@
+/** `pnpm bench`: asks the questions and prints one table. */
 import { execFileSync } from "node:child_process";
-import { cpus } from "node:os";
-import { bulk } from "./bulk.ts";
-import type { Measured } from "./measure.ts";
-import { roundTrip } from "./round-trip.ts";
+import { cpus, loadavg } from "node:os";
+import { resolve } from "node:path";
+import { writeCertificate } from "./certificate.ts";
+import { type BenchRequest, parseBenchArguments } from "./command-line.ts";
+import { createLab } from "./lab.ts";
+import { measure, type Row } from "./measure.ts";
+import { createProcesses, type Processes } from "./process/processes.ts";
+import { startProgram } from "./programs/settings.ts";
+import { QUESTIONS } from "./questions.ts";
+import { renderTable } from "./table.ts";
 
-const QUESTIONS: Readonly<Record<string, () => Promise<Measured>>> = { bulk, "round-trip": roundTrip };
+/** Where the person typed it; pnpm itself starts scripts in the package's folder. */
+const FOLDER = process.env["INIT_CWD"] ?? process.cwd();
 
-const wanted = process.argv.slice(2).filter((word) => word !== "--" && word !== "--json");
-const unknown = wanted.filter((name) => QUESTIONS[name] === undefined);
-if (unknown.length > 0) {
-  console.error(`error: there is no question ${unknown.join(", ")}`);
-  console.error(`hint: choose from ${Object.keys(QUESTIONS).join(", ")}, or name none for all.`);
-  process.exit(2);
+function readRequest(): BenchRequest {
+  try {
+    return parseBenchArguments(process.argv.slice(2), [...QUESTIONS.keys()]);
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(2);
+  }
 }
 
-const results: Measured[] = [];
-for (const [name, ask] of Object.entries(QUESTIONS)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  console.error(`measuring ${name} …`);
-  results.push(await ask());
+async function ask(request: BenchRequest, processes: Processes): Promise<readonly Row[]> {
+  const { rounds, rttMs, profileFolder } = request;
+  const end = async (): Promise<number> => (await startProgram<number>("upstream", {}, processes)).answer;
+  const ends = { quiet: await end(), bulk: await end() };
+  const certificate = await writeCertificate(processes.folder, { now: () => new Date() });
+  const profiles = profileFolder === undefined ? undefined : resolve(FOLDER, profileFolder);
+  const lab = await createLab({ longRttMs: rttMs }, { processes, certificate, ends, profileFolder: profiles });
+  for (const reason of lab.skipped) console.error(`skipped: ${reason}`);
+  const rows: Row[] = [];
+  for (const name of request.questions) {
+    const startedAt = performance.now();
+    const question = await QUESTIONS.get(name)?.(lab);
+    if (question === undefined) continue;
+    rows.push(...(await measure(question, { rounds })));
+    console.error(`${question.name}: ${((performance.now() - startedAt) / 1_000).toFixed(0)} s`);
+  }
+  return rows;
 }
-if (process.argv.includes("--json")) {
-  const commit = execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim();
-  console.log(JSON.stringify({ commit, node: process.version, cpu: cpus()[0]?.model ?? "unknown", results }, null, 2));
+
+function surroundings(): Readonly<Record<string, unknown>> {
+  const [cpu] = cpus();
+  return {
+    commit: execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim(),
+    node: process.version,
+    cpu: cpu?.model.trim() ?? "unknown",
+    cpus: cpus().length,
+    load: loadavg().map((value) => Number(value.toFixed(1))),
+  };
+}
+
+const request = readRequest();
+const processes = await createProcesses();
+process.once("exit", () => processes.abandon());
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.once(signal, () => process.exit(code));
+}
+const before = surroundings();
+const rows = await ask(request, processes);
+if (request.json) {
+  console.log(JSON.stringify({ ...before, rounds: request.rounds, rttMs: request.rttMs, rows }, null, 2));
 } else {
-  console.table(
-    results.flatMap(({ question, unit, subjects }) =>
-      subjects.map(({ name, spread, ratio }) => ({
-        question,
-        subject: name,
-        unit,
-        median: Number(spread.median.toPrecision(4)),
-        min: Number(spread.min.toPrecision(4)),
-        max: Number(spread.max.toPrecision(4)),
-        ratio: Number(ratio.toFixed(2)),
-      })),
-    ),
+  console.log(
+    `\n${Object.entries(before)
+      .map(([name, value]) => `${name} ${String(value)}`)
+      .join(" · ")}\n`,
   );
+  console.log(renderTable(rows));
 }
+process.exit(0);

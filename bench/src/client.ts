@@ -1,0 +1,106 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { encodeOrder, type Order } from "./programs/upstream/order.ts";
+
+const BLOCK: Buffer = Buffer.alloc(262_144, 0x5a);
+
+function open(port: number, order: Order): Socket {
+  const socket = connect({ host: "127.0.0.1", port, noDelay: true });
+  // What an error means is told by the close that follows it.
+  socket.on("error", () => undefined);
+  socket.write(encodeOrder(order));
+  return socket;
+}
+
+/** Sends bytes to the far end; resolves when it has them all. */
+export async function upload(port: number, bytes: number): Promise<void> {
+  const socket = open(port, { kind: "take", bytes });
+  const taken = answered(socket);
+  let left = bytes;
+  const more = (): void => {
+    while (left > 0) {
+      const block = left < BLOCK.length ? BLOCK.subarray(0, left) : BLOCK;
+      left -= block.length;
+      // `write` answers false for a large block that has left already.
+      if (!socket.write(block) && socket.writableLength > 0) return;
+    }
+  };
+  socket.on("drain", more);
+  more();
+  await taken;
+  socket.destroy();
+}
+
+/** Gets bytes from the far end. */
+export async function download(port: number, bytes: number): Promise<void> {
+  const got = await downloadFor(port, bytes, () => undefined);
+  if (got !== bytes) throw new Error(`${got} of ${bytes} bytes came`);
+}
+
+/**
+ * Gets bytes from the far end, as many as there are or until the signal.
+ *
+ * @returns how many came.
+ */
+export async function downloadFor(
+  port: number,
+  bytes: number,
+  onBytes: (count: number) => void,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  let got = 0;
+  const onread = {
+    buffer: Buffer.alloc(BLOCK.length),
+    callback(count: number): boolean {
+      got += count;
+      onBytes(count);
+      return true;
+    },
+  };
+  const socket = connect({ host: "127.0.0.1", port, noDelay: true, onread });
+  socket.write(encodeOrder({ kind: "give", bytes }));
+  socket.once("end", () => resolve(got));
+  socket.once("error", reject);
+  socket.once("close", () => resolve(got));
+  signal?.addEventListener("abort", () => socket.destroy(), { once: true });
+  return await promise;
+}
+
+/** A connection whose far end sends back what comes. */
+export interface Echo {
+  /** Sends bytes and resolves when as many came back. */
+  roundTrip(bytes: Buffer): Promise<void>;
+  close(): void;
+}
+
+export function openEcho(port: number): Echo {
+  const socket = open(port, { kind: "echo" });
+  let waiting: { left: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  socket.on("data", (chunk) => {
+    if (waiting === undefined) return;
+    waiting.left -= chunk.length;
+    if (waiting.left <= 0) waiting.resolve();
+  });
+  socket.once("close", () => waiting?.reject(new Error("the connection was closed")));
+  return {
+    roundTrip(bytes) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      waiting = { left: bytes.length, resolve, reject };
+      socket.write(bytes);
+      return promise;
+    },
+    close: () => socket.destroy(),
+  };
+}
+
+/** A connection that asks for bytes and never reads one. */
+export function openStalled(port: number, bytes: number): Socket {
+  return open(port, { kind: "give", bytes }).pause();
+}
+
+async function answered(socket: Socket): Promise<void> {
+  const broken = new AbortController();
+  socket.once("close", () => broken.abort(new Error("the connection was closed")));
+  await once(socket, "data", { signal: broken.signal });
+}

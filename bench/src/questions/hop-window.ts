@@ -1,0 +1,24 @@
+import type { Lab } from "../lab.ts";
+import { LOADED_UNITS, pingUnderLoad } from "../loaded-ping.ts";
+import type { Question } from "../measure.ts";
+
+const DURATION_MS = 1_500;
+
+/** What the hop window does for a quiet stream beside eight bulk streams, and what it costs those. */
+export async function hopWindow(lab: Lab): Promise<Question> {
+  const [on, off] = await lab.bareChains();
+  if (on === undefined || off === undefined) throw new Error("the chains were not started");
+  return {
+    name: "hop-window",
+    warmUp: true,
+    units: LOADED_UNITS,
+    subjects: [on, off].map((chain) => ({
+      name: chain.name,
+      run: () => pingUnderLoad(chain, DURATION_MS, lab.site.processes),
+    })),
+    targets: [
+      { metric: "1 byte p99", against: off.name, atMost: 0.3 },
+      { metric: "bulk beside it", against: off.name, atLeast: 0.97 },
+    ],
+  };
+}
