@@ -128,6 +128,8 @@ function breakOff(side: Duplex, error: unknown): void {
   // Whatever it still says has nobody to hear it.
   side.on("error", () => {});
   if (side.destroyed) return;
-  if (side instanceof Socket && !("encrypted" in side)) side.resetAndDestroy();
+  // Only TCP can be reset: on a unix socket Node throws instead.
+  const isTcp = side instanceof Socket && !("encrypted" in side) && side.remoteFamily !== undefined;
+  if (isTcp) side.resetAndDestroy();
   else side.destroy(error instanceof Error ? error : undefined);
 }

@@ -86,13 +86,7 @@ export function createStreamOpener(
         stream.endpoint.conclude();
         return true;
       }
-      if (entry.suspendedAt === undefined) {
-        entry.suspendedAt = deps.clock.now();
-        entry.graceTimer = deps.clock.setTimer(stream.answer?.graceMs ?? graceMs, () => {
-          stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
-        });
-        options.onSuspended?.(stream, error);
-      }
+      if (startGrace(entry)) options.onSuspended?.(stream, error);
       retryLater(entry, error);
       return true;
     },
@@ -101,6 +95,17 @@ export function createStreamOpener(
       if (entry !== undefined) settled(entry);
     },
   };
+
+  /** The time without a channel begins, unless it has; a stream that is moved is without one until it is resumed. */
+  function startGrace(entry: Kept): boolean {
+    if (entry.suspendedAt !== undefined) return false;
+    const { stream } = entry;
+    entry.suspendedAt = deps.clock.now();
+    entry.graceTimer = deps.clock.setTimer(stream.answer?.graceMs ?? graceMs, () => {
+      stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
+    });
+    return true;
+  }
 
   /** Whether the stream is worth another attempt after this. */
   function mayContinue(entry: Kept, error: ConnectError): boolean {
@@ -140,7 +145,7 @@ export function createStreamOpener(
     entry.retryTimer?.cancel();
     const { answer } = stream;
     if (answer !== undefined && answer.graceMs > 0) {
-      entry.suspendedAt ??= deps.clock.now();
+      startGrace(entry);
       endpoint.detach("CC_CHANNEL_LOST", "The stream goes on over a newer channel");
       entry.attempt += 1;
       const { cluster, forwarded = false, caller } = entry.request;

@@ -145,6 +145,18 @@ test("streams move to a session that is ready while the old one still drains", a
   expect(second.dialer.counters.openStreams).toBe(1);
 });
 
+test("a stream that was moved to where nobody knows the agent ends when its grace time is over", async () => {
+  const { clock, opener, connect, open } = twoEnds();
+  opener.use((await connect()).dialer);
+  const [near] = await open();
+  const onStream = (incoming: IncomingStream) => incoming.reject("CC_AGENT_OFFLINE", "not here");
+  opener.use(sessionPair({ accept: { onStream } }, { clock }).dialer);
+  await clock.advance(GRACE_MS - 1_000);
+  expect(near.destroyed).toBe(false);
+  await clock.advance(1_000);
+  await expect(near.done).resolves.toMatchObject({ error: { code: "CC_RESUME_EXPIRED" } });
+});
+
 test("an open waits for a session, and for the next one when this one drains", async () => {
   const { clock, opener, taken, connect } = twoEnds();
   const opening = opener.open(TEST_OPEN, { signal: new AbortController().signal });

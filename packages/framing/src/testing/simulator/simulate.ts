@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { parseClusterId, parseCorrelationId, parseInstanceId } from "@cluster-connect/protocol";
+import { parseClusterId, parseCorrelationId } from "@cluster-connect/protocol";
 import type { MuxStream } from "../../stream.ts";
 import { createSeededRandom, type SeededRandom } from "./random.ts";
 import { createWorld, type World } from "./world.ts";
@@ -55,8 +55,8 @@ export async function simulate(seed: number): Promise<Report> {
 
   const world = createWorld(random, weather, {
     graceMs,
-    onStream(incoming, registry) {
-      const stream = registry.answer(incoming, { instanceId: instanceOf(registry), graceMs });
+    onStream(incoming, registry, instanceId) {
+      const stream = registry.answer(incoming, { instanceId, graceMs });
       if (stream === undefined || incoming.request.kind !== "open") return;
       const id = incoming.request.open.correlationId;
       const flow = flows.get(id);
@@ -66,10 +66,6 @@ export async function simulate(seed: number): Promise<Report> {
       drive(stream, down, flow.up, random, world);
     },
   });
-
-  function instanceOf(registry: World["registries"][number]): ReturnType<typeof parseInstanceId> {
-    return parseInstanceId(`agent-0${world.registries.indexOf(registry)}`);
-  }
 
   async function start(index: number): Promise<void> {
     const id = index.toString(16).padStart(16, "0");
@@ -104,10 +100,11 @@ export async function simulate(seed: number): Promise<Report> {
 
 function fault(random: SeededRandom, world: World): void {
   const relay = random.integer(0, world.relayCount - 1);
-  const kind = random.integer(0, 9);
-  if (kind < 5) world.cutOne();
-  else if (kind < 7) world.stallOne(random.integer(50, 20_000));
-  else if (kind < 9) world.killRelay(relay, random.integer(0, 5_000));
+  const kind = random.integer(0, 39);
+  if (kind < 20) world.cutOne();
+  else if (kind < 28) world.stallOne(random.integer(50, 20_000));
+  else if (kind < 35) world.killRelay(relay, random.integer(0, 5_000));
+  else if (kind === 39) world.killAgent();
   else world.drainRelay(relay, random.integer(100, 10_000));
 }
 

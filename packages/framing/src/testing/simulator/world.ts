@@ -32,6 +32,11 @@ interface Relay {
   up: boolean;
 }
 
+interface Agent {
+  readonly registry: ResumeRegistry;
+  readonly life: AbortController;
+}
+
 /** A CLI, relays and agents in one process, with every fault one can think of at hand. */
 export interface World {
   readonly clock: FakeClock;
@@ -45,6 +50,8 @@ export interface World {
   stallOne(forMs: number): void;
   /** Every channel of a relay is gone, and nobody reaches it for so long. */
   killRelay(index: number, downMs: number): void;
+  /** An agent is gone with every stream it held; another one takes its place. */
+  killAgent(): void;
   /** A relay says GOAWAY to everybody. */
   drainRelay(index: number, deadlineMs: number): void;
   /** Open streams of every session that is alive: a leak when nothing should be open. */
@@ -57,14 +64,14 @@ export function createWorld(
   weather: Weather,
   options: {
     readonly graceMs: number;
-    readonly onStream: (incoming: IncomingStream, registry: ResumeRegistry) => void;
+    readonly onStream: (incoming: IncomingStream, registry: ResumeRegistry, instanceId: InstanceId) => void;
   },
 ): World {
   const clock = createFakeClock();
   const stopped = new AbortController();
   const secrets = { clock, secret: createCountingSecrets() };
   const relays = Array.from({ length: random.integer(1, 2) }, (_, index) => createRelay(index));
-  const registries: ResumeRegistry[] = [];
+  const agents: Agent[] = [];
   let sessionCount = 0;
   let resumes = 0;
 
@@ -141,34 +148,23 @@ export function createWorld(
     }
   }
 
-  function keepUp(dial: () => Session, onReady: (session: Session) => void): void {
+  function keepUp(dial: () => Session, signal: AbortSignal, onReady: (session: Session) => void = () => {}): void {
     const backoff = { baseDelayMs: 100, maxDelayMs: 2_000 };
-    supervise(
-      () => Promise.resolve().then(dial),
-      { signal: stopped.signal, onReady, backoff },
-      { clock, random: random.next },
-    ).catch(() => {});
+    supervise(() => Promise.resolve().then(dial), { signal, onReady, backoff }, { clock, random: random.next }).catch(
+      () => {},
+    );
   }
 
-  function startAgent(index: number): void {
-    const instanceId = parseInstanceId(`agent-0${index}`);
+  function startAgent(): void {
+    const instanceId = parseInstanceId(`agent-0${agents.length}`);
     const registry = createResumeRegistry({}, { clock });
-    registries.push(registry);
+    const agent: Agent = { registry, life: new AbortController() };
+    agents.push(agent);
+    const signal = AbortSignal.any([stopped.signal, agent.life.signal]);
+    const onStream = (incoming: IncomingStream): void => options.onStream(incoming, registry, instanceId);
     for (const relay of relays) {
-      keepUp(
-        () =>
-          dialSession(
-            connect(relay).dialer,
-            {
-              role: "agent",
-              instanceId,
-              software: "simulator",
-              onStream: (incoming) => options.onStream(incoming, registry),
-            },
-            secrets,
-          ),
-        () => {},
-      );
+      const hello = { role: "agent", instanceId, software: "simulator", onStream } as const;
+      keepUp(() => dialSession(connect(relay).dialer, hello, secrets), signal);
     }
   }
 
@@ -188,17 +184,20 @@ export function createWorld(
         { role: "cli", instanceId: parseInstanceId("cli-0001"), software: "simulator" },
         secrets,
       ),
+    stopped.signal,
     (session) => opener.use(session),
   );
   const agentCount = random.integer(1, 2);
-  for (let index = 0; index < agentCount; index += 1) startAgent(index);
+  for (let index = 0; index < agentCount; index += 1) startAgent();
 
   const channels = (): MemoryChannelPair[] => relays.flatMap((relay) => [...relay.channels]);
 
   return {
     clock,
     opener,
-    registries,
+    get registries() {
+      return agents.map((agent) => agent.registry);
+    },
     relayCount: relays.length,
     get resumes() {
       return resumes;
@@ -223,6 +222,13 @@ export function createWorld(
         relay.up = true;
       });
     },
+    killAgent() {
+      const alive = agents.filter((agent) => !agent.life.signal.aborted);
+      const agent = random.pick(alive);
+      agent.life.abort();
+      agent.registry.close();
+      startAgent();
+    },
     drainRelay(index, deadlineMs) {
       for (const session of relays[index]?.sessions ?? []) session.goaway({ deadlineMs });
     },
@@ -231,9 +237,9 @@ export function createWorld(
     async stop() {
       stopped.abort();
       opener.close();
-      for (const registry of registries) registry.close();
+      for (const { registry } of agents) registry.close();
       await clock.advance(5_000);
-      for (const registry of registries) registry.close();
+      for (const { registry } of agents) registry.close();
     },
   };
 }
