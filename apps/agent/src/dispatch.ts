@@ -1,14 +1,15 @@
 import { type IncomingStream, type MuxStream, type ResumeRegistry, splice } from "@cluster-connect/framing";
 import {
   ConnectError,
+  encodeProbe,
   type InstanceId,
   type Open,
+  type ProbeDocument,
   toConnectError,
   UPSTREAM_KUBERNETES,
   UPSTREAM_PROBE,
 } from "@cluster-connect/protocol";
 import type { Logger } from "@cluster-connect/service";
-import type { ProbeDocument } from "./probe.ts";
 import { encodeProxyHeader } from "./proxy-header.ts";
 import { connectUpstream } from "./upstream.ts";
 import type { UpstreamAddress } from "./upstream-address.ts";
@@ -57,7 +58,7 @@ async function answerProbe(incoming: IncomingStream, options: DispatchOptions, d
   const document = await deps.probe({ signal: incoming.signal });
   const stream = incoming.accept({ instanceId: options.instanceId });
   stream.resume();
-  stream.end(JSON.stringify(document));
+  stream.end(encodeProbe(document));
 }
 
 async function serveUpstream(

@@ -1,18 +1,5 @@
+import type { ProbeDocument } from "@cluster-connect/protocol";
 import { z } from "zod";
-
-/** What one hop says about itself. */
-export interface HopHealth {
-  readonly ok: boolean;
-  /** One line for a person. */
-  readonly text: string;
-}
-
-/** The agent's answer to a probe: the way from it to the kube-apiserver. */
-export interface ProbeDocument {
-  readonly agent: HopHealth;
-  readonly authProxy: HopHealth;
-  readonly apiserver: HopHealth;
-}
 
 const REPORT = z.object({
   ok: z.boolean(),

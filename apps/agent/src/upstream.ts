@@ -20,8 +20,6 @@ export async function connectUpstream(
     address.kind === "socket" ? { path: address.path } : { host: address.host, port: address.port, noDelay: true };
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket = createConnection({ ...where, allowHalfOpen: true });
-  // Only TCP can be reset; on a unix socket Node throws instead.
-  if (address.kind === "socket") socket.resetAndDestroy = () => socket.destroy();
   const fail = (reason: string, cause?: unknown): void => {
     socket.destroy();
     const message = `The upstream ${name} at ${upstreamText(address)} cannot be reached: ${reason}`;

@@ -28,7 +28,7 @@ export interface ServingIdentity {
 export interface Authority {
   readonly certPem: string;
   readonly notAfter: Date;
-  /** Lower-case hex SHA-256 of the certificate, to compare out of band. */
+  /** SHA-256 of the certificate, `AB:CD:…` as the relay and the CLI show it, to compare out of band. */
   readonly fingerprint: string;
   /** A certificate for these DNS names and addresses; it never outlives the authority. */
   issue(hosts: readonly string[], options: { readonly seconds: number; readonly now: Date }): Promise<ServingIdentity>;
@@ -114,7 +114,7 @@ async function createAuthority(key: KeyObject, certificate: X509Certificate): Pr
   return {
     certPem: certificate.toString(),
     notAfter,
-    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    fingerprint: certificate.fingerprint256,
     async issue(hosts, { seconds, now }) {
       const keys = await webcrypto.subtle.generateKey(ECDSA, true, ["sign", "verify"]);
       const end = new Date(Math.min(now.getTime() + seconds * 1_000, notAfter.getTime()));

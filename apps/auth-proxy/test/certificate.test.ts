@@ -19,7 +19,7 @@ test("the authority is made once, kept in one file that only we can read, and lo
   const made = await loadAuthority(folder, options);
   const loaded = await loadAuthority(folder, options);
   expect(loaded.certPem).toBe(made.certPem);
-  expect(loaded.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+  expect(loaded.fingerprint).toMatch(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   expect((await stat(join(folder, AUTHORITY_FILE))).mode & 0o777).toBe(0o600);
   const certificate = new X509Certificate(made.certPem);
   expect(certificate.ca).toBe(true);

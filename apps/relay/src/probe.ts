@@ -3,14 +3,14 @@ import type { Session } from "@cluster-connect/framing";
 import {
   type ClusterId,
   ConnectError,
+  decodeProbe,
+  MAX_JSON_BYTES,
+  type ProbeDocument,
   parseCorrelationId,
   toConnectError,
   UPSTREAM_PROBE,
 } from "@cluster-connect/protocol";
 import type { ProbeState } from "./cluster-status.ts";
-import { firstFailure, MAX_PROBE_BYTES, parseProbeDocument } from "./probe-document.ts";
-
-const UTF8 = new TextDecoder();
 
 /** Asks a cluster's agent how the way to its kube-apiserver is. Never rejects. */
 export async function probeTunnel(
@@ -20,7 +20,7 @@ export async function probeTunnel(
   deps: { readonly now: () => number },
 ): Promise<ProbeState> {
   try {
-    const document = parseProbeDocument(await ask(session, clusterId, options));
+    const document = decodeProbe(await ask(session, clusterId, options));
     const failure = firstFailure(document);
     const at = new Date(deps.now());
     return failure === undefined ? { kind: "passed", at } : { kind: "failed", at, reason: failure };
@@ -33,7 +33,7 @@ async function ask(
   session: Session,
   clusterId: ClusterId,
   options: { readonly timeoutMs: number; readonly signal: AbortSignal },
-): Promise<string> {
+): Promise<Uint8Array> {
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = AbortSignal.any([options.signal, timeout]);
   const correlationId = parseCorrelationId(randomBytes(8).toString("hex"));
@@ -47,11 +47,22 @@ async function ask(
     for await (const chunk of stream) {
       if (!Buffer.isBuffer(chunk)) continue;
       bytes += chunk.length;
-      if (bytes > MAX_PROBE_BYTES) throw new ConnectError("CC_PROTOCOL", "The agent's health answer is too long");
+      if (bytes > MAX_JSON_BYTES) throw new ConnectError("CC_PROTOCOL", "The agent's health answer is too long");
       chunks.push(chunk);
     }
-    return UTF8.decode(Buffer.concat(chunks));
+    return Buffer.concat(chunks);
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+/** The first hop that is not well, in the order of the way; undefined when all are. */
+export function firstFailure(document: ProbeDocument): string | undefined {
+  const hops = [
+    ["agent", document.agent],
+    ["auth proxy", document.authProxy],
+    ["kube-apiserver", document.apiserver],
+  ] as const;
+  const failed = hops.find(([, { ok }]) => !ok);
+  return failed === undefined ? undefined : `${failed[0]}: ${failed[1].text}`;
 }

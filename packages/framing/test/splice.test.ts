@@ -1,5 +1,8 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { splice } from "../src/index.ts";
 import { createFakeClock, openStream, readAll, sessionPair } from "../src/testing/index.ts";
@@ -11,15 +14,15 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-/** Both ends of a TCP connection on loopback, with half-close. */
-async function socketPair(): Promise<readonly [client: Socket, server: Socket]> {
+/** Both ends of a connection, with half-close: TCP on loopback, or a unix socket at `path`. */
+async function socketPair(path?: string): Promise<readonly [client: Socket, server: Socket]> {
   const listener = createServer({ allowHalfOpen: true });
   servers.push(listener);
-  listener.listen(0, "127.0.0.1");
+  listener.listen(path === undefined ? { port: 0, host: "127.0.0.1" } : { path });
   await once(listener, "listening");
-  const { port } = listener.address() as AddressInfo;
   const accepted = once(listener, "connection");
-  const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  const where = path === undefined ? { port: (listener.address() as AddressInfo).port, host: "127.0.0.1" } : { path };
+  const client = connect({ ...where, allowHalfOpen: true });
   const [server] = await accepted;
   if (!(server instanceof Socket)) throw new Error("no socket");
   sockets.push(client, server);
@@ -43,6 +46,18 @@ test("bytes and half-close pass: the answer to a request that ended arrives whol
   far.end(Buffer.alloc(1_000_000, "answer"));
   expect((await readAll(client)).length).toBe(1_000_000);
   expect(await outcome).toEqual({ forthBytes: 7, backBytes: 1_000_000 });
+});
+
+test("a reset of the stream closes a unix socket, which cannot be reset", async () => {
+  const { dialer, incoming } = sessionPair({}, { clock: createFakeClock() });
+  const [near, far] = await openStream(dialer, incoming);
+  const folder = await mkdtemp(join(tmpdir(), "splice-"));
+  const [client, server] = await socketPair(join(folder, "upstream.sock"));
+  const outcome = splice(server, near).catch((error: unknown) => error);
+  far.reset("CC_STREAM_RESET", "gone");
+  expect(await outcome).toMatchObject({ code: "CC_STREAM_RESET" });
+  expect((await readAll(client)).length).toBe(0);
+  await rm(folder, { recursive: true });
 });
 
 test("a splice that half-closed and then passes nothing is broken off", async () => {

@@ -11,7 +11,9 @@ export interface Fields {
   optionalString(name: string, maxLength: number): string | undefined;
   /** A whole number between two bounds, both included. */
   integer(name: string, min: number, max: number): number;
+  /** True or false; the fallback where the field is absent. */
   boolean(name: string, fallback: boolean): boolean;
+  requiredBoolean(name: string): boolean;
   object(name: string): Fields | undefined;
   /** A value that its own parser judges; absent fields are undefined. */
   parsed<T>(name: string, parse: (value: unknown) => T): T;
@@ -59,8 +61,8 @@ function fieldsOf(value: unknown, what: string): Fields {
       if (typeof found === "number" && Number.isInteger(found) && found >= min && found <= max) return found;
       return fail(name, `a whole number from ${min} to ${max}`);
     },
-    boolean(name, fallback) {
-      if (!own.has(name)) return fallback;
+    boolean: (name, fallback) => (own.has(name) ? fields.requiredBoolean(name) : fallback),
+    requiredBoolean(name) {
       const found = own.get(name);
       return typeof found === "boolean" ? found : fail(name, "true or false");
     },

@@ -67,6 +67,8 @@ export {
   encodeU64,
   encodeWindow,
 } from "./payload.ts";
+export type { HopHealth, ProbeDocument } from "./probe.ts";
+export { decodeProbe, encodeProbe } from "./probe.ts";
 export type { Secret } from "./secret.ts";
 export { parseSecret } from "./secret.ts";
 export type { MinorRange } from "./version.ts";

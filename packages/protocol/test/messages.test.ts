@@ -6,11 +6,13 @@ import {
   decodeAccept,
   decodeHello,
   decodeOpen,
+  decodeProbe,
   decodeReady,
   decodeResume,
   decodeResumed,
   encodeHello,
   encodeOpen,
+  encodeProbe,
   encodeResume,
   type Hello,
   MAX_JSON_BYTES,
@@ -65,6 +67,13 @@ const resume: Resume = {
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
+test("a probe's answer reads back the same, and needs every hop", () => {
+  const hop = { ok: true, text: "ready" };
+  const document = { agent: hop, authProxy: hop, apiserver: { ok: false, text: "refused" } };
+  expect(decodeProbe(encodeProbe(document))).toEqual(document);
+  expect(() => decodeProbe(json({ agent: hop, authProxy: hop }))).toThrow("apiserver");
+});
+
 test("HELLO, OPEN and RESUME read back the same", () => {
   expect(decodeHello(encodeHello(hello))).toEqual(hello);
   expect(decodeOpen(encodeOpen(open))).toEqual(open);
@@ -104,7 +113,7 @@ test("fields are read from the object itself, not from its prototype", () => {
 });
 
 test("any bytes decode or are CC_FRAME_INVALID, never another error", () => {
-  const decoders = [decodeHello, decodeReady, decodeOpen, decodeAccept, decodeResume, decodeResumed];
+  const decoders = [decodeHello, decodeReady, decodeOpen, decodeAccept, decodeResume, decodeResumed, decodeProbe];
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 64 }),
     fc.json().map((text) => new TextEncoder().encode(text)),
