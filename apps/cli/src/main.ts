@@ -1,11 +1,17 @@
 #!/usr/bin/env node
 /** The command line tool's process: hands the machine over to `run`. */
+import { setGlobalProxyFromEnv } from "node:http";
 import { homedir } from "node:os";
 import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
 import { SYSTEM_CLOCK } from "@cluster-connect/framing";
 import type { TextOutput } from "./deps.ts";
 import { openBrowser } from "./login/open-browser.ts";
 import { run } from "./run.ts";
+
+declare module "node:http" {
+  /** In Node since 24.14; not yet in its types. */
+  export function setGlobalProxyFromEnv(env?: Readonly<Record<string, string | undefined>>): () => void;
+}
 
 const output = (stream: NodeJS.WriteStream): TextOutput => ({
   write: (text) => void stream.write(text),
@@ -16,6 +22,11 @@ const output = (stream: NodeJS.WriteStream): TextOutput => ({
 // A reader that went away, as in `… | head`, is no reason to fail loudly.
 process.stdout.on("error", () => process.exit(141));
 process.stderr.on("error", () => {});
+
+const proxySettings = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some(
+  (name) => process.env[name] !== undefined || process.env[name.toLowerCase()] !== undefined,
+);
+if (proxySettings) useProxies();
 
 const exitCode = await run(process.argv.slice(2), {
   env: process.env,
@@ -43,6 +54,18 @@ const exitCode = await run(process.argv.slice(2), {
     setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
   },
 });
+
+/** Lets `fetch` use the proxies that the environment names; what is on this machine needs none. */
+function useProxies(): void {
+  const setting = (name: string): string | undefined => process.env[name] ?? process.env[name.toLowerCase()];
+  const exempt = ["localhost", "127.0.0.1", "[::1]", setting("NO_PROXY")];
+  const otherwise = setting("ALL_PROXY");
+  setGlobalProxyFromEnv({
+    HTTP_PROXY: setting("HTTP_PROXY") ?? otherwise,
+    HTTPS_PROXY: setting("HTTPS_PROXY") ?? otherwise,
+    NO_PROXY: exempt.filter((entry) => entry !== undefined && entry !== "").join(","),
+  });
+}
 
 // Whatever a library still holds must not keep a finished command alive.
 process.stdout.write("", () => process.exit(exitCode));

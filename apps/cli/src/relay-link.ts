@@ -7,8 +7,9 @@ import {
   type Session,
   SYSTEM_STREAM_OPENER_DEPS,
   supervise,
+  watchWake,
 } from "@cluster-connect/framing";
-import { dialWebSocket } from "@cluster-connect/framing/ws";
+import { dialWebSocket, proxyFor } from "@cluster-connect/framing/ws";
 import {
   type ClusterId,
   ConnectError,
@@ -17,6 +18,8 @@ import {
   parseInstanceId,
   UPSTREAM_KUBERNETES,
 } from "@cluster-connect/protocol";
+import type { Environment } from "./deps.ts";
+import { isLoopback } from "./relay-address.ts";
 import type { CallerTokens } from "./tokens/caller-tokens.ts";
 import { SOFTWARE } from "./version.ts";
 
@@ -37,6 +40,7 @@ export interface RelayLinkDeps {
   readonly tokens: CallerTokens;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly env: Environment;
 }
 
 /** One supervised channel to a relay that all local connections share. */
@@ -60,6 +64,9 @@ const WAIT_FOR_CHANNEL_MS = 1_500;
 /** How long the way through relay and agent may take to answer an OPEN. */
 const ACCEPT_TIMEOUT_MS = 15_000;
 
+/** After a sleep or a new network the way should be back within seconds. */
+const BACKOFF = { baseDelayMs: 300, maxDelayMs: 5_000 } as const;
+
 const INSTANCE: InstanceId = parseInstanceId(randomBytes(12).toString("base64url"));
 
 /** Dials a relay and keeps the channel up; each dial uses a token that is good now. */
@@ -78,7 +85,8 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
   async function dial(dialSignal: AbortSignal): Promise<Session> {
     const { token } = await deps.tokens.token("relay", { signal: dialSignal });
     const headers = { authorization: `Bearer ${token}`, "user-agent": SOFTWARE };
-    const channel = await dialWebSocket(url, { signal: dialSignal, headers });
+    const proxy = isLoopback(relay) ? undefined : proxyFor(url, deps.env);
+    const channel = await dialWebSocket(url, { signal: dialSignal, headers, proxy });
     return dialSession(channel, { role: "cli", instanceId: INSTANCE, software: SOFTWARE });
   }
 
@@ -101,6 +109,7 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     dial,
     {
       signal,
+      backoff: BACKOFF,
       onReady,
       onEnd: (error) => {
         lastError = error;
@@ -115,6 +124,9 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     ready.reject(error);
     opener.close();
   });
+
+  // A channel that died in the machine's sleep shows it only when it is asked.
+  watchWake({ signal }, () => session?.probe());
 
   async function sessionSoon(waiting: AbortSignal): Promise<Session> {
     const until = deps.clock.now() + WAIT_FOR_CHANNEL_MS;

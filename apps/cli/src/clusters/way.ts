@@ -74,7 +74,7 @@ async function open(options: WayOptions, deps: WayDeps): Promise<Way> {
   const served = found.map(({ id, serverName }) => ({ id, serverName }));
   const link = connectRelay(
     { relay: relay.url, signal, onEvent: createLinkScreen(relay.url.host, screen) },
-    { tokens, clock: cli.clock, random: cli.random },
+    { tokens, clock: cli.clock, random: cli.random, env: cli.env },
   );
   const proxy = await startLocalProxy(
     { port: options.port, clusters: served, signal },

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer as createHttpServer, type IncomingMessage } from "node:http";
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { connect, type Socket } from "node:net";
 import { acceptSession, type IncomingStream, type Session, splice } from "@cluster-connect/framing";
@@ -28,6 +28,9 @@ export interface TestCluster {
 export interface TestRelay {
   readonly url: string;
   readonly host: string;
+  readonly port: number;
+  /** Of its own certificate, PEM; "" without TLS. */
+  readonly authority: string;
   login: LoginSettings | null;
   /** Tokens that requests and channels came with. */
   readonly tokens: readonly string[];
@@ -44,13 +47,15 @@ export interface TestRelay {
 
 const INSTANCE = parseInstanceId("relay-for-tests");
 
-export async function startRelay(): Promise<TestRelay> {
+/** @param options `tlsName` makes it speak TLS, with a certificate of its own authority for that name. */
+export async function startRelay(options: { readonly tlsName?: string } = {}): Promise<TestRelay> {
+  const authority = options.tlsName === undefined ? undefined : await createAuthority();
   const clusters = new Map<string, { cluster: TestCluster; port: number }>();
   const tokens: string[] = [];
   const sessions = new Set<Session>();
   const sockets = new Set<Socket>();
   const accept = createWebSocketAcceptor();
-  const server = createHttpServer((request, response) => {
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const send = (status: number, body: unknown): void => {
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
     };
@@ -61,7 +66,11 @@ export async function startRelay(): Promise<TestRelay> {
     const refused = judge(request);
     if (refused !== undefined) send(ERRORS[refused.code].http, { code: refused.code, message: refused.message });
     else send(200, { clusters: [...clusters.values()].map(({ cluster }) => describe(cluster)) });
-  });
+  };
+  const server =
+    authority === undefined
+      ? createHttpServer(onRequest)
+      : createHttpsServer(await authority.issue(options.tlsName ?? ""), onRequest);
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -112,6 +121,8 @@ export async function startRelay(): Promise<TestRelay> {
   const relay: TestRelay = {
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
+    port,
+    authority: authority?.pem ?? "",
     login: null,
     tokens,
     refusal: undefined,

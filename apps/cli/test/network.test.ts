@@ -1,0 +1,84 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Environment } from "../src/deps.ts";
+import { startHttpProxy, type TestProxy } from "./support/http-proxy.ts";
+import { type ProgramEnd, startProgram } from "./support/program.ts";
+import { startRelay, type TestRelay } from "./support/relay.ts";
+import { tempFolder } from "./support/temp-folder.ts";
+import { unsignedToken } from "./support/tokens.ts";
+
+interface Stage {
+  readonly relay: TestRelay;
+  readonly proxy: TestProxy;
+  readonly caFile: string;
+  run(env: Environment, ...argv: readonly string[]): Promise<ProgramEnd>;
+}
+
+/** A relay with TLS under a name that only the HTTP proxy knows, as in a corporate network. */
+async function stage(): Promise<Stage> {
+  const home = await tempFolder();
+  const relay = await startRelay({ tlsName: "relay.test" });
+  const proxy = await startHttpProxy({ "relay.test:443": relay.port });
+  await relay.addCluster("prod");
+  const caFile = join(home, "ca.pem");
+  await writeFile(caFile, relay.authority);
+  const base = {
+    HOME: home,
+    TMPDIR: home,
+    CLUSTER_CONNECT_RELAY: "https://relay.test",
+    CLUSTER_CONNECT_TOKEN: unsignedToken(),
+    CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(),
+  };
+  return { relay, proxy, caFile, run: (env, ...argv) => startProgram({ ...base, ...env }, ...argv).ended };
+}
+
+test("a relay behind an HTTP proxy with a password, and with an authority of its own, is reached", async () => {
+  const { proxy, caFile, run } = await stage();
+  const { code, out, err } = await run({ HTTPS_PROXY: proxy.url }, "clusters", "-o", "name", "--ca-file", caFile);
+  expect({ code, out, err }).toEqual({ code: 0, out: "prod\n", err: "" });
+  expect(proxy.asked).toEqual(["relay.test:443"]);
+});
+
+test("without its authority the relay's certificate is refused, with what to do", async () => {
+  const { proxy, run } = await stage();
+  const { code, err } = await run({ https_proxy: proxy.url }, "clusters");
+  expect(code).toBe(9);
+  expect(err).toMatch(/^error: The certificate of relay\.test is not trusted: \w+ \(CC_TLS_UNTRUSTED\)$/m);
+  expect(err).toContain("hint: Give the authority that signed the server's certificate with --ca-file.");
+});
+
+test("a proxy that refuses is told, without its password", async () => {
+  const { proxy, caFile, run } = await stage();
+  const wrong = proxy.url.replace("s3cret", "guessed");
+  const { code, err } = await run({ HTTPS_PROXY: wrong }, "clusters", "--ca-file", caFile);
+  expect(code).toBe(7);
+  expect(err).toContain("relay.test cannot be reached");
+  expect(err).not.toContain("guessed");
+});
+
+test("NO_PROXY is honoured", async () => {
+  const { proxy, caFile, run } = await stage();
+  const { code, err } = await run({ HTTPS_PROXY: proxy.url, NO_PROXY: ".test" }, "clusters", "--ca-file", caFile);
+  expect(code).toBe(7);
+  expect(err).toContain("relay.test cannot be reached: the name");
+  expect(proxy.asked).toEqual([]);
+});
+
+test("what is on this machine needs no proxy", async () => {
+  const home = await tempFolder();
+  const relay = await startRelay();
+  await relay.addCluster("prod");
+  const proxy = await startHttpProxy({});
+  const env = {
+    HOME: home,
+    TMPDIR: home,
+    HTTP_PROXY: proxy.url,
+    HTTPS_PROXY: proxy.url,
+    CLUSTER_CONNECT_RELAY: relay.url,
+    CLUSTER_CONNECT_TOKEN: unsignedToken(),
+    CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(),
+  };
+  expect((await startProgram(env, "run", "-n", "prod", "--", "true").ended).code).toBe(0);
+  expect(proxy.asked).toEqual([]);
+});
