@@ -378,6 +378,9 @@ export class Session implements ForwardTarget {
       this.#onHello(decodeHello(frame.payload));
     } else if (frame.type === "READY" && this.#state === "awaitingReady" && this.#peer !== undefined) {
       const ready = decodeReady(frame.payload);
+      if (ready.minor !== negotiateMinor(OWN_VERSIONS, this.#peer.versions)) {
+        throw new ConnectError("CC_VERSION_UNSUPPORTED", `The peer wants minor version ${ready.minor}`);
+      }
       this.#advance("readyReceived");
       this.#begin({ ...ready, peer: this.#peer });
     } else {

@@ -30,6 +30,7 @@ interface Direction {
 /**
  * Joins two duplexes for one lifetime: bytes, back-pressure and half-close pass both ways.
  *
+ * Sockets must have been made with `allowHalfOpen`: else they answer the end of one direction by ending the other.
  * A side that breaks off breaks the other off: a socket is then reset, not ended, so that what came through never
  * looks complete.
  *

@@ -1,9 +1,11 @@
 import {
+  ConnectError,
   decodeEnd,
   decodeGoaway,
   type ErrorCode,
   encodeHello,
   encodeOpen,
+  encodeReady,
   encodeU64,
   encodeWindow,
   type FrameType,
@@ -17,8 +19,14 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createDecoder, type Frame } from "../src/decode.ts";
 import { encodeFrame } from "../src/encode.ts";
-import { acceptSession, type MuxStream, type Session } from "../src/index.ts";
-import { createCountingSecrets, createFakeClock, memoryChannelPair, TEST_OPEN } from "../src/testing/index.ts";
+import { acceptSession, dialSession, type MuxStream, type Session } from "../src/index.ts";
+import {
+  createCountingSecrets,
+  createFakeClock,
+  memoryChannelPair,
+  sessionPair,
+  TEST_OPEN,
+} from "../src/testing/index.ts";
 
 const HELLO = {
   versions: OWN_VERSIONS,
@@ -199,6 +207,62 @@ test("a peer that asks and never reads is not read from for ever", async () => {
   for (let round = 0; round < 100; round += 1) channel.dialer.send([pings]);
   await clock.settle();
   expect(session.state).toBe("open");
+});
+
+/** A dialer, and an acceptor that is a list of frames. */
+async function rawAcceptor(frames: ReadonlyArray<readonly [FrameType, Uint8Array]>) {
+  const clock = createFakeClock();
+  const channel = memoryChannelPair({}, { clock });
+  const options = { role: "cli", instanceId: HELLO.instanceId, software: "test" } as const;
+  const session = dialSession(channel.dialer, options, { clock, secret: createCountingSecrets() });
+  channel.acceptor.listen({ message() {}, drain() {}, close() {} });
+  for (const [type, payload] of frames) {
+    channel.acceptor.send([encodeFrame({ type, streamId: 0, parts: [payload] })]);
+    await clock.settle();
+  }
+  return { clock, session };
+}
+
+const READY = { sessionId: parseSessionId("session-1"), minor: 0 };
+
+test.each<readonly [string, ErrorCode, ReadonlyArray<readonly [FrameType, Uint8Array]>]>([
+  ["READY before HELLO", "CC_PROTOCOL", [["READY", encodeReady(READY)]]],
+  [
+    "a second HELLO",
+    "CC_PROTOCOL",
+    [
+      ["HELLO", encodeHello(HELLO)],
+      ["HELLO", encodeHello(HELLO)],
+    ],
+  ],
+  [
+    "a second READY",
+    "CC_PROTOCOL",
+    [
+      ["HELLO", encodeHello(HELLO)],
+      ["READY", encodeReady(READY)],
+      ["READY", encodeReady(READY)],
+    ],
+  ],
+  [
+    "READY with a minor version that was not agreed",
+    "CC_VERSION_UNSUPPORTED",
+    [
+      ["HELLO", encodeHello(HELLO)],
+      ["READY", encodeReady({ ...READY, minor: 1 })],
+    ],
+  ],
+  ["a HELLO that cannot be read", "CC_FRAME_INVALID", [["HELLO", Buffer.from("{}")]]],
+])("%s ends the dialer's session with %s", async (_name, code, frames) => {
+  const { session, clock } = await rawAcceptor(frames);
+  await expect(session.closed).resolves.toMatchObject({ code, by: "local" });
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a dialer whose proof fails says why and ends", async () => {
+  const prove = () => Promise.reject(new ConnectError("CC_FILE_UNREADABLE", "the key cannot be read"));
+  const { dialer } = sessionPair({ dial: { prove } }, { clock: createFakeClock() });
+  await expect(dialer.ready).rejects.toMatchObject({ code: "CC_FILE_UNREADABLE" });
 });
 
 test("whatever a peer sends, at most its session ends", async () => {
