@@ -94,7 +94,7 @@ function startDemo(args: readonly string[]): Running {
     stderr += chunk.toString("utf8");
   });
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
-    child.once("close", (code, signal) => resolve({ code, signal }));
+    child.once("exit", (code, signal) => resolve({ code, signal })); // what it left behind may keep its output open
   });
   return {
     child,
