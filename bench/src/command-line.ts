@@ -9,6 +9,8 @@ export interface BenchRequest {
   readonly rttMs: number;
   /** Where to write CPU profiles of relay and agent. */
   readonly profileFolder: string | undefined;
+  /** Flags for Node in our own hops, to try what they change. */
+  readonly nodeFlags: readonly string[];
 }
 
 const MAX_ROUNDS = 100;
@@ -24,6 +26,7 @@ export function parseBenchArguments(argv: readonly string[], known: readonly str
       rounds: { type: "string", default: "5" },
       rtt: { type: "string", default: "50" },
       profile: { type: "string" },
+      flags: { type: "string", default: "" },
     },
   });
   const unknown = positionals.filter((name) => !known.includes(name));
@@ -36,6 +39,7 @@ export function parseBenchArguments(argv: readonly string[], known: readonly str
     rounds: wholeNumber("--rounds", values.rounds, MAX_ROUNDS),
     rttMs: wholeNumber("--rtt", values.rtt, MAX_RTT_MS),
     profileFolder: values.profile,
+    nodeFlags: values.flags.split(" ").filter((flag) => flag !== ""),
   };
 }
 

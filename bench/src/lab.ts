@@ -30,6 +30,8 @@ export interface Lab {
   freshConnect(): Promise<Chain>;
   /** Port of the quiet far end behind a delay and nothing else. */
   pathAlone(options: ChainOptions): Promise<number>;
+  /** Stops the chains, each in its own order. */
+  stop(): Promise<void>;
 }
 
 export interface LabOptions {
@@ -62,12 +64,18 @@ export async function createLab(options: LabOptions, site: Site): Promise<Lab> {
     else
       skipped.push(`${missing.join(" and ")} not found: install the package ${reference.package} for this comparison`);
   }
+  const started: Chain[] = [];
+  const kept = async (start: Promise<Chain>): Promise<Chain> => {
+    const chain = await start;
+    started.push(chain);
+    return chain;
+  };
   const chains = once(async (key: string) => {
     const rttMs = Number(key);
-    return await inOrder(starts.map((start) => () => start({ rttMs }, site)));
+    return await inOrder(starts.map((start) => () => kept(start({ rttMs }, site))));
   });
   const paths = once(async (key: string) => await path(site.ends.quiet, { rttMs: Number(key) }, site));
-  const bare = once(async () => inOrder([true, false].map((hopWindow) => () => startBare({ hopWindow }, site))));
+  const bare = once(async () => inOrder([true, false].map((hopWindow) => () => kept(startBare({ hopWindow }, site)))));
   return {
     site,
     longRttMs: options.longRttMs,
@@ -76,6 +84,9 @@ export async function createLab(options: LabOptions, site: Site): Promise<Lab> {
     bareChains: () => bare(""),
     freshConnect: () => startConnect({ rttMs: 0 }, site),
     pathAlone: ({ rttMs }) => paths(`${rttMs}`),
+    async stop() {
+      for (const chain of started) await chain.stop();
+    },
   };
 }
 

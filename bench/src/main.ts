@@ -24,12 +24,15 @@ function readRequest(): BenchRequest {
 }
 
 async function ask(request: BenchRequest, processes: Processes): Promise<readonly Row[]> {
-  const { rounds, rttMs, profileFolder } = request;
+  const { rounds, rttMs, profileFolder, nodeFlags } = request;
   const end = async (): Promise<number> => (await startProgram<number>("upstream", {}, processes)).answer;
   const ends = { quiet: await end(), bulk: await end() };
   const certificate = await writeCertificate(processes.folder, { now: () => new Date() });
   const profiles = profileFolder === undefined ? undefined : resolve(FOLDER, profileFolder);
-  const lab = await createLab({ longRttMs: rttMs }, { processes, certificate, ends, profileFolder: profiles });
+  const lab = await createLab(
+    { longRttMs: rttMs },
+    { processes, certificate, ends, profileFolder: profiles, nodeFlags },
+  );
   for (const reason of lab.skipped) console.error(`skipped: ${reason}`);
   const rows: Row[] = [];
   for (const name of request.questions) {
@@ -39,6 +42,7 @@ async function ask(request: BenchRequest, processes: Processes): Promise<readonl
     rows.push(...(await measure(question, { rounds })));
     console.error(`${question.name}: ${((performance.now() - startedAt) / 1_000).toFixed(0)} s`);
   }
+  await lab.stop();
   return rows;
 }
 
@@ -65,7 +69,7 @@ for (const [signal, code] of [
 const before = surroundings();
 const rows = await ask(request, processes);
 if (request.json) {
-  console.log(JSON.stringify({ ...before, rounds: request.rounds, rttMs: request.rttMs, rows }, null, 2));
+  console.log(JSON.stringify({ ...before, ...request, rows }, null, 2));
 } else {
   console.log(
     `\n${Object.entries(before)

@@ -11,7 +11,10 @@ export async function startBare(options: { readonly hopWindow: boolean }, site: 
   const { hopWindow } = options;
   const { certFile, keyFile } = site.certificate;
   const relaySettings: HopSettings = { role: "relay", certFile, keyFile, hopWindow };
-  const relay = await startProgram<number>("hop", relaySettings, processes, { name: "bare-relay" });
+  const relay = await startProgram<number>("hop", relaySettings, processes, {
+    name: "bare-relay",
+    execArgv: site.nodeFlags,
+  });
   const url = `https://127.0.0.1:${relay.answer}`;
   const agentSettings: HopSettings = {
     role: "agent",
@@ -20,7 +23,10 @@ export async function startBare(options: { readonly hopWindow: boolean }, site: 
     upstreams: { quiet: ends.quiet, bulk: ends.bulk },
     hopWindow,
   };
-  const agent = await startProgram("hop", agentSettings, processes, { name: "bare-agent" });
+  const agent = await startProgram("hop", agentSettings, processes, {
+    name: "bare-agent",
+    execArgv: site.nodeFlags,
+  });
   const openerSettings: OpenerSettings = {
     url: `${url}/v1/connect`,
     caFile: certFile,
@@ -28,7 +34,7 @@ export async function startBare(options: { readonly hopWindow: boolean }, site: 
     upstreams: ["quiet", "bulk"],
     hopWindow,
   };
-  const near = await startProgram<OpenerPorts>("opener", openerSettings, processes);
+  const near = await startProgram<OpenerPorts>("opener", openerSettings, processes, { execArgv: site.nodeFlags });
   const hops: Readonly<Record<HopName, Running>> = { near: near.running, middle: relay.running, far: agent.running };
   return {
     name: hopWindow ? "hop window" : "no hop window",

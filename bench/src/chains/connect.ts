@@ -33,7 +33,9 @@ export async function startConnect(options: ChainOptions, site: Site): Promise<C
     upstreams: ["quiet", "bulk"],
     hopWindow: true,
   };
-  const { running: near, answer } = await startProgram<OpenerPorts>("opener", settings, site.processes);
+  const { running: near, answer } = await startProgram<OpenerPorts>("opener", settings, site.processes, {
+    execArgv: site.nodeFlags,
+  });
   const hops = { near, middle: relay.running, far: agent };
   return {
     name: "connect",
@@ -92,9 +94,9 @@ async function startAgent(folder: string, relay: StartedRelay, site: Site): Prom
 }
 
 function startApp(name: string, main: string, configPath: string, site: Site): Promise<Running> {
-  const { profileFolder } = site;
-  const execArgv = profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${join(profileFolder, name)}`];
-  return site.processes.node(name, main, { args: ["--config", configPath], execArgv });
+  const { profileFolder, nodeFlags } = site;
+  const profile = profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${join(profileFolder, name)}`];
+  return site.processes.node(name, main, { args: ["--config", configPath], execArgv: [...nodeFlags, ...profile] });
 }
 
 async function makeCode(configPath: string, folder: string): Promise<string> {

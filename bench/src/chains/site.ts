@@ -9,8 +9,10 @@ export interface Site {
   readonly certificate: CertificateFiles;
   /** Ports of the far ends. */
   readonly ends: Ends;
-  /** Folder for CPU profiles of our own hops. */
+  /** Folder for CPU profiles of relay and agent. */
   readonly profileFolder: string | undefined;
+  /** Flags for Node in our own hops. */
+  readonly nodeFlags: readonly string[];
 }
 
 /** How a chain is started. */

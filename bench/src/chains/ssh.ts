@@ -1,4 +1,4 @@
-import { mkdir, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../process/free-port.ts";
@@ -19,7 +19,7 @@ export async function startSsh(options: ChainOptions, site: Site): Promise<Chain
   const folder = join(processes.folder, `ssh-${options.rttMs}`);
   await mkdir(folder, { mode: 0o700 });
   const keys = await makeSshKeys(folder);
-  const madeFolder = await makePrivilegeFolder();
+  if (await makePrivilegeFolder()) processes.ownFolder(PRIVILEGE_FOLDER);
   const sshdPort = await freePort();
   const configPath = join(folder, "sshd_config");
   await writeFile(configPath, daemonConfiguration(sshdPort, keys));
@@ -60,7 +60,6 @@ export async function startSsh(options: ChainOptions, site: Site): Promise<Chain
     async stop() {
       await Promise.all([near.stop(), far.stop()]);
       await sshd.stop();
-      if (madeFolder) await rmdir(PRIVILEGE_FOLDER).catch(() => undefined);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, rmSync } from "node:fs";
+import { closeSync, openSync, rmdirSync, rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,7 +35,9 @@ export interface Processes {
   node(name: string, main: string, options?: NodeOptions): Promise<Running>;
   /** Any other program, in the foreground. */
   program(name: string, command: string, args: readonly string[]): Promise<Running>;
-  /** Ends everything at once and removes the folder; for the end of this process, where nothing can be awaited. */
+  /** Removes an empty folder outside of {@link folder} at the end. */
+  ownFolder(path: string): void;
+  /** Ends everything at once and removes the folders; for the end of this process, where nothing can be awaited. */
   abandon(): void;
 }
 
@@ -49,6 +51,7 @@ export async function createProcesses(): Promise<Processes> {
   const logs = join(folder, "logs");
   await mkdir(logs);
   const children = new Set<ChildProcess>();
+  const outside: string[] = [];
   let count = 0;
 
   async function adopt(name: string, start: (logFd: number) => ChildProcess): Promise<Running> {
@@ -83,9 +86,11 @@ export async function createProcesses(): Promise<Processes> {
           stdio: ["ignore", logFd, logFd],
         }),
       ),
+    ownFolder: (path) => void outside.push(path),
     abandon() {
       for (const child of children) child.kill("SIGKILL");
       rmSync(folder, { recursive: true, force: true });
+      for (const path of outside) rmdirSync(path);
     },
   };
 }

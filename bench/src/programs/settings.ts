@@ -23,10 +23,13 @@ export async function startProgram<Answer>(
   program: Program,
   settings: object,
   processes: Processes,
-  options: { readonly name?: string } = {},
+  options: { readonly name?: string; readonly execArgv?: readonly string[] } = {},
 ): Promise<Ready<Answer>> {
   const main = fileURLToPath(PROGRAMS[program]);
-  const running = await processes.node(options.name ?? program, main, { args: [JSON.stringify(settings)] });
+  const running = await processes.node(options.name ?? program, main, {
+    args: [JSON.stringify(settings)],
+    ...(options.execArgv === undefined ? {} : { execArgv: options.execArgv }),
+  });
   return { running, answer: (await running.heard()) as Answer };
 }
 

@@ -5,7 +5,7 @@ import type { Question, Sample } from "../measure.ts";
 import { cpuSeconds } from "../process/usage.ts";
 
 const MIB = 1_048_576;
-const RUN_BYTES = 192 * MIB;
+const RUN_BYTES = 128 * MIB;
 const GIB = 1_024 * MIB;
 const MANY = 8;
 

@@ -8,8 +8,8 @@ import { roundTripMs } from "../stream-setup.ts";
 const MIB = 1_048_576;
 const LIMIT = "window cap ÷ round trip";
 /** Time for windows to grow, and what is measured after it. */
-const RAMP_MS = 1_800;
-const MEASURED_MS = 800;
+const RAMP_MS = 1_600;
+const MEASURED_MS = 700;
 const MANY = 8;
 
 /** How fast one stream and eight carry bulk over a long path, once windows have grown. */

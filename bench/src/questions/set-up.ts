@@ -2,7 +2,7 @@ import type { Lab } from "../lab.ts";
 import type { Question } from "../measure.ts";
 import { setupMs } from "../stream-setup.ts";
 
-const COUNT = 150;
+const COUNT = 60;
 
 /** How long a new connection takes until its first byte came back. */
 export async function setUp(lab: Lab): Promise<Question> {
