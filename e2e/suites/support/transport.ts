@@ -124,6 +124,7 @@ export async function answers(stream: MuxStream, said: Buffer): Promise<void> {
   };
   void stream.done.then((end) => reject(new Error(`the stream is over: ${JSON.stringify(end)}`)));
   stream.on("data", onData);
+  stream.resume(); // after a pause a listener alone does not
   stream.write(said);
   const back = await promise;
   stream.off("data", onData);
