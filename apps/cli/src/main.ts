@@ -3,7 +3,6 @@
 import { setGlobalProxyFromEnv } from "node:http";
 import { homedir } from "node:os";
 import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
-import { SYSTEM_CLOCK } from "@cluster-connect/framing";
 import type { TextOutput } from "./deps.ts";
 import { openBrowser } from "./login/open-browser.ts";
 import { run } from "./run.ts";
@@ -41,7 +40,14 @@ const exitCode = await run(process.argv.slice(2), {
     },
   },
   fetch,
-  clock: SYSTEM_CLOCK,
+  // The same as framing's, which is a lot to load before help or a kept token is shown.
+  clock: {
+    now: () => performance.now(),
+    setTimer(delayMs, fire) {
+      const timer = setTimeout(fire, delayMs);
+      return { cancel: () => clearTimeout(timer) };
+    },
+  },
   now: Date.now,
   random: Math.random,
   signals: process,

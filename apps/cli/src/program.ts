@@ -3,6 +3,7 @@ import { collect, parsePort, parseSeconds } from "./arguments.ts";
 import type { ClustersFlags } from "./commands/clusters.ts";
 import type { CommandContext } from "./commands/context.ts";
 import type { CredentialFlags } from "./commands/credential.ts";
+import type { DoctorFlags } from "./commands/doctor.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { LogoutFlags } from "./commands/logout.ts";
 import type { LogsFlags } from "./commands/logs.ts";
@@ -51,6 +52,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addProxy(program, context, argv);
   addRunning(program, context);
   addRun(program, context, result);
+  addDoctor(program, context, result);
   addCredential(program, context);
   addRelay(program, context, result);
   return program;
@@ -164,6 +166,16 @@ The exit code is the command's own. With several clusters, the first is the curr
 Examples:
   cluster-connect run -n staging -- kubectl get pods -A
   cluster-connect run -n staging -- helm upgrade --install web ./chart`;
+
+function addDoctor(program: Command, context: CommandContext, result: ProgramResult): void {
+  const command = program.command("doctor").description("check every hop and say which one fails and what to do");
+  withTokens(withRelay(command))
+    .option("-n, --name <name>", "a cluster to check (default: all you may reach); may be repeated", collect)
+    .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
+    .action(async (flags: DoctorFlags) => {
+      result.exitCode = await (await import("./commands/doctor.ts")).doctor(flags, context);
+    });
+}
 
 function addCredential(program: Command, context: CommandContext): void {
   const command = program.command("credential").description("print a token the way kubectl asks for it (exec plugin)");

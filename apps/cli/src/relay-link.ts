@@ -43,6 +43,12 @@ export interface RelayLinkDeps {
   readonly env: Environment;
 }
 
+export interface LinkOpenOptions {
+  readonly signal: AbortSignal;
+  /** Where the agent takes the stream; the kube-apiserver unless told otherwise. */
+  readonly upstream?: string;
+}
+
 /** One supervised channel to a relay that all local connections share. */
 export interface RelayLink {
   /** Resolves once the channel is up for the first time; rejects with why it cannot be. */
@@ -50,11 +56,11 @@ export interface RelayLink {
   /** Round trip to the relay, when it was measured. */
   readonly rttMs: number | undefined;
   /**
-   * Opens a stream to a cluster's kube-apiserver. Without a channel it waits for one, briefly.
+   * Opens a stream to a cluster. Without a channel it waits for one, briefly.
    *
    * @throws ConnectError naming the relay when the channel does not come back in time.
    */
-  open(cluster: ClusterId, options: { readonly signal: AbortSignal }): Promise<MuxStream>;
+  open(cluster: ClusterId, options: LinkOpenOptions): Promise<MuxStream>;
   /** Resolves when the link has ended; never rejects. */
   readonly closed: Promise<void>;
 }
@@ -156,14 +162,11 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     get rttMs() {
       return session?.counters.rttMs;
     },
-    async open(cluster, { signal: streamSignal }) {
+    async open(cluster, { signal: streamSignal, upstream = UPSTREAM_KUBERNETES }) {
       await sessionSoon(streamSignal);
       const correlationId = parseCorrelationId(randomBytes(16).toString("hex"));
       // What goes out before the answer is a TLS ClientHello, which may be sent again.
-      const stream = await opener.open(
-        { cluster, upstream: UPSTREAM_KUBERNETES, correlationId },
-        { signal: streamSignal, reopen: true },
-      );
+      const stream = await opener.open({ cluster, upstream, correlationId }, { signal: streamSignal, reopen: true });
       const timer = deps.clock.setTimer(ACCEPT_TIMEOUT_MS, () => {
         stream.reset("CC_TIMEOUT", "Neither relay nor agent answered in time");
       });

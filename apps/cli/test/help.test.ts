@@ -3,7 +3,20 @@ import { expect, test } from "vitest";
 import { VERSION } from "../src/version.ts";
 import { testCli } from "./support/cli.ts";
 
-const COMMANDS = ["login", "logout", "clusters", "clusters trust", "proxy", "run", "credential"];
+const COMMANDS = [
+  "login",
+  "logout",
+  "clusters",
+  "clusters trust",
+  "proxy",
+  "run",
+  "doctor",
+  "status",
+  "stop",
+  "logs",
+  "wait",
+  "credential",
+];
 
 test("help without a command names every command and how to start", async () => {
   const cli = testCli("/nowhere");

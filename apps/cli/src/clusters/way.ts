@@ -2,7 +2,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type ConnectError, ERRORS, type ErrorCode, toConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
 import { type LocalProxy, startLocalProxy } from "../local-proxy/listener.ts";
-import { checkReady } from "../ready-check.ts";
 import { type Cluster, fetchClusters } from "../relay-api.ts";
 import { connectRelay, type LinkEvent, type RelayLink } from "../relay-link.ts";
 import type { Screen } from "../screen.ts";
@@ -11,6 +10,7 @@ import type { RelayChoice } from "../settings/relay-choice.ts";
 import type { CallerTokens } from "../tokens/caller-tokens.ts";
 import { findClusters } from "./find.ts";
 import { openKnownClusters } from "./known-clusters.ts";
+import { checkReady } from "./ready.ts";
 import { type Trust, trustCluster } from "./trust.ts";
 
 export interface WayOptions {
@@ -156,8 +156,10 @@ function createLinkScreen(host: string, screen: Screen): (event: LinkEvent) => v
       case "lost":
         // A token's end or a relay's restart is followed by a new channel at once; there is a word when that fails.
         if (event.attempt === 1 && PLANNED.has(event.error.code)) return;
-        if (event.attempt === 1) screen.event(`The channel to ${host} was lost; ${event.streams} streams wait for it`);
-        else screen.problem(event.error);
+        if (event.attempt === 1) {
+          const waiting = event.streams === 0 ? "" : `; ${event.streams} open connections wait for it`;
+          screen.event(`The channel to ${host} was lost${waiting}`);
+        } else screen.problem(event.error);
         told = true;
         return;
     }

@@ -4,7 +4,16 @@ import { createServer as createHttpsServer } from "node:https";
 import { connect, type Socket } from "node:net";
 import { acceptSession, type IncomingStream, type Session, splice } from "@cluster-connect/framing";
 import { createWebSocketAcceptor, refuseUpgrade } from "@cluster-connect/framing/ws";
-import { ConnectError, ERRORS, type ErrorCode, parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
+import {
+  ConnectError,
+  ERRORS,
+  type ErrorCode,
+  encodeProbe,
+  type ProbeDocument,
+  parseInstanceId,
+  parseSessionId,
+  UPSTREAM_PROBE,
+} from "@cluster-connect/protocol";
 import { onTestFinished } from "vitest";
 import type { LoginSettings } from "../../src/relay-api.ts";
 import { createAuthority, type TestAuthority } from "./certificates.ts";
@@ -22,6 +31,8 @@ export interface TestCluster {
   rejection: ErrorCode | undefined;
   /** What the relay says about it. */
   announced: string | null;
+  /** What its agent says about the way behind it. */
+  probe: ProbeDocument;
 }
 
 /** A relay with its clusters in one process: real HTTP, real WebSockets, real TLS behind the streams. */
@@ -45,6 +56,7 @@ export interface TestRelay {
   start(): Promise<void>;
 }
 
+const REVIEW = { status: { userInfo: { username: "oidc:jane", groups: ["oidc:team", "system:authenticated"] } } };
 const INSTANCE = parseInstanceId("relay-for-tests");
 
 /** @param options `tlsName` makes it speak TLS, with a certificate of its own authority for that name. */
@@ -169,6 +181,10 @@ function onStream(
     incoming.reject(code ?? "CC_RESUME_UNKNOWN", `refused in the test`);
     return;
   }
+  if (request.open.upstream === UPSTREAM_PROBE) {
+    incoming.accept({ instanceId: parseInstanceId("agent-for-tests") }).end(encodeProbe(found.cluster.probe));
+    return;
+  }
   const upstream = connect({ port: found.port, host: "127.0.0.1", allowHalfOpen: true });
   const stream = incoming.accept({ instanceId: parseInstanceId("agent-for-tests") });
   splice(upstream, stream).catch(() => {});
@@ -186,10 +202,16 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
     answer: { status: 200, body: { gitVersion: "v1.36.3" } },
     rejection: undefined,
     announced: authority.pem,
+    probe: {
+      agent: { ok: true, text: "running" },
+      authProxy: { ok: true, text: "ready" },
+      apiserver: { ok: true, text: "answers" },
+    },
   };
   const server = createHttpsServer(await authority.issue(serverName), (request, response) => {
     tokens.push(request.headers.authorization ?? "");
-    const { status, body } = cluster.answer;
+    const isReview = request.url?.endsWith("/selfsubjectreviews") === true;
+    const { status, body } = isReview ? { status: 201, body: REVIEW } : cluster.answer;
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   });
   server.listen(0, "127.0.0.1");

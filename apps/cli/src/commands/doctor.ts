@@ -1,0 +1,114 @@
+import type { ClusterId } from "@cluster-connect/protocol";
+import { findClusters } from "../clusters/find.ts";
+import { openKnownClusters } from "../clusters/known-clusters.ts";
+import { checkCluster } from "../doctor/cluster.ts";
+import { checkNetwork } from "../doctor/network.ts";
+import { type CheckResult, type CheckStatus, createReport, type Report } from "../doctor/report.ts";
+import { checkSignIn } from "../doctor/sign-in.ts";
+import { type Cluster, fetchClusters } from "../relay-api.ts";
+import { connectRelay } from "../relay-link.ts";
+import { foldersOf } from "../settings/folders.ts";
+import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
+import { createStyle, type Style } from "../style.ts";
+import type { CallerTokens } from "../tokens/caller-tokens.ts";
+import { chooseTokens } from "../tokens/choose-tokens.ts";
+import { findGivenTokens, type TokenFlags } from "../tokens/token-flags.ts";
+import { VERSION } from "../version.ts";
+import type { CommandContext } from "./context.ts";
+
+export interface DoctorFlags extends RelayFlags, TokenFlags {
+  readonly name?: readonly string[];
+  readonly output: "text" | "json";
+}
+
+/**
+ * Checks every hop as far as it can, and says which one fails and what to do. It needs no access of its own.
+ *
+ * @returns 0, or the exit code of the first failure.
+ */
+export async function doctor(flags: DoctorFlags, { deps, signal }: CommandContext): Promise<number> {
+  const style = createStyle(deps.stdout, deps.env);
+  const isText = flags.output === "text";
+  const report = createReport({ signal }, (result) => {
+    if (isText) deps.stdout.write(formatResult(result, style));
+  });
+  const end = new AbortController();
+  try {
+    await examine(flags, report, { deps, signal: AbortSignal.any([signal, end.signal]) });
+  } finally {
+    end.abort();
+  }
+  if (!isText) {
+    const facts = { version: VERSION, node: process.versions.node, platform: `${process.platform}-${process.arch}` };
+    deps.stdout.write(`${JSON.stringify({ ...facts, checks: report.results }, undefined, 2)}\n`);
+  }
+  return report.exitCode();
+}
+
+async function examine(
+  flags: DoctorFlags,
+  report: Report,
+  context: Pick<CommandContext, "deps" | "signal">,
+): Promise<void> {
+  const { deps, signal } = context;
+  const relay = await chooseRelay(flags, deps);
+  const info = await checkNetwork(relay.url, report, { signal }, deps);
+  const tokens = chooseTokens(relay.url, await findGivenTokens(flags, deps), deps);
+  const found = await checkSignIn(tokens, info, report, { signal });
+  const { relay: token } = found;
+  if (info === undefined || token === undefined) {
+    report.skip("grants", info === undefined ? "the relay does not answer" : "there is no token for the relay");
+    return;
+  }
+  const offered = await report.check("grants", async () => {
+    const clusters = await fetchClusters(relay.url, token, { signal }, deps);
+    const ids = clusters.map(({ id }) => id).join(", ");
+    if (clusters.length > 0) return { value: clusters, detail: `you may reach ${ids}` };
+    return {
+      value: clusters,
+      detail: "you may reach no cluster",
+      warning: "Ask the relay's administrator for a grant.",
+    };
+  });
+  if (offered !== undefined)
+    await examineClusters(flags.name, offered, relay.url, found.cluster, tokens, report, context);
+}
+
+async function examineClusters(
+  names: readonly string[] | undefined,
+  offered: readonly Cluster[],
+  relay: URL,
+  token: string | undefined,
+  tokens: CallerTokens,
+  report: Report,
+  { deps, signal }: Pick<CommandContext, "deps" | "signal">,
+): Promise<void> {
+  const wanted: readonly (string | ClusterId)[] = names ?? offered.map(({ id }) => id);
+  if (wanted.length === 0) return;
+  const linkDeps = { tokens, clock: deps.clock, random: deps.random, env: deps.env };
+  const link = connectRelay({ relay, signal }, linkDeps);
+  const isOpen = await report.check("channel", async () => {
+    const startedAt = performance.now();
+    await link.ready;
+    return { value: true, detail: `a WebSocket opened in ${Math.round(performance.now() - startedAt)} ms` };
+  });
+  if (isOpen === undefined) return;
+  const known = openKnownClusters(foldersOf(deps));
+  for (const name of wanted) {
+    const cluster = await report.check(`${name}: grant`, async () => {
+      const [value] = findClusters([name], offered, relay.origin);
+      return { value, detail: "you may open streams to it" };
+    });
+    if (cluster === undefined) continue;
+    await checkCluster({ relay: relay.origin, cluster, token, link, known, now: deps.now() }, report, { signal });
+  }
+}
+
+const MARKS: Readonly<Record<CheckStatus, string>> = { ok: "ok", warning: "warn", failed: "FAIL", skipped: "skip" };
+
+function formatResult({ check, status, detail, hint }: CheckResult, style: Style): string {
+  const mark = MARKS[status].padEnd(4);
+  const colour = { ok: style.good, warning: style.strong, failed: style.bad, skipped: style.faint }[status];
+  const line = `${colour(mark)}  ${check.padEnd(24)} ${detail}\n`;
+  return hint === null ? line : `${line}${" ".repeat(31)}${hint}\n`;
+}

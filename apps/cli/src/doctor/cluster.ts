@@ -1,0 +1,126 @@
+import { buffer } from "node:stream/consumers";
+import { type ClusterId, ConnectError, decodeProbe, type HopHealth, UPSTREAM_PROBE } from "@cluster-connect/protocol";
+import { askCluster, type ClusterEnd, fieldOf, statusError } from "../clusters/ask.ts";
+import type { KnownClusters } from "../clusters/known-clusters.ts";
+import { checkReady } from "../clusters/ready.ts";
+import { trustCluster } from "../clusters/trust.ts";
+import { formatAge } from "../output.ts";
+import type { Cluster } from "../relay-api.ts";
+import type { RelayLink } from "../relay-link.ts";
+import type { Report } from "./report.ts";
+
+export interface ClusterCheck {
+  readonly relay: string;
+  readonly cluster: Cluster;
+  /** For the clusters' audience; undefined when there is none. */
+  readonly token: string | undefined;
+  readonly link: RelayLink;
+  readonly known: KnownClusters;
+  readonly now: number;
+}
+
+/** Checks a cluster hop by hop, from what the relay says about it to what it says about the caller. */
+export async function checkCluster(
+  check: ClusterCheck,
+  report: Report,
+  options: { readonly signal: AbortSignal },
+): Promise<void> {
+  const { cluster, link, token } = check;
+  const name = (hop: string): string => `${cluster.id}: ${hop}`;
+  await report.check(name("agent"), async () => tellAgent(cluster));
+  await checkHops(cluster.id, link, report, options);
+  const trust = await report.check(name("trust"), async () => {
+    const found = await trustCluster(check.relay, cluster, check.known, { ...options, now: check.now });
+    const fingerprint = found.authorities.fingerprints[0] ?? "";
+    return { value: found, detail: `SHA-256 ${fingerprint}${found.isNew ? ", seen for the first time" : ""}` };
+  });
+  if (trust === undefined || token === undefined) {
+    const reason = token === undefined ? "there is no token for clusters" : "its authority is not trusted";
+    for (const hop of ["kube-apiserver", "identity"]) report.skip(name(hop), reason);
+    return;
+  }
+  const end: ClusterEnd = {
+    cluster: cluster.id,
+    serverName: cluster.serverName,
+    authorities: trust.authorities.pem,
+    token,
+  };
+  const open = async ({ signal }: { readonly signal: AbortSignal }): ReturnType<RelayLink["open"]> =>
+    await link.open(cluster.id, { signal });
+  await report.check(name("kube-apiserver"), async () => {
+    const { version, durationMs } = await checkReady(end, options, open);
+    return {
+      value: true,
+      detail: `${version ?? "version not shown to you"}, answered in ${Math.round(durationMs)} ms`,
+    };
+  });
+  await report.check(name("identity"), async () => await whoAmI(end, options, open));
+}
+
+function tellAgent(cluster: Cluster): { value: true; detail: string; warning?: string } {
+  const { status, agents, lastSeenSeconds, reason } = cluster;
+  if (status === "offline") {
+    const seen = lastSeenSeconds === null ? "it was never seen" : `last seen ${formatAge(lastSeenSeconds)} ago`;
+    throw new ConnectError("CC_AGENT_OFFLINE", `no agent is connected; ${seen}`, {
+      hint: "Look at the agent's log in the cluster: can it reach the relay?",
+    });
+  }
+  const since = agents[0]?.since ?? cluster.since ?? "an unknown time";
+  const detail = `${agents.length} connected, since ${since}`;
+  if (status === "connected") return { value: true, detail };
+  return {
+    value: true,
+    detail: `${detail}; ${status}`,
+    warning: reason ?? "The next checks tell which hop is missing.",
+  };
+}
+
+/** The agent's own answer about the way behind it. */
+async function checkHops(
+  cluster: ClusterId,
+  link: RelayLink,
+  report: Report,
+  options: { readonly signal: AbortSignal },
+): Promise<void> {
+  const document = await report.check(`${cluster}: probe`, async () => {
+    const startedAt = performance.now();
+    const stream = await link.open(cluster, { ...options, upstream: UPSTREAM_PROBE });
+    stream.end();
+    const found = decodeProbe(await buffer(stream));
+    return { value: found, detail: `the agent answered in ${Math.round(performance.now() - startedAt)} ms` };
+  });
+  if (document === undefined) return;
+  await report.check(`${cluster}: auth proxy`, async () => tellHop(document.authProxy, "CC_UPSTREAM_UNREACHABLE"));
+  await report.check(`${cluster}: auth proxy to kube-apiserver`, async () =>
+    tellHop(document.apiserver, "CC_APISERVER_UNREACHABLE"),
+  );
+}
+
+function tellHop(
+  hop: HopHealth,
+  code: "CC_UPSTREAM_UNREACHABLE" | "CC_APISERVER_UNREACHABLE",
+): { value: true; detail: string } {
+  const text = hop.text.replaceAll(/[\s\p{Cc}]+/gu, " ");
+  if (hop.ok) return { value: true, detail: text };
+  throw new ConnectError(code, text);
+}
+
+async function whoAmI(
+  end: ClusterEnd,
+  options: { readonly signal: AbortSignal },
+  open: Parameters<typeof askCluster>[3],
+): Promise<{ value: string; detail: string }> {
+  const body = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const answer = await askCluster(end, { path, body }, options, open);
+  if (answer.status !== 201) throw statusError(end.cluster, answer);
+  const user = fieldOf(fieldOf(answer.body, "status"), "userInfo");
+  const groups = fieldOf(user, "groups");
+  const username = printable(fieldOf(user, "username"));
+  const list = Array.isArray(groups) ? groups.map(printable).join(", ") : "none";
+  return { value: username, detail: `${username}, groups ${list}` };
+}
+
+function printable(value: unknown): string {
+  return typeof value === "string" ? value.replaceAll(/\p{Cc}/gu, "?").slice(0, 200) : "?";
+}

@@ -1,0 +1,136 @@
+import { expect, test } from "vitest";
+import type { CheckResult } from "../../src/doctor/report.ts";
+import { createAuthority } from "../support/certificates.ts";
+import { type TestCli, testCli } from "../support/cli.ts";
+import { startRelay, type TestCluster, type TestRelay } from "../support/relay.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { unsignedToken } from "../support/tokens.ts";
+
+interface Stage {
+  readonly relay: TestRelay;
+  readonly cluster: TestCluster;
+  cli(tokens?: Readonly<Record<string, string>>): TestCli;
+}
+
+async function stage(): Promise<Stage> {
+  const home = await tempFolder();
+  const relay = await startRelay();
+  const cluster = await relay.addCluster("prod");
+  const env = {
+    CLUSTER_CONNECT_RELAY: relay.url,
+    CLUSTER_CONNECT_TOKEN: unsignedToken({ aud: "cluster" }),
+    CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken({ aud: "relay" }),
+  };
+  return { relay, cluster, cli: (tokens = {}) => testCli(home, { env: { ...env, ...tokens } }) };
+}
+
+async function checks(cli: TestCli, ...flags: readonly string[]): Promise<ReadonlyMap<string, CheckResult>> {
+  await cli.run("doctor", "-o", "json", ...flags);
+  const results: readonly CheckResult[] = JSON.parse(cli.out()).checks;
+  return new Map(results.map((result) => [result.check, result]));
+}
+
+test("when everything works every hop is told, down to who the cluster sees", async () => {
+  const { cli } = await stage();
+  const one = cli();
+  expect(await one.run("doctor")).toBe(0);
+  expect(one.out()).not.toMatch(/FAIL|warn/);
+  expect(one.out()).toMatch(/^ok {4}prod: kube-apiserver +v1\.36\.3, answered in \d+ ms$/m);
+  expect(one.out()).toMatch(/^ok {4}prod: identity +oidc:jane, groups oidc:team, system:authenticated$/m);
+});
+
+test("no token is in the report", async () => {
+  const { cli } = await stage();
+  const one = cli();
+  await one.run("doctor", "-o", "json");
+  expect(one.out() + one.err()).not.toContain("eyJ");
+});
+
+test("a relay that does not answer fails its own checks and skips those behind it", async () => {
+  const { relay, cli } = await stage();
+  await relay.stop();
+  const one = cli();
+  expect(await one.run("doctor")).toBe(7);
+  expect(one.out()).toMatch(/^FAIL {2}connection +127\.0\.0\.1:\d+ cannot be reached: connection refused$/m);
+  expect(one.out()).toMatch(/^skip {2}grants +the relay does not answer$/m);
+});
+
+test("a name that does not resolve is the first failure", async () => {
+  const { cli } = await stage();
+  const found = await checks(cli(), "--relay", "https://no-such-name.invalid");
+  expect(found.get("name")).toMatchObject({ status: "failed", code: "CC_RELAY_UNREACHABLE" });
+  expect(found.get("certificate")).toMatchObject({ status: "skipped" });
+});
+
+test("a certificate of somebody else is told by its signer", async () => {
+  const { cli } = await stage();
+  const relay = await startRelay({ tlsName: "localhost" });
+  const found = await checks(cli(), "--relay", `https://localhost:${relay.port}`);
+  expect(found.get("certificate")).toMatchObject({ status: "failed", code: "CC_TLS_UNTRUSTED" });
+  expect(found.get("certificate")?.detail).toContain("signed by test authority");
+  expect(found.get("certificate")?.hint).toContain("its proxy intercepts TLS");
+});
+
+test("a clock that is wrong is a warning with the difference", async () => {
+  const { cli } = await stage();
+  const one = cli();
+  const late = testCli(one.deps.homeDir, { env: one.deps.env, deps: { now: () => Date.now() - 300_000 } });
+  const found = await checks(late);
+  expect(found.get("clock")).toMatchObject({
+    status: "warning",
+    detail: expect.stringMatching(/^(299|300|301) s behind/),
+  });
+});
+
+test("one token for both audiences is a warning", async () => {
+  const { cli } = await stage();
+  const found = await checks(cli({ CLUSTER_CONNECT_TOKEN: unsignedToken({ aud: ["relay", "cluster"] }) }));
+  expect(found.get("two audiences")).toMatchObject({ status: "warning", detail: "both tokens are for relay" });
+});
+
+test("without a login the report says so and still checks the network", async () => {
+  const { cli } = await stage();
+  const found = await checks(cli({ CLUSTER_CONNECT_TOKEN: "", CLUSTER_CONNECT_RELAY_TOKEN: "" }));
+  expect(found.get("relay")).toMatchObject({ status: "ok" });
+  expect(found.get("token for the relay")).toMatchObject({ status: "failed", code: "CC_NOT_LOGGED_IN" });
+  expect(found.get("grants")).toMatchObject({ status: "skipped", detail: "there is no token for the relay" });
+});
+
+test("an agent that is offline is told with when it was last seen", async () => {
+  const { cluster, cli } = await stage();
+  cluster.rejection = "CC_AGENT_OFFLINE";
+  const found = await checks(cli());
+  expect(found.get("prod: agent")).toMatchObject({
+    status: "failed",
+    code: "CC_AGENT_OFFLINE",
+    detail: "no agent is connected; last seen 7s ago",
+  });
+});
+
+test("a hop behind the agent is told by the agent itself", async () => {
+  const { cluster, cli } = await stage();
+  cluster.probe = { ...cluster.probe, apiserver: { ok: false, text: "connection\nrefused" } };
+  cluster.answer = { status: 503, body: { kind: "Status", message: "no apiserver" } };
+  const one = cli();
+  expect(await one.run("doctor")).toBe(6);
+  expect(one.out()).toMatch(/^ok {4}prod: auth proxy +ready$/m);
+  expect(one.out()).toMatch(/^FAIL {2}prod: auth proxy to kube-apiserver connection refused$/m);
+});
+
+test("a changed authority stops before the token is sent", async () => {
+  const { cluster, cli } = await stage();
+  await checks(cli());
+  const before = cluster.tokens.length;
+  cluster.announced = (await createAuthority()).pem;
+  const found = await checks(cli());
+  expect(found.get("prod: trust")).toMatchObject({ status: "failed", code: "CC_CLUSTER_CA_CHANGED" });
+  expect(found.get("prod: identity")).toMatchObject({ status: "skipped" });
+  expect(cluster.tokens).toHaveLength(before);
+});
+
+test("a cluster without a grant is told as unknown", async () => {
+  const { cli } = await stage();
+  const one = cli();
+  expect(await one.run("doctor", "-n", "nope")).toBe(4);
+  expect(one.out()).toMatch(/^FAIL {2}nope: grant +\S+ knows no cluster nope/m);
+});
