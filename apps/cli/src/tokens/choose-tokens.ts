@@ -5,9 +5,14 @@ import { foldersOf } from "../settings/folders.ts";
 import type { CallerTokens, Purpose } from "./caller-tokens.ts";
 import { readGivenToken } from "./given-token.ts";
 import type { LoginRecord } from "./login-record.ts";
-import { createLoginTokens } from "./login-tokens.ts";
+import { createLoginTokens, type Renew } from "./login-tokens.ts";
+import { findPipeline, type Pipeline } from "./pipeline.ts";
+import { expiryOf } from "./stored-token.ts";
 import { createTokenCache, loginKey, type TokenCache } from "./token-cache.ts";
 import type { GivenTokens } from "./token-flags.ts";
+
+/** Where a token does not tell its end. */
+const ASSUMED_LIFE_MS = 120_000;
 
 /** The folder with kept logins. */
 export function openTokenCache(deps: Pick<CliDeps, "env" | "homeDir">): TokenCache {
@@ -16,7 +21,7 @@ export function openTokenCache(deps: Pick<CliDeps, "env" | "homeDir">): TokenCac
 
 /**
  * Puts this caller's tokens together: a given token serves its own audience; for the rest there is a machine's client
- * (`CLUSTER_CONNECT_CLIENT_ID` and `CLUSTER_CONNECT_CLIENT_SECRET`), else the kept login.
+ * (`CLUSTER_CONNECT_CLIENT_ID` and `CLUSTER_CONNECT_CLIENT_SECRET`), the build service of a job, else the kept login.
  */
 export function chooseTokens(relay: URL, given: GivenTokens, deps: CliDeps): CallerTokens {
   const otherwise = createOtherwise(relay, deps);
@@ -37,7 +42,20 @@ function createOtherwise(relay: URL, deps: CliDeps): CallerTokens {
   const cache = openTokenCache(deps);
   const clientId = deps.env["CLUSTER_CONNECT_CLIENT_ID"] ?? "";
   const secret = deps.env["CLUSTER_CONNECT_CLIENT_SECRET"] ?? "";
-  if (clientId !== "" && secret !== "") return createClientTokens(relay, clientId, secret, cache, deps);
+  if (clientId !== "" && secret !== "") {
+    return createMachineTokens(
+      relay,
+      { name: clientId, key: clientId, clientId },
+      cache,
+      deps,
+      async (record, purpose, options) => {
+        const { renewClient } = await import("../login/renew.ts");
+        return await renewClient(record, purpose, { ...options, secret }, deps);
+      },
+    );
+  }
+  const pipeline = findPipeline(deps);
+  if (pipeline !== undefined) return createPipelineTokens(relay, pipeline, cache, deps);
   return createLoginTokens(
     loginKey(relay.origin),
     relay.origin,
@@ -50,27 +68,39 @@ function createOtherwise(relay: URL, deps: CliDeps): CallerTokens {
   );
 }
 
-function createClientTokens(
+/** A build service's own tokens, for the audiences that the relay names. */
+function createPipelineTokens(relay: URL, pipeline: Pipeline, cache: TokenCache, deps: CliDeps): CallerTokens {
+  const machine = { name: pipeline.name, key: pipeline.jobKey };
+  return createMachineTokens(relay, machine, cache, deps, async (record, purpose, options) => {
+    const audience = record.settings.audiences[purpose];
+    const token = await pipeline.token(audience, options);
+    const now = deps.now();
+    const expiresAt = expiryOf(token) ?? new Date(now + ASSUMED_LIFE_MS);
+    return { ...record, tokens: { ...record.tokens, [audience]: { token, expiresAt, obtainedAt: new Date(now) } } };
+  });
+}
+
+interface Machine {
+  /** For the screen. */
+  readonly name: string;
+  /** Tells its kept tokens from others'. */
+  readonly key: string;
+  readonly clientId?: string;
+}
+
+/** Tokens of a machine: nobody signs in, so a login is begun when there is none. */
+function createMachineTokens(
   relay: URL,
-  clientId: string,
-  secret: string,
+  machine: Machine,
   cache: TokenCache,
   deps: CliDeps,
+  renew: Renew,
 ): CallerTokens {
-  const key = loginKey(relay.origin, clientId);
-  const tokens = createLoginTokens(
-    key,
-    relay.origin,
-    cache,
-    async (record, purpose, { signal }) => {
-      const { renewClient } = await import("../login/renew.ts");
-      return await renewClient(record, purpose, { signal, secret }, deps);
-    },
-    deps,
-  );
+  const key = loginKey(relay.origin, machine.key);
+  const tokens = createLoginTokens(key, relay.origin, cache, renew, deps);
   return {
     async token(purpose, options) {
-      if ((await cache.read(key)) === undefined) await begin(key, relay, clientId, cache, options.signal, deps);
+      if ((await cache.read(key)) === undefined) await begin(key, relay, machine, cache, options.signal, deps);
       return await tokens.token(purpose, options);
     },
   };
@@ -80,7 +110,7 @@ function createClientTokens(
 async function begin(
   key: string,
   relay: URL,
-  clientId: string,
+  machine: Machine,
   cache: TokenCache,
   signal: AbortSignal,
   deps: CliDeps,
@@ -94,8 +124,8 @@ async function begin(
   }
   const record: LoginRecord = {
     relay: relay.origin,
-    settings: { ...login, clientId },
-    name: clientId,
+    settings: { ...login, clientId: machine.clientId ?? login.clientId },
+    name: machine.name,
     refreshToken: undefined,
     tokens: {},
   };

@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { CliDeps, Environment } from "../deps.ts";
+import { networkError } from "../network-error.ts";
+
+/** A build service that hands its jobs tokens. */
+export interface Pipeline {
+  readonly name: string;
+  /** Tells this job's tokens from another's on the same machine; not secret. */
+  readonly jobKey: string;
+  /** @throws ConnectError `CC_ISSUER_UNREACHABLE` or `CC_LOGIN_FAILED`. */
+  token(audience: string, options: { readonly signal: AbortSignal }): Promise<string>;
+}
+
+type PipelineDeps = Pick<CliDeps, "fetch" | "env">;
+
+const TIMEOUT_MS = 15_000;
+const AZURE_API = "7.1";
+
+/** Finds the build service that this process runs in by its environment. */
+export function findPipeline(deps: PipelineDeps): Pipeline | undefined {
+  return findGithubActions(deps) ?? findAzurePipelines(deps);
+}
+
+/** A job of GitHub Actions with `permissions: id-token: write`. */
+function findGithubActions(deps: PipelineDeps): Pipeline | undefined {
+  const { address, secret } = settings(deps.env, "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN");
+  if (address === undefined || secret === undefined) return undefined;
+  return {
+    name: "GitHub Actions",
+    jobKey: keyOf(address.origin, secret),
+    async token(audience, { signal }) {
+      const url = new URL(address);
+      url.searchParams.set("audience", audience);
+      return await request(
+        url,
+        { headers: { authorization: `Bearer ${secret}` } },
+        "value",
+        "GitHub Actions",
+        signal,
+        deps,
+      );
+    },
+  };
+}
+
+/** A job of Azure Pipelines that maps `SYSTEM_ACCESSTOKEN` into its environment; its tokens have one audience. */
+function findAzurePipelines(deps: PipelineDeps): Pipeline | undefined {
+  const { address, secret } = settings(deps.env, "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN");
+  if (address === undefined || secret === undefined) return undefined;
+  return {
+    name: "Azure Pipelines",
+    jobKey: keyOf(address.origin, secret),
+    async token(_audience, { signal }) {
+      const url = new URL(address);
+      url.searchParams.set("api-version", AZURE_API);
+      const connection = deps.env["CLUSTER_CONNECT_SERVICE_CONNECTION"] ?? "";
+      if (connection !== "") url.searchParams.set("serviceConnectionId", connection);
+      const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+      return await request(url, { method: "POST", headers, body: "" }, "oidcToken", "Azure Pipelines", signal, deps);
+    },
+  };
+}
+
+function settings(
+  env: Environment,
+  addressName: string,
+  secretName: string,
+): { readonly address: URL | undefined; readonly secret: string | undefined } {
+  const secret = env[secretName];
+  return { address: URL.parse(env[addressName] ?? "") ?? undefined, secret: secret === "" ? undefined : secret };
+}
+
+function keyOf(origin: string, secret: string): string {
+  return `${origin} ${createHash("sha256").update(secret).digest("hex").slice(0, 24)}`;
+}
+
+async function request(
+  url: URL,
+  init: RequestInit,
+  field: string,
+  service: string,
+  outer: AbortSignal,
+  deps: PipelineDeps,
+): Promise<string> {
+  const signal = AbortSignal.any([outer, AbortSignal.timeout(TIMEOUT_MS)]);
+  let body: unknown;
+  let status: number;
+  try {
+    const response = await deps.fetch(url, { ...init, redirect: "error", signal });
+    status = response.status;
+    body = await response.json().catch(() => undefined);
+  } catch (error) {
+    outer.throwIfAborted();
+    throw networkError(url.host, "CC_ISSUER_UNREACHABLE", error);
+  }
+  const token = Object.getOwnPropertyDescriptor(Object(body), field)?.value;
+  if (status === 200 && typeof token === "string" && token !== "") return token;
+  throw new ConnectError("CC_LOGIN_FAILED", `${service} gave this job no token (HTTP status ${status})`, {
+    hint: "Let the job have tokens: permissions id-token: write, or SYSTEM_ACCESSTOKEN in its environment.",
+  });
+}
