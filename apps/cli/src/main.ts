@@ -2,6 +2,7 @@
 /** The command line tool's process: hands the machine over to `run`. */
 import { setGlobalProxyFromEnv } from "node:http";
 import { homedir } from "node:os";
+import { isSea } from "node:sea";
 import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
 import type { TextOutput } from "./deps.ts";
 import { openBrowser } from "./login/open-browser.ts";
@@ -27,7 +28,7 @@ const proxySettings = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some(
 );
 if (proxySettings) useProxies();
 
-const exitCode = await run(process.argv.slice(2), {
+void run(process.argv.slice(2), {
   env: process.env,
   stdout: output(process.stdout),
   stderr: output(process.stderr),
@@ -51,7 +52,8 @@ const exitCode = await run(process.argv.slice(2), {
   now: Date.now,
   random: Math.random,
   signals: process,
-  self: { command: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
+  // A single executable is its own script.
+  self: { command: process.execPath, args: isSea() ? [] : [...process.execArgv, process.argv[1] ?? ""] },
   platform: process.platform,
   homeDir: process.env["HOME"] ?? homedir(),
   pid: process.pid,
@@ -59,6 +61,9 @@ const exitCode = await run(process.argv.slice(2), {
   trustAuthorities: (pem) => {
     setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
   },
+}).then((exitCode) => {
+  // Whatever a library still holds must not keep a finished command alive.
+  process.stdout.write("", () => process.exit(exitCode));
 });
 
 /** Lets `fetch` use the proxies that the environment names; what is on this machine needs none. */
@@ -72,6 +77,3 @@ function useProxies(): void {
     NO_PROXY: exempt.filter((entry) => entry !== undefined && entry !== "").join(","),
   });
 }
-
-// Whatever a library still holds must not keep a finished command alive.
-process.stdout.write("", () => process.exit(exitCode));

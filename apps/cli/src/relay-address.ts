@@ -26,8 +26,3 @@ export function parseRelayAddress(text: string, where: string): URL {
   if (url.protocol === "http:" && !isLoopback(url)) throw bad("http works on this machine only, elsewhere use https");
   return url;
 }
-
-/** The address as it is shown, stored and compared: no trailing slash. */
-export function relayOrigin(url: URL): string {
-  return url.origin;
-}

@@ -47,8 +47,6 @@ export interface RequestOptions {
 
 export type RelayApiDeps = Pick<CliDeps, "fetch">;
 
-export const RESOURCE_PARAMETERS: readonly ResourceParameter[] = ["resource", "scope", "audience"];
-
 const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 8_388_608;
 

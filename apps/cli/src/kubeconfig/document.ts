@@ -26,8 +26,6 @@ export interface KubeconfigDocument {
   use(context: string | undefined): void;
   /** The local port that one of our clusters leads to. */
   portOf(name: string): number | undefined;
-  /** Names of our entries. */
-  ownNames(): readonly string[];
   toString(): string;
 }
 
@@ -145,10 +143,6 @@ export function parseKubeconfig(text: string, path: string): KubeconfigDocument 
       const server = isMap(cluster) ? cluster.get("server") : undefined;
       const port = typeof server === "string" ? URL.parse(server)?.port : undefined;
       return port === undefined || port === "" ? undefined : Number(port);
-    },
-    ownNames() {
-      const names = (listOf("cluster")?.items ?? []).map((item) => (isMap(item) ? item.get("name") : undefined));
-      return names.filter((name) => typeof name === "string").filter((name) => name.startsWith(OWN_PREFIX));
     },
     toString() {
       if (isJson) return `${JSON.stringify(document.toJS(), undefined, 2)}\n`;

@@ -18,7 +18,7 @@ export async function describePortHolder(port: number, cause: unknown): Promise<
 const LISTEN = "0A";
 
 /** Looks through Linux' /proc; undefined elsewhere, or when the process is another user's. */
-export async function findPortHolder(port: number): Promise<PortHolder | undefined> {
+async function findPortHolder(port: number): Promise<PortHolder | undefined> {
   const inodes = new Set<string>();
   for (const table of ["/proc/net/tcp", "/proc/net/tcp6"]) {
     const text = await readFile(table, "utf8").catch(() => "");

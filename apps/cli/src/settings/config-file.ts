@@ -14,7 +14,7 @@ export interface SavedSettings {
 const KEYS: readonly (keyof SavedSettings)[] = ["relay", "caFile"];
 
 /** Path of the settings' file, which people may edit. */
-export function configPath(folders: Folders): string {
+function configPath(folders: Folders): string {
   return join(folders.config, "config.yaml");
 }
 

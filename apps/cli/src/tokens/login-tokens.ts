@@ -48,7 +48,7 @@ export function createLoginTokens(
 }
 
 /** The kept token for the relay or the clusters. */
-export function tokenFor(record: LoginRecord, purpose: Purpose): KeptToken | undefined {
+function tokenFor(record: LoginRecord, purpose: Purpose): KeptToken | undefined {
   const audience = record.settings.audiences[purpose];
   return Object.hasOwn(record.tokens, audience) ? record.tokens[audience] : undefined;
 }
