@@ -16,7 +16,7 @@ declare module "node:http" {
 const output = (stream: NodeJS.WriteStream): TextOutput => ({
   write: (text) => void stream.write(text),
   isTerminal: stream.isTTY === true,
-  columns: stream.columns ?? 80,
+  columns: stream.columns > 0 ? stream.columns : 80,
 });
 
 // A reader that went away, as in `… | head`, is no reason to fail loudly.
@@ -55,7 +55,7 @@ void run(process.argv.slice(2), {
   // A single executable is its own script.
   self: { command: process.execPath, args: isSea() ? [] : [...process.execArgv, process.argv[1] ?? ""] },
   platform: process.platform,
-  homeDir: process.env["HOME"] ?? homedir(),
+  homeDir: homedir(),
   pid: process.pid,
   openBrowser: (url) => openBrowser(url, process.platform, process.env),
   trustAuthorities: (pem) => {

@@ -1,9 +1,10 @@
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import { collect, parsePort, parseSeconds } from "./arguments.ts";
 import type { ClustersFlags } from "./commands/clusters.ts";
 import type { CommandContext } from "./commands/context.ts";
 import type { CredentialFlags } from "./commands/credential.ts";
 import type { DoctorFlags } from "./commands/doctor.ts";
+import type { ExplainFlags } from "./commands/explain.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { LogoutFlags } from "./commands/logout.ts";
 import type { LogsFlags } from "./commands/logs.ts";
@@ -13,6 +14,7 @@ import type { StatusFlags } from "./commands/status.ts";
 import type { StopFlags } from "./commands/stop.ts";
 import type { TrustFlags } from "./commands/trust.ts";
 import type { WaitFlags } from "./commands/wait.ts";
+import { SHELLS, type Shell } from "./completion/shells.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 import { VERSION } from "./version.ts";
 
@@ -53,8 +55,10 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addRunning(program, context);
   addRun(program, context, result);
   addDoctor(program, context, result);
+  addExplain(program, context);
   addCredential(program, context);
   addRelay(program, context, result);
+  addCompletion(program, context);
   return program;
 }
 
@@ -177,12 +181,39 @@ function addDoctor(program: Command, context: CommandContext, result: ProgramRes
     });
 }
 
+function addExplain(program: Command, context: CommandContext): void {
+  const command = program.command("explain").description("show what your token says and who a cluster takes you for");
+  withTokens(withRelay(withNames(command)))
+    .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
+    .action(async (flags: ExplainFlags) => await (await import("./commands/explain.ts")).explain(flags, context));
+}
+
 function addCredential(program: Command, context: CommandContext): void {
   const command = program.command("credential").description("print a token the way kubectl asks for it (exec plugin)");
   withTokens(withRelay(command)).action(
     async (flags: CredentialFlags) => await (await import("./commands/credential.ts")).credential(flags, context),
   );
 }
+
+function addCompletion(program: Command, context: CommandContext): void {
+  program
+    .command("completion")
+    .description("print a script that completes commands, flags and clusters")
+    .addArgument(new Argument("<shell>", "the shell").choices([...SHELLS]))
+    .addHelpText("after", COMPLETION_HELP)
+    .action(
+      async (shell: Shell) => await (await import("./commands/completion.ts")).completion(shell, program, context),
+    );
+  program
+    .command("exit-codes")
+    .description("list the exit codes and what to do about each")
+    .action(async () => await (await import("./commands/exit-codes.ts")).exitCodes(context));
+}
+
+const COMPLETION_HELP = `
+Examples:
+  source <(cluster-connect completion bash)
+  cluster-connect completion fish > ~/.config/fish/completions/cluster-connect.fish`;
 
 function addRelay(program: Command, context: CommandContext, result: ProgramResult): void {
   program

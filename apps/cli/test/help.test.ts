@@ -16,6 +16,8 @@ const COMMANDS = [
   "logs",
   "wait",
   "credential",
+  "completion",
+  "explain",
 ];
 
 test("help without a command names every command and how to start", async () => {

@@ -1,9 +1,10 @@
 import { buffer } from "node:stream/consumers";
 import { type ClusterId, ConnectError, decodeProbe, type HopHealth, UPSTREAM_PROBE } from "@cluster-connect/protocol";
-import { askCluster, type ClusterEnd, fieldOf, statusError } from "../clusters/ask.ts";
+import type { ClusterEnd } from "../clusters/ask.ts";
 import type { KnownClusters } from "../clusters/known-clusters.ts";
 import { checkReady } from "../clusters/ready.ts";
 import { trustCluster } from "../clusters/trust.ts";
+import { askWhoIAm } from "../clusters/who-am-i.ts";
 import { formatAge } from "../output.ts";
 import type { Cluster } from "../relay-api.ts";
 import type { RelayLink } from "../relay-link.ts";
@@ -54,7 +55,10 @@ export async function checkCluster(
       detail: `${version ?? "version not shown to you"}, answered in ${Math.round(durationMs)} ms`,
     };
   });
-  await report.check(name("identity"), async () => await whoAmI(end, options, open));
+  await report.check(name("identity"), async () => {
+    const { username, groups } = await askWhoIAm(end, options, open);
+    return { value: true, detail: `${username}, groups ${groups.length === 0 ? "none" : groups.join(", ")}` };
+  });
 }
 
 function tellAgent(cluster: Cluster): { value: true; detail: string; warning?: string } {
@@ -103,24 +107,4 @@ function tellHop(
   const text = hop.text.replaceAll(/[\s\p{Cc}]+/gu, " ");
   if (hop.ok) return { value: true, detail: text };
   throw new ConnectError(code, text);
-}
-
-async function whoAmI(
-  end: ClusterEnd,
-  options: { readonly signal: AbortSignal },
-  open: Parameters<typeof askCluster>[3],
-): Promise<{ value: string; detail: string }> {
-  const body = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
-  const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-  const answer = await askCluster(end, { path, body }, options, open);
-  if (answer.status !== 201) throw statusError(end.cluster, answer);
-  const user = fieldOf(fieldOf(answer.body, "status"), "userInfo");
-  const groups = fieldOf(user, "groups");
-  const username = printable(fieldOf(user, "username"));
-  const list = Array.isArray(groups) ? groups.map(printable).join(", ") : "none";
-  return { value: username, detail: `${username}, groups ${list}` };
-}
-
-function printable(value: unknown): string {
-  return typeof value === "string" ? value.replaceAll(/\p{Cc}/gu, "?").slice(0, 200) : "?";
 }

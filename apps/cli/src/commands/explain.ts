@@ -1,0 +1,86 @@
+import { findClusters, requireNames } from "../clusters/find.ts";
+import { openKnownClusters } from "../clusters/known-clusters.ts";
+import { trustCluster } from "../clusters/trust.ts";
+import { askWhoIAm, type ClusterIdentity } from "../clusters/who-am-i.ts";
+import { fetchClusters } from "../relay-api.ts";
+import { connectRelay } from "../relay-link.ts";
+import { foldersOf } from "../settings/folders.ts";
+import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
+import { chooseTokens } from "../tokens/choose-tokens.ts";
+import { unverifiedClaims } from "../tokens/stored-token.ts";
+import { findGivenTokens, type TokenFlags } from "../tokens/token-flags.ts";
+import type { CommandContext } from "./context.ts";
+
+export interface ExplainFlags extends RelayFlags, TokenFlags {
+  readonly name?: readonly string[];
+  readonly output: "text" | "json";
+}
+
+/** Claims that say who somebody is; the others are the issuer's own business. */
+const SHOWN_CLAIMS = [
+  "iss",
+  "aud",
+  "sub",
+  "preferred_username",
+  "email",
+  "upn",
+  "oid",
+  "tid",
+  "groups",
+  "roles",
+  "exp",
+];
+
+/** Shows what the caller's token says, and who the cluster takes them for. */
+export async function explain(flags: ExplainFlags, { deps, signal }: CommandContext): Promise<void> {
+  const names = requireNames(flags.name);
+  const relay = await chooseRelay(flags, deps);
+  const tokens = chooseTokens(relay.url, await findGivenTokens(flags, deps), deps);
+  const { token: relayToken } = await tokens.token("relay", { signal });
+  const offered = await fetchClusters(relay.url, relayToken, { signal }, deps);
+  const known = openKnownClusters(foldersOf(deps));
+  const end = new AbortController();
+  try {
+    const options = { signal: AbortSignal.any([signal, end.signal]) };
+    const linkDeps = { tokens, clock: deps.clock, random: deps.random, env: deps.env };
+    const link = connectRelay({ relay: relay.url, ...options }, linkDeps);
+    await link.ready;
+    const seen: Record<string, ClusterIdentity> = {};
+    const { token } = await tokens.token("cluster", options);
+    for (const cluster of findClusters(names, offered, relay.url.origin)) {
+      const { authorities } = await trustCluster(relay.url.origin, cluster, known, { ...options, now: deps.now() });
+      const { id, serverName } = cluster;
+      const open = async (open: { readonly signal: AbortSignal }): ReturnType<typeof link.open> =>
+        await link.open(id, open);
+      seen[id] = await askWhoIAm({ cluster: id, serverName, authorities: authorities.pem, token }, options, open);
+    }
+    deps.stdout.write(flags.output === "json" ? json(token, seen) : text(token, seen));
+  } finally {
+    end.abort();
+  }
+}
+
+function shownClaims(token: string): readonly (readonly [string, unknown])[] {
+  const claims = unverifiedClaims(token);
+  return SHOWN_CLAIMS.filter((name) => Object.hasOwn(claims, name)).map((name) => [name, claims[name]]);
+}
+
+function json(token: string, seen: Readonly<Record<string, ClusterIdentity>>): string {
+  return `${JSON.stringify({ claims: Object.fromEntries(shownClaims(token)), clusters: seen }, undefined, 2)}\n`;
+}
+
+function text(token: string, seen: Readonly<Record<string, ClusterIdentity>>): string {
+  const claims = shownClaims(token).map(([name, value]) => row(name, JSON.stringify(value)));
+  const clusters = Object.entries(seen).flatMap(([id, { username, groups, uid, extra }]) => [
+    `\n${id} takes you for\n`,
+    row("username", username),
+    ...groups.map((group) => row("group", group)),
+    ...(uid === undefined ? [] : [row("uid", uid)]),
+    ...Object.entries(extra).map(([key, values]) => row("extra", `${key} = ${values.join(", ")}`)),
+  ]);
+  return ["Your token for clusters says\n", ...claims, ...clusters].join("");
+}
+
+function row(name: string, value: string): string {
+  return `  ${name.padEnd(20)} ${value}\n`;
+}

@@ -1,0 +1,46 @@
+import type { Command } from "commander";
+
+/** What can be typed after a command's name. */
+export interface CompletionNode {
+  /** Words from the program's name on, without it: `clusters trust`. */
+  readonly path: string;
+  readonly commands: readonly { readonly name: string; readonly description: string }[];
+  readonly flags: readonly CompletionFlag[];
+  /** What its first argument can be, where that is fixed. */
+  readonly choices: readonly string[];
+}
+
+export interface CompletionFlag {
+  /** With its dashes. */
+  readonly name: string;
+  readonly description: string;
+  readonly takesValue: boolean;
+  readonly choices: readonly string[];
+  /** The value is a cluster. */
+  readonly isCluster: boolean;
+}
+
+/** Every command of a program with its flags, the program itself first. */
+export function completionTree(program: Command, path: readonly string[] = []): readonly CompletionNode[] {
+  const visible = program.createHelp().visibleCommands(program);
+  const node: CompletionNode = {
+    path: path.join(" "),
+    choices: program.registeredArguments[0]?.argChoices ?? [],
+    commands: visible.map((command) => ({ name: command.name(), description: command.description() })),
+    flags: program
+      .createHelp()
+      .visibleOptions(program)
+      .flatMap((option) =>
+        [option.short, option.long]
+          .filter((name) => name !== undefined)
+          .map((name) => ({
+            name,
+            description: option.description,
+            takesValue: option.required || option.optional,
+            choices: option.argChoices ?? [],
+            isCluster: option.long === "--name",
+          })),
+      ),
+  };
+  return [node, ...program.commands.flatMap((command) => completionTree(command, [...path, command.name()]))];
+}

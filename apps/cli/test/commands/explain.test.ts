@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { type TestCli, testCli } from "../support/cli.ts";
+import { startRelay } from "../support/relay.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { unsignedToken } from "../support/tokens.ts";
+
+async function stage(): Promise<TestCli> {
+  const relay = await startRelay();
+  await relay.addCluster("prod");
+  const env = {
+    CLUSTER_CONNECT_RELAY: relay.url,
+    CLUSTER_CONNECT_TOKEN: unsignedToken({
+      iss: "https://issuer.test",
+      sub: "jane",
+      groups: ["team"],
+      other: "private",
+    }),
+    CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(),
+  };
+  return testCli(await tempFolder(), { env });
+}
+
+test("what the token says stands beside who the cluster takes the caller for", async () => {
+  const cli = await stage();
+  expect(await cli.run("explain", "-n", "prod")).toBe(0);
+  expect(cli.out()).toContain('  sub                  "jane"\n  groups               ["team"]\n');
+  expect(cli.out()).toContain(
+    "prod takes you for\n  username             oidc:jane\n  group                oidc:team\n",
+  );
+  expect(cli.out()).not.toContain("private");
+});
+
+test("as JSON it is for scripts, and holds no token", async () => {
+  const cli = await stage();
+  expect(await cli.run("explain", "-n", "prod", "-o", "json")).toBe(0);
+  expect(JSON.parse(cli.out())).toMatchObject({
+    claims: { iss: "https://issuer.test", sub: "jane" },
+    clusters: { prod: { username: "oidc:jane", groups: ["oidc:team", "system:authenticated"] } },
+  });
+  expect(cli.out()).not.toContain("eyJ");
+});
