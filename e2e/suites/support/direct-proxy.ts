@@ -16,8 +16,8 @@ import { createProgress } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import type { HttpsTarget } from "./https-client.ts";
 
-export const AUDIENCE = "https://cluster.example";
-export const CLUSTER_ID = "direct";
+const AUDIENCE = "https://cluster.example";
+const CLUSTER_ID = "direct";
 const SERVER_NAME = `${CLUSTER_ID}.clusters.cluster-connect.internal`;
 const MAIN = fileURLToPath(new URL("../../../apps/auth-proxy/src/main.ts", import.meta.url));
 const RBAC = fileURLToPath(new URL("../../../deploy/rbac/", import.meta.url));
