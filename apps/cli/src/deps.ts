@@ -42,6 +42,8 @@ export interface CliDeps {
   readonly now: () => number;
   readonly random: () => number;
   readonly signals: SignalSource;
+  /** Ends the process at once: for somebody who does not want to wait for cleaning up. */
+  readonly exit: (code: number) => void;
   readonly self: SelfCommand;
   readonly platform: NodeJS.Platform;
   readonly homeDir: string;

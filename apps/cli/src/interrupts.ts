@@ -13,14 +13,19 @@ export interface Interrupts {
 
 const ENDING: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** Listens for the signals that end a program. */
-export function createInterrupts(source: SignalSource): Interrupts {
+/**
+ * Listens for the signals that end a program.
+ *
+ * @param onImpatience is called when another signal comes while the program ends.
+ */
+export function createInterrupts(source: SignalSource, onImpatience: () => void): Interrupts {
   const controller = new AbortController();
   let taker: ((signal: NodeJS.Signals) => void) | undefined;
   const listeners = ENDING.map((signal) => {
     const listener = (): void => {
-      if (taker === undefined) controller.abort(new ConnectError("CC_CANCELLED", `Ended by ${signal}`));
-      else taker(signal);
+      if (taker !== undefined) taker(signal);
+      else if (controller.signal.aborted) onImpatience();
+      else controller.abort(new ConnectError("CC_CANCELLED", `Ended by ${signal}`));
     };
     source.on(signal, listener);
     return () => source.off(signal, listener);

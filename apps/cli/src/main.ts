@@ -52,6 +52,7 @@ void run(process.argv.slice(2), {
   now: Date.now,
   random: Math.random,
   signals: process,
+  exit: (code) => process.exit(code),
   // A single executable is its own script.
   self: { command: process.execPath, args: isSea() ? [] : [...process.execArgv, process.argv[1] ?? ""] },
   platform: process.platform,

@@ -1,4 +1,4 @@
-import { ConnectError, toConnectError } from "@cluster-connect/protocol";
+import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
 import { CommanderError } from "commander";
 import type { CliDeps } from "./deps.ts";
 import { writeFailure } from "./failure.ts";
@@ -12,7 +12,7 @@ import { createProgram } from "./program.ts";
  * @returns the exit code; every error has its own, see docs/errors.md.
  */
 export async function run(argv: readonly string[], deps: CliDeps): Promise<number> {
-  const interrupts = createInterrupts(deps.signals);
+  const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
   try {
     const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);

@@ -35,6 +35,7 @@ export function testCli(
     now: Date.now,
     random: Math.random,
     signals,
+    exit: () => {},
     self: { command: process.execPath, args: ["--conditions=source", MAIN] },
     platform: "linux",
     homeDir: home,
