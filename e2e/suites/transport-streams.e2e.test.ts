@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { patternBytes } from "../src/faults/pattern.ts";
 import type { RawLink } from "../src/faults/raw-link.ts";
 import { startTransfer } from "../src/faults/transfer.ts";
+import { pollUntil } from "../src/process/poll.ts";
 import { answers, atBaseline, ECHO, finish, SOURCE, useTransport } from "./support/transport.ts";
 
 const transport = useTransport();
@@ -106,7 +107,11 @@ test("100 streams go on beside one whose reader never reads, and the relay does 
   await finish(next);
 });
 
-test("every counter is back at nothing afterwards", async () => {
+test("every counter is back at nothing afterwards, and the session is gone when the caller closes it", async () => {
   await atBaseline(transport());
   expect(link.counters).toEqual({ streams: 0, suspended: 0, retainedBytes: 0 });
+  const sessions = async (): Promise<number | undefined> => (await transport().relayMetrics()).get("cli_sessions");
+  expect(await sessions()).toBe(1);
+  await link.close();
+  await pollUntil(async () => ((await sessions()) === 0 ? true : undefined), { signal: AbortSignal.timeout(20_000) });
 });
