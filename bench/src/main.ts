@@ -67,7 +67,10 @@ for (const [signal, code] of [
   process.once(signal, () => process.exit(code));
 }
 const before = surroundings();
-const rows = await ask(request, processes);
+const rows = await ask(request, processes).catch((error: unknown) => {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+});
 if (request.json) {
   console.log(JSON.stringify({ ...before, ...request, rows }, null, 2));
 } else {

@@ -2,7 +2,7 @@ import type { Lab } from "../lab.ts";
 import type { Question } from "../measure.ts";
 import { roundTripMs, setupMs } from "../stream-setup.ts";
 
-const COUNT = 8;
+const COUNT = 5;
 const PATH = "the path alone";
 
 /** How long a new connection takes over a long path until its first byte came back, in round trips. */
