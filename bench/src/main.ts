@@ -49,7 +49,9 @@ async function ask(request: BenchRequest, processes: Processes): Promise<readonl
 function surroundings(): Readonly<Record<string, unknown>> {
   const [cpu] = cpus();
   return {
-    commit: execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim(),
+    commit: execFileSync("git", ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"], {
+      encoding: "utf8",
+    }).trim(),
     node: process.version,
     cpu: cpu?.model.trim() ?? "unknown",
     cpus: cpus().length,
