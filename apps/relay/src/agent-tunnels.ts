@@ -73,6 +73,7 @@ async function runTunnel(
     log.info({ event: "tunnel.closed", code: end.code ?? "ok", reason: end.text, by: end.by }, "tunnel closed");
   });
   registry.add(tunnel);
+  void session.draining.then(() => registry.drains(tunnel));
   lastSeen.note(tunnel);
   await rememberAuthorities(tunnel, ready.peer.agent?.clusterAuthorities, context);
   const { intervalMs, timeoutMs } = options.probe;

@@ -63,6 +63,12 @@ export class Registry {
     this.#update(tunnel.clusterId, cluster);
   }
 
+  /** Notes that a tunnel takes no more streams: it drains. */
+  drains(tunnel: Tunnel): void {
+    const cluster = this.#clusters.get(tunnel.clusterId);
+    if (cluster !== undefined) this.#update(tunnel.clusterId, cluster);
+  }
+
   /** Notes what a probe through the tunnel found. */
   probed(tunnel: Tunnel, probe: ProbeState): void {
     const cluster = this.#clusters.get(tunnel.clusterId);
@@ -106,7 +112,7 @@ export class Registry {
   }
 
   #update(clusterId: ClusterId, cluster: ClusterEntry): void {
-    const state = clusterStateOf(cluster.entries.map(({ probe }) => probe));
+    const state = clusterStateOf(cluster.entries.filter(takesStreams).map(({ probe }) => probe));
     const reason = state === "degraded" ? reasonOf(cluster) : undefined;
     if (state === cluster.state && reason === cluster.reason) return;
     if (state !== cluster.state) cluster.since = new Date(this.#now());

@@ -162,6 +162,20 @@ describe("a cluster", () => {
     expect(names.filter((name) => name === two.instanceId).length).toBeGreaterThanOrEqual(2);
   });
 
+  test("whose only agent drains is offline, although a stream still runs", async () => {
+    const fixture = await startFixture();
+    const session = await dialAgent(fixture, await enrollAgent(fixture));
+    await session.ready;
+    await vi.waitUntil(() => fixture.relay.registry.view(PROD).state === "connected");
+    const cli = await dialCli(fixture, await opsToken(fixture));
+    const stream = cli.open(openRequest());
+    await stream.accepted;
+    session.goaway({ deadlineMs: 60_000 });
+    await vi.waitUntil(() => fixture.relay.registry.view(PROD).state === "offline");
+    await expect(cli.open(openRequest()).accepted).rejects.toMatchObject({ code: "CC_AGENT_OFFLINE" });
+    expect(stream.destroyed).toBe(false);
+  });
+
   test("whose key is revoked loses its tunnel within seconds", async () => {
     const fixture = await startFixture();
     const agent = await enrollAgent(fixture);

@@ -66,6 +66,7 @@ export function splice(
   }
 
   function ended(): void {
+    if (settled) return;
     if (forth.ended && back.ended) settle(undefined);
     else watchIdle(forth.bytes + back.bytes);
   }

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { afterEach, expect, test } from "vitest";
 import { splice } from "../src/index.ts";
 import { createFakeClock, openStream, readAll, sessionPair } from "../src/testing/index.ts";
@@ -106,6 +107,22 @@ test("a reset of the stream breaks the local socket off instead of ending it", a
   far.reset("CC_SESSION_ENDED", "ended");
   await expect(outcome).resolves.toMatchObject({ code: "CC_SESSION_ENDED" });
   await expect(broken).resolves.toMatchObject([{ code: "ECONNRESET" }]);
+});
+
+test("a splice that broke off holds no timer when a side's end comes late", async () => {
+  const { dialer, incoming } = sessionPair({}, { clock: createFakeClock() });
+  const [near, far] = await openStream(dialer, incoming);
+  // Takes everything, and is never done with its end until it is destroyed.
+  const endless = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(), final() {} });
+  const clock = createFakeClock();
+  const abort = new AbortController();
+  const outcome = splice(endless, near, { signal: abort.signal }, { clock }).catch((error: unknown) => error);
+  far.end("last words");
+  await once(near, "end");
+  abort.abort();
+  expect(await outcome).toBe(abort.signal.reason);
+  await clock.settle();
+  expect(clock.pendingTimers).toBe(0);
 });
 
 test("an aborted splice leaves neither side", async () => {

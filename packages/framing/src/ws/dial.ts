@@ -109,15 +109,15 @@ function startRequest(
     "Sec-WebSocket-Key": key,
     "Sec-WebSocket-Protocol": SUBPROTOCOL,
   };
-  // No agent: the socket is the channel's, and is never pooled.
+  // The socket is the channel's and never pooled: without an agent, which would not ask `createConnection` either.
   if (!secure) {
-    const createConnection = through === undefined ? {} : { createConnection: () => through };
-    return requestPlain(target, { headers, agent: false, ...createConnection });
+    const way = through === undefined ? { agent: false } : { createConnection: () => through };
+    return requestPlain(target, { headers, ...way });
   }
   const servername = options.tls?.servername ?? (isIP(target.hostname) === 0 ? target.hostname : "");
-  const createConnection =
+  const way =
     through === undefined
-      ? {}
+      ? { agent: false }
       : { createConnection: () => connectTls({ ...options.tls, socket: through, host: target.hostname, servername }) };
-  return requestTls(target, { ...options.tls, headers, agent: false, ...createConnection });
+  return requestTls(target, { ...options.tls, headers, ...way });
 }

@@ -42,8 +42,8 @@ async function startProxy(status = 200) {
   return { url: await listen(server, "http"), asked };
 }
 
-test.each(["http", "https"])("a channel is opened through a proxy: %s", async (scheme) => {
-  const { cert, key } = selfSigned("localhost");
+test.each(["http", "https"])("a channel is opened through a proxy, which alone knows the host: %s", async (scheme) => {
+  const { cert, key } = selfSigned("relay.invalid");
   const relay = scheme === "http" ? createServer() : createTlsServer({ cert, key });
   const received = Promise.withResolvers<string>();
   relay.on("upgrade", (request, socket, head) => {
@@ -54,6 +54,7 @@ test.each(["http", "https"])("a channel is opened through a proxy: %s", async (s
     });
   });
   const url = await listen(relay, scheme);
+  url.hostname = "relay.invalid";
   const proxy = await startProxy();
   proxy.url.username = "me";
   proxy.url.password = "p%40ss";
