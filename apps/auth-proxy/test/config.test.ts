@@ -1,6 +1,7 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseAuthenticationConfiguration } from "@cluster-connect/auth";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadProxyConfig } from "../src/config.ts";
 import { run } from "../src/run.ts";
@@ -16,6 +17,14 @@ async function load(yaml: string, env: Readonly<Record<string, string>> = {}): R
   await writeFile(file, yaml);
   return loadProxyConfig({ file, env });
 }
+
+test("the example and the issuers it names are valid", async () => {
+  const file = join(import.meta.dirname, "../../../examples/auth-proxy.yaml");
+  const config = await loadProxyConfig({ file, env: { KUBERNETES_SERVICE_HOST: "10.0.0.1" } });
+  expect(config).toMatchObject({ clusterId: "prod", impersonation: { allowAs: false }, selfCheck: true });
+  const { issuers } = parseAuthenticationConfiguration(await readFile(config.authenticationConfig, "utf8"));
+  expect(issuers.map(({ audiences }) => audiences)).toEqual([["https://kubernetes.example.com"]]);
+});
 
 test("in a pod the id and the issuers' file are enough", async () => {
   const env = { KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "6443" };
