@@ -1,5 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { buffer } from "node:stream/consumers";
+import type { MuxStream } from "@cluster-connect/framing";
+import { SESSION_BUDGET_BYTES } from "@cluster-connect/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { patternBytes } from "../src/faults/pattern.ts";
 import type { RawLink } from "../src/faults/raw-link.ts";
@@ -72,8 +74,14 @@ test("what was written before the end of the input comes back after it", async (
 
 const ACTIVE = 100;
 const ACTIVE_BYTES = MIB;
-const MAX_GROWTH_BYTES = 64 * MIB;
+const STUCK_BYTES = 48 * MIB;
+const ROUNDS = 5;
+/** Far above what is measured, about 1: a machine with other work to do is no failure. */
+const MAX_SLOWDOWN = 2;
 const RSS = "process_resident_memory_bytes";
+
+const median = (numbers: readonly number[]): number =>
+  Math.round(numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0);
 
 async function active(): Promise<number> {
   const from = performance.now();
@@ -85,23 +93,35 @@ async function active(): Promise<number> {
   return performance.now() - from;
 }
 
-test("100 streams go on beside one whose reader never reads, and the relay does not grow", async () => {
-  await active(); // so that what is allocated once is there
-  const aloneMs = await active();
-  const before = (await transport().relayMetrics()).get(RSS) ?? 0;
+/** A stream whose reader never reads, with more written to it than all windows and buffers on the way take. */
+async function openStuck(): Promise<MuxStream> {
   const stuck = await link.open(ECHO, { signal });
   stuck.pause();
-  // More than all windows and socket buffers on the way take.
   const block = randomBytes(64 * KIB);
-  let full = false;
-  while (!full) full = !stuck.write(Buffer.from(block)) && stuck.writableLength > 48 * MIB;
-  const besideMs = await active();
+  while (stuck.writableLength <= STUCK_BYTES) stuck.write(Buffer.from(block));
+  return stuck;
+}
+
+test("100 streams keep their rate beside one whose reader never reads, and the relay stays within its budget", async () => {
+  await active(); // so that what is allocated once is there
+  const before = (await transport().relayMetrics()).get(RSS) ?? 0;
+  const aloneMs: number[] = [];
+  const besideMs: number[] = [];
+  // In turns, so that what else the machine does falls on both.
+  for (let round = 0; round < ROUNDS; round += 1) {
+    aloneMs.push(await active());
+    const stuck = await openStuck();
+    besideMs.push(await active());
+    stuck.destroy();
+  }
   const growth = ((await transport().relayMetrics()).get(RSS) ?? 0) - before;
+  const [alone, beside] = [median(aloneMs), median(besideMs)];
   say(
-    `${ACTIVE} × ${ACTIVE_BYTES / MIB} MiB: ${Math.round(aloneMs)} ms alone, ${Math.round(besideMs)} ms beside a reader that never reads; the relay grew by ${(growth / MIB).toFixed(1)} MiB`,
+    `${ACTIVE} streams, ${ACTIVE_BYTES / MIB} MiB each: ${alone} ms alone, ${beside} ms beside a reader that never reads`,
   );
-  expect(growth).toBeLessThan(MAX_GROWTH_BYTES);
-  stuck.destroy();
+  say(`the relay grew by ${(growth / MIB).toFixed(1)} MiB`);
+  expect(growth).toBeLessThan(SESSION_BUDGET_BYTES);
+  expect(beside).toBeLessThan(MAX_SLOWDOWN * alone);
   const next = await link.open(ECHO, { signal });
   await answers(next, randomBytes(1_000));
   await finish(next);
