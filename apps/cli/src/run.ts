@@ -39,7 +39,9 @@ export async function run(argv: readonly string[], deps: CliDeps): Promise<numbe
 function usageError(error: CommanderError, argv: readonly string[]): ConnectError {
   // "error: unknown option '--foo'\n(Did you mean --bar?)" becomes one line.
   const message = error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
-  const command = argv.find((word) => /^[a-z]+$/.test(word));
+  // A command that does not exist has no help of its own.
+  const known = error.code !== "commander.unknownCommand";
+  const command = known ? argv.find((word) => /^[a-z]+$/.test(word)) : undefined;
   const hint = `Run \`cluster-connect${command === undefined ? "" : ` ${command}`} --help\`.`;
   return new ConnectError("CC_USAGE", message === "(outputHelp)" ? "A command is missing" : message, { hint });
 }

@@ -17,6 +17,7 @@ test("a wrong command is named, with the one that was probably meant", async () 
   const cli = testCli("/nowhere");
   expect(await cli.run("proxi")).toBe(2);
   expect(cli.err()).toContain("error: unknown command 'proxi' (Did you mean proxy?) (CC_USAGE)\n");
+  expect(cli.err()).toContain("hint: Run `cluster-connect --help`.\n");
 });
 
 test("a flag without its value, and a choice that does not exist, are named", async () => {

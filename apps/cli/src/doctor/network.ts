@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, isIP } from "node:net";
 import { connect as connectTls, type PeerCertificate } from "node:tls";
 import { proxyFor } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
@@ -74,7 +74,9 @@ async function checkCertificate(relay: URL, outer: AbortSignal): Promise<{ value
   const signal = AbortSignal.any([outer, AbortSignal.timeout(TIMEOUT_MS)]);
   const host = relay.hostname.replace(/^\[(.*)\]$/, "$1");
   // Nothing is sent over this connection; it is closed once the certificate was seen.
-  const socket = connectTls({ host, port: portOf(relay), servername: host, rejectUnauthorized: false });
+  // An address is no server name, by RFC 6066.
+  const servername = isIP(host) === 0 ? host : "";
+  const socket = connectTls({ host, port: portOf(relay), servername, rejectUnauthorized: false });
   try {
     await once(socket, "secureConnect", { signal });
     const certificate = socket.getPeerCertificate();
