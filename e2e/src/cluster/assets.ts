@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Keeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
-import { buildAssets, canBuild } from "./build.ts";
+import { type BuildStep, buildAssets, CONTROL_PLANE, canBuild } from "./build.ts";
 import { cacheRoot, fillOnce } from "./cache-folder.ts";
 import { downloadAssets } from "./download.ts";
 import { findExecutable, isExecutable } from "./find-executable.ts";
@@ -68,10 +68,7 @@ async function made(
     { signal: options.signal, onWait },
     {
       isComplete,
-      fill: async (temporary) => {
-        await fill(temporary, options.signal);
-        await rm(join(temporary, ".source"), { recursive: true, force: true });
-      },
+      fill: (temporary) => fill(temporary, options.signal),
     },
   );
   const assets = await inFolder(folder, origin);
@@ -103,23 +100,32 @@ export async function findAssets(options: { readonly signal: AbortSignal }, deps
   return downloaded ?? made(ENVTEST_VERSION, "downloaded", deps.download, options, deps);
 }
 
+/** How to build the programs with this machine's Go; undefined where there is none that is new enough. */
+export async function findBuild(
+  steps: readonly BuildStep[],
+  options: { readonly signal: AbortSignal },
+  deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress; readonly keeper: Keeper },
+): Promise<FillFolder | undefined> {
+  const { env, keeper } = deps;
+  const go = await findExecutable("go", env);
+  if (go === undefined || !(await canBuild(go, env, options.signal))) return undefined;
+  return async (folder, signal) => {
+    keeper.ownFolder(folder); // gone by then when it was renamed into the cache
+    await buildAssets(folder, steps, { signal }, { go, ...deps });
+    await rm(join(folder, ".source"), { recursive: true, force: true });
+  };
+}
+
 /** The real ways to get the programs on this machine. */
 export function assetsDeps(
   options: { readonly signal: AbortSignal },
   deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress; readonly keeper: Keeper },
 ): AssetsDeps {
-  const { env, progress, keeper } = deps;
+  const { env, progress } = deps;
   return {
     env,
     progress,
-    findBuild: async () => {
-      const go = await findExecutable("go", env);
-      if (go === undefined || !(await canBuild(go, env, options.signal))) return undefined;
-      return (folder, signal) => {
-        keeper.ownFolder(folder); // gone by then when it was renamed into the cache
-        return buildAssets(folder, { signal }, { go, env, progress, keeper });
-      };
-    },
+    findBuild: () => findBuild(CONTROL_PLANE, options, deps),
     download: (folder, signal) =>
       downloadAssets(folder, { signal }, { env, platform: process.platform, arch: process.arch, fetch, progress }),
   };

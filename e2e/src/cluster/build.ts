@@ -18,14 +18,16 @@ export interface BuildDeps {
   readonly progress: Progress;
 }
 
-interface Step {
+/** A program to build. */
+export interface BuildStep {
   readonly binary: string;
   readonly module: "etcd" | "kubernetes";
   readonly package: string;
   readonly about: string;
 }
 
-const STEPS: readonly Step[] = [
+/** The programs of a control plane. */
+export const CONTROL_PLANE: readonly BuildStep[] = [
   { binary: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", about: "about half a minute" },
   {
     binary: "kube-apiserver",
@@ -41,6 +43,13 @@ const STEPS: readonly Step[] = [
   },
   { binary: "kube-scheduler", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-scheduler", about: "seconds" },
 ];
+
+/** The programs of a node. */
+export const NODE: readonly BuildStep[] = [
+  { binary: "kubelet", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubelet", about: "up to a minute" },
+  { binary: "kube-proxy", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-proxy", about: "seconds" },
+];
+
 const MODULES: string = fileURLToPath(new URL("../../go", import.meta.url));
 const LAST_LINES = 5;
 
@@ -57,7 +66,7 @@ function buildEnv(env: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /**
- * Builds etcd, kube-apiserver, kube-controller-manager and kube-scheduler into `folder` with Go.
+ * Builds programs into `folder` with Go.
  *
  * `go install …@version` is refused, because Kubernetes replaces modules of its own repository; the wrapper modules
  * in `go/` replace them by their published versions, and their go.sum pins every byte that is compiled.
@@ -66,6 +75,7 @@ function buildEnv(env: NodeJS.ProcessEnv): Record<string, string> {
  */
 export async function buildAssets(
   folder: string,
+  steps: readonly BuildStep[],
   options: { readonly signal: AbortSignal },
   deps: BuildDeps,
 ): Promise<void> {
@@ -74,14 +84,14 @@ export async function buildAssets(
     await mkdir(join(source, name), { recursive: true });
     for (const file of ["go.mod", "go.sum"]) await copyFile(join(MODULES, name, file), join(source, name, file));
   }
-  for (const [index, step] of STEPS.entries()) {
-    const text = `Kubernetes ${KUBERNETES_VERSION}: building ${step.binary} with Go, takes ${step.about} (${index + 1} of ${STEPS.length})`;
+  for (const [index, step] of steps.entries()) {
+    const text = `Kubernetes ${KUBERNETES_VERSION}: building ${step.binary} with Go, takes ${step.about} (${index + 1} of ${steps.length})`;
     await deps.progress.during(text, () => buildStep(step, join(source, step.module), folder, options, deps));
   }
 }
 
 async function buildStep(
-  step: Step,
+  step: BuildStep,
   cwd: string,
   folder: string,
   options: { readonly signal: AbortSignal },

@@ -19,7 +19,7 @@ export interface Identity {
 }
 
 /** Who a leaf certificate is for. */
-interface LeafSpec {
+export interface LeafSpec {
   readonly commonName: string;
   /** Becomes the Kubernetes group of a client certificate. */
   readonly organization?: string;

@@ -15,6 +15,16 @@ export interface ControlPlanePorts {
   readonly apiserver: number;
 }
 
+/** Where a node and its control plane find each other; without a node everything is on loopback. */
+export interface NodeAddresses {
+  /** The node's name in Kubernetes. */
+  readonly name: string;
+  /** Address of the host on the link to the node; the apiserver listens there. */
+  readonly apiserver: string;
+  /** Address of the node on that link; the kubelet listens there. */
+  readonly kubelet: string;
+}
+
 /** Names of the files that {@link components} refers to, inside the work folder. */
 export const FILES = {
   ca: "ca.crt",
@@ -27,6 +37,11 @@ export const FILES = {
   admin: "admin.kubeconfig",
   controllerManager: "controller-manager.kubeconfig",
   scheduler: "scheduler.kubeconfig",
+  /** Only where there is a node. */
+  kubelet: "kubelet",
+  kubeletKubeconfig: "kubelet.kubeconfig",
+  kubeletClient: "apiserver-kubelet-client",
+  kubeProxy: "kube-proxy.kubeconfig",
 } as const;
 
 /** Every request once, when it is answered; long-running ones also when they begin. */
@@ -71,15 +86,40 @@ export function etcdComponent(assets: Assets, folder: string, ports: ControlPlan
   return { name: "etcd", command: assets.etcd, args };
 }
 
+const ALONE = {
+  "bind-address": "127.0.0.1",
+  // Loopback may not be an endpoint of the `kubernetes` Service, and nothing here looks for it there.
+  "endpoint-reconciler-type": "none",
+} as const;
+
+/** Flags of an apiserver that pods and a kubelet reach, and that reaches them. */
+function besideNode(node: NodeAddresses, file: (name: string) => string): Readonly<Record<string, string>> {
+  return {
+    "bind-address": node.apiserver,
+    "advertise-address": node.apiserver,
+    "kubelet-preferred-address-types": "InternalIP",
+    "kubelet-certificate-authority": file(FILES.ca),
+    "kubelet-client-certificate": file(`${FILES.kubeletClient}.crt`),
+    "kubelet-client-key": file(`${FILES.kubeletClient}.key`),
+    // Service addresses are known to the node alone; the apiserver calls webhooks by the addresses of their pods.
+    "enable-aggregator-routing": "true",
+  };
+}
+
 /** kube-apiserver with RBAC, an audit log of every request, and a CA whose client certificates it accepts. */
-export function apiserverComponent(assets: Assets, folder: string, ports: ControlPlanePorts): Component {
+export function apiserverComponent(
+  assets: Assets,
+  folder: string,
+  ports: ControlPlanePorts,
+  node: NodeAddresses | undefined,
+): Component {
   const file = (name: string): string => join(folder, name);
   const args = flags({
+    ...(node === undefined ? ALONE : besideNode(node, file)),
     "etcd-servers": `https://127.0.0.1:${ports.etcd}`,
     "etcd-cafile": file(FILES.ca),
     "etcd-certfile": file(`${FILES.etcd}.crt`),
     "etcd-keyfile": file(`${FILES.etcd}.key`),
-    "bind-address": "127.0.0.1",
     "secure-port": String(ports.apiserver),
     "tls-cert-file": file(`${FILES.apiserver}.crt`),
     "tls-private-key-file": file(`${FILES.apiserver}.key`),
@@ -93,8 +133,6 @@ export function apiserverComponent(assets: Assets, folder: string, ports: Contro
     "audit-log-path": file(FILES.auditLog),
     "audit-log-mode": "blocking",
     "allow-privileged": "true",
-    // Loopback may not be an endpoint of the `kubernetes` Service, and nothing here looks for it there.
-    "endpoint-reconciler-type": "none",
   });
   return { name: "kube-apiserver", command: assets.apiserver, args };
 }

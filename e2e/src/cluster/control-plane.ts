@@ -7,7 +7,7 @@ import { pollUntil } from "../process/poll.ts";
 import { getStatus } from "./api-request.ts";
 import type { Assets } from "./assets.ts";
 import { followAuditLog } from "./audit-log.ts";
-import { createAuthority, type Identity, newKeyPairPem } from "./certificates.ts";
+import { createAuthority, type Identity, type LeafSpec, newKeyPairPem } from "./certificates.ts";
 import type { Cluster } from "./cluster.ts";
 import {
   APISERVER_HOSTS,
@@ -18,6 +18,7 @@ import {
   controllerComponents,
   etcdComponent,
   FILES,
+  type NodeAddresses,
 } from "./components.ts";
 import { renderKubeconfig } from "./kubeconfig.ts";
 
@@ -35,6 +36,8 @@ export interface ControlPlaneOptions {
   /** An empty or missing folder for certificates, logs and etcd's files. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /** A node that will join: the apiserver listens on the link to it, and its certificates are made. */
+  readonly node?: NodeAddresses;
 }
 
 const START_TIMEOUT_MS = 60_000;
@@ -51,7 +54,12 @@ class PortClash extends Error {
   override readonly name = "PortClash";
 }
 
-async function writeCredentials(folder: string, apiserverUrl: string, now: () => Date): Promise<Credentials> {
+async function writeCredentials(
+  folder: string,
+  apiserverUrl: string,
+  node: NodeAddresses | undefined,
+  now: () => Date,
+): Promise<Credentials> {
   const authority = await createAuthority("cluster-connect local Kubernetes", { now });
   const secret = (name: string, content: string): Promise<void> =>
     writeFile(join(folder, name), content, { mode: 0o600 });
@@ -60,14 +68,15 @@ async function writeCredentials(folder: string, apiserverUrl: string, now: () =>
     await secret(name, renderKubeconfig(apiserverUrl, authority.certPem, identity));
     return identity;
   };
-  const serving = async (name: string, commonName: string, hosts: readonly string[]): Promise<void> => {
-    const identity = await authority.issue({ commonName, hosts });
+  const pair = async (name: string, spec: LeafSpec): Promise<void> => {
+    const identity = await authority.issue(spec);
     await secret(`${name}.crt`, identity.certPem);
     await secret(`${name}.key`, identity.keyPem);
   };
   await secret(FILES.ca, authority.certPem);
-  await serving(FILES.etcd, "etcd", ["127.0.0.1"]);
-  await serving(FILES.apiserver, "kube-apiserver", APISERVER_HOSTS);
+  await pair(FILES.etcd, { commonName: "etcd", hosts: ["127.0.0.1"] });
+  const hosts = node === undefined ? APISERVER_HOSTS : [...APISERVER_HOSTS, node.apiserver];
+  await pair(FILES.apiserver, { commonName: "kube-apiserver", hosts });
   const keys = await newKeyPairPem();
   await secret(FILES.serviceAccountKey, keys.privatePem);
   await secret(FILES.serviceAccountPublicKey, keys.publicPem);
@@ -75,9 +84,18 @@ async function writeCredentials(folder: string, apiserverUrl: string, now: () =>
   await secret(FILES.auditLog, "");
   await kubeconfig(FILES.controllerManager, "system:kube-controller-manager");
   await kubeconfig(FILES.scheduler, "system:kube-scheduler");
+  if (node !== undefined) {
+    await pair(FILES.kubelet, { commonName: node.name, hosts: [node.name, node.kubelet] });
+    await pair(FILES.kubeletClient, { commonName: "kube-apiserver-kubelet-client", organization: "system:masters" });
+    await kubeconfig(FILES.kubeletKubeconfig, `system:node:${node.name}`, "system:nodes");
+    await kubeconfig(FILES.kubeProxy, "system:kube-proxy");
+  }
   const admin = await kubeconfig(FILES.admin, "kubernetes-admin", "system:masters");
   return { caPem: authority.certPem, admin };
 }
+
+const urlOf = (ports: ControlPlanePorts, node: NodeAddresses | undefined): string =>
+  `https://${node?.apiserver ?? "127.0.0.1"}:${ports.apiserver}`;
 
 /** Rejects as soon as one of the programs ends, with the last line it wrote. */
 async function failWhenOneEnds(programs: readonly Program[]): Promise<never> {
@@ -107,12 +125,13 @@ async function waitFor(path: string, base: string, credentials: Credentials, sig
 async function attempt(
   folder: string,
   ports: ControlPlanePorts,
-  signal: AbortSignal,
+  options: Pick<ControlPlaneOptions, "signal" | "node">,
   deps: ControlPlaneDeps,
 ): Promise<{ readonly credentials: Credentials; readonly programs: readonly Program[] }> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const url = `https://127.0.0.1:${ports.apiserver}`;
-  const credentials = await writeCredentials(folder, url, deps.now);
+  const { node, signal } = options;
+  const url = urlOf(ports, node);
+  const credentials = await writeCredentials(folder, url, node, deps.now);
   const programs: Program[] = [];
   const run = async (component: Component): Promise<void> => {
     programs.push(await startComponent(component, folder, deps.keeper));
@@ -126,7 +145,7 @@ async function attempt(
   try {
     const { assets } = deps;
     await run(etcdComponent(assets, folder, ports));
-    await run(apiserverComponent(assets, folder, ports));
+    await run(apiserverComponent(assets, folder, ports, node));
     for (const component of controllerComponents(assets, folder)) await run(component);
     const accounts = "/api/v1/namespaces/default/serviceaccounts/default";
     await ready(assets.controllerManager === undefined ? ["/readyz"] : ["/readyz", accounts]);
@@ -156,8 +175,9 @@ export async function startControlPlane(options: ControlPlaneOptions, deps: Cont
     const folder = join(options.folder, `control-plane-${ATTEMPTS - left + 1}`);
     const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
     try {
-      const started = await attempt(folder, ports, AbortSignal.any([options.signal, deadline]), deps);
-      return describe(folder, ports, started.credentials, started.programs, deps.assets);
+      const signal = AbortSignal.any([options.signal, deadline]);
+      const started = await attempt(folder, ports, { ...options, signal }, deps);
+      return describe(folder, urlOf(ports, options.node), started.credentials, started.programs, deps.assets);
     } catch (error) {
       if (error instanceof PortClash && left > 1) continue;
       if (!deadline.aborted || options.signal.aborted) throw error;
@@ -169,7 +189,7 @@ export async function startControlPlane(options: ControlPlaneOptions, deps: Cont
 
 function describe(
   folder: string,
-  ports: ControlPlanePorts,
+  apiserverUrl: string,
   credentials: Credentials,
   programs: readonly Program[],
   assets: Assets,
@@ -177,7 +197,7 @@ function describe(
   const stop = (): Promise<void> => stopAll(programs);
   return {
     kubeconfigPath: join(folder, FILES.admin),
-    apiserverUrl: `https://127.0.0.1:${ports.apiserver}`,
+    apiserverUrl,
     caPem: credentials.caPem,
     features: { controllers: assets.controllerManager !== undefined, pods: false, auditLog: true },
     auditEvents: (follow) => followAuditLog(join(folder, FILES.auditLog), follow),

@@ -30,6 +30,8 @@ export interface Keeper extends AsyncDisposable {
   start(program: ProgramSpec): Promise<Program>;
   /** Removes the folder at the end. */
   ownFolder(path: string): void;
+  /** Removes the control group at the end. */
+  ownCgroup(path: string): void;
   /** Ends a process of this one, too; returns the undo. */
   adopt(pid: number): () => void;
   /** Ends every program, removes the folders, and resolves when nothing is left. */
@@ -142,6 +144,7 @@ export async function startKeeper(): Promise<Keeper> {
     pid: child.pid ?? 0,
     start,
     ownFolder: (path) => send({ kind: "folder", path }),
+    ownCgroup: (path) => send({ kind: "cgroup", path }),
     adopt: (pid) => {
       send({ kind: "adopt", pid });
       return () => send({ kind: "release", pid });

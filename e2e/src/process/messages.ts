@@ -16,6 +16,8 @@ export type KeeperRequest =
   | { readonly kind: "signal"; readonly id: number; readonly signal: NodeJS.Signals }
   /** Removes the folder when everything has ended. */
   | { readonly kind: "folder"; readonly path: string }
+  /** Removes the control group, and those in it, when everything has ended. */
+  | { readonly kind: "cgroup"; readonly path: string }
   /** Also ends a process that the owner started itself. */
   | { readonly kind: "adopt"; readonly pid: number }
   | { readonly kind: "release"; readonly pid: number }

@@ -21,6 +21,8 @@ export interface StackOptions {
   readonly signal: AbortSignal;
   /** A Kubernetes to use instead of one of its own; its owner stops it. */
   readonly cluster?: Cluster;
+  /** Starts a Kubernetes of its own other than a mere control plane, in a folder that is made. */
+  readonly startCluster?: (options: { readonly folder: string; readonly signal: AbortSignal }) => Promise<Cluster>;
   readonly relayBehind?: RelayOptions["behind"];
   readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
   readonly accessTokenSeconds?: number;
@@ -60,8 +62,7 @@ const LEAVE_TIMEOUT_MS = 60_000;
 /** Starts every hop, resolves when the agent's tunnel is open. */
 export async function startStack(options: StackOptions, deps: StackDeps): Promise<Stack> {
   const { tools, env } = deps;
-  const folder = join(options.folder, "kubernetes");
-  const cluster = options.cluster ?? (await startOwnCluster(folder, await deps.findAssets(), options.signal, deps));
+  const cluster = options.cluster ?? (await startOwnCluster(options, deps));
   const kubectl = (signal: () => AbortSignal): AdminKubectl =>
     adminKubectl(cluster, { folder: join(options.folder, "kube-cache"), signal }, { tools, env });
   const kubectlAsAdmin = kubectl(() => options.signal);
@@ -126,7 +127,10 @@ async function startHops(
   };
 }
 
-function startOwnCluster(folder: string, assets: Assets, signal: AbortSignal, deps: StackDeps): Promise<Cluster> {
+async function startOwnCluster(options: StackOptions, deps: StackDeps): Promise<Cluster> {
   const { keeper, now, progress } = deps;
-  return progress.during("1/6 Kubernetes", () => startControlPlane({ folder, signal }, { keeper, assets, now }));
+  const own = { folder: join(options.folder, "kubernetes"), signal: options.signal };
+  if (options.startCluster !== undefined) return options.startCluster(own);
+  const assets = await deps.findAssets();
+  return progress.during("1/6 Kubernetes", () => startControlPlane(own, { keeper, assets, now }));
 }

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { removeCgroup } from "../cgroup.ts";
 import type { KeeperReport, KeeperRequest, ProgramSpec } from "../messages.ts";
 
 const GRACE_MS = 2_000;
@@ -13,6 +14,7 @@ const LOOK_EVERY_MS = 20;
 const running = new Map<number, ChildProcess>();
 const adopted = new Set<number>();
 const folders = new Set<string>();
+const cgroups = new Set<string>();
 
 function report(message: KeeperReport): void {
   if (process.connected) process.send?.(message);
@@ -69,6 +71,7 @@ async function end(): Promise<never> {
   for (const child of running.values()) signalGroup(child.pid, "SIGKILL");
   signalAdopted("SIGKILL");
   while (running.size > 0) await delay(LOOK_EVERY_MS);
+  for (const path of cgroups) await removeCgroup(path).catch(() => {});
   for (const path of folders) rmSync(path, { recursive: true, force: true, maxRetries: 5 });
   process.exit(0);
 }
@@ -92,6 +95,9 @@ process.on("message", (request: KeeperRequest) => {
       break;
     case "folder":
       folders.add(request.path);
+      break;
+    case "cgroup":
+      cgroups.add(request.path);
       break;
     case "adopt":
       adopted.add(request.pid);

@@ -1,0 +1,76 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { findExecutable, isExecutable } from "../find-executable.ts";
+
+/** What decides whether a node can run here. */
+export interface NodeHost {
+  readonly platform: NodeJS.Platform;
+  /** 0 for root; undefined where there are no user ids. */
+  readonly uid: number | undefined;
+}
+
+/** Where the programs of a node are found, whatever the person's own `PATH` is. */
+export const NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Where Debian's package puts the network plug-ins. */
+export const CNI_FOLDER = "/usr/lib/cni";
+
+/** The Debian package of each program. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  busybox: "busybox-static",
+  containerd: "containerd",
+  "containerd-shim-runc-v2": "containerd",
+  ctr: "containerd",
+  ip: "iproute2",
+  iptables: "iptables",
+  mount: "mount",
+  nsenter: "util-linux",
+  runc: "runc",
+  setpriv: "util-linux",
+  unshare: "util-linux",
+};
+
+const PLUGINS: readonly string[] = ["bridge", "host-local", "loopback", "portmap"];
+
+/** A dynamic program names its loader near its beginning. */
+const LOADER = "/ld-";
+const HEADER_BYTES = 4_096;
+
+/** busybox, if it runs without any library, so that an image needs nothing else. */
+export async function findStaticBusybox(): Promise<string | undefined> {
+  const path = await findExecutable("busybox", { PATH: NODE_PATH });
+  if (path === undefined) return undefined;
+  const file = await open(path, "r");
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    return buffer.subarray(0, bytesRead).includes(LOADER) ? undefined : path;
+  } finally {
+    await file.close();
+  }
+}
+
+async function missingPackages(): Promise<readonly string[]> {
+  const missing = new Set<string>();
+  for (const [name, debian] of Object.entries(PACKAGES)) {
+    if ((await findExecutable(name, { PATH: NODE_PATH })) === undefined) missing.add(debian);
+  }
+  if ((await findStaticBusybox()) === undefined) missing.add("busybox-static");
+  for (const plugin of PLUGINS) {
+    if (!(await isExecutable(join(CNI_FOLDER, plugin)))) missing.add("containernetworking-plugins");
+  }
+  return [...missing].sort();
+}
+
+/**
+ * Why no node can run on this machine and what to do about it, a phrase each; empty when one can.
+ *
+ * Nothing is installed by us: the machine is the person's.
+ */
+export async function nodePrerequisites(host: NodeHost): Promise<readonly string[]> {
+  if (host.platform !== "linux") return ["a node needs Linux"];
+  const packages = await missingPackages();
+  const reasons: string[] = [];
+  if (host.uid !== 0) reasons.push("a node needs root, for namespaces and control groups: run this as root");
+  if (packages.length > 0) reasons.push(`run: apt-get install --no-install-recommends ${packages.join(" ")}`);
+  return reasons;
+}

@@ -1,0 +1,107 @@
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { Program } from "../../process/keeper.ts";
+import { pollUntil } from "../../process/poll.ts";
+import { FILES, type NodeAddresses } from "../components.ts";
+import type { Cgroups } from "./cgroups.ts";
+import {
+  CONTAINERD_SOCKET,
+  cniConfiguration,
+  containerdConfiguration,
+  kubeletConfiguration,
+  kubeProxyConfiguration,
+  NODE_FILES,
+  type NodeConfiguration,
+} from "./configuration.ts";
+import { writeNodeImage } from "./image.ts";
+import type { Link } from "./link.ts";
+import type { Namespaces } from "./namespaces.ts";
+import type { NodeAssets } from "./node-assets.ts";
+
+/** How to start a node. */
+export interface NodeOptions {
+  /** An existing folder for configuration, logs, images and pods. */
+  readonly folder: string;
+  /** The folder of the control plane that the node joins. */
+  readonly credentials: string;
+  readonly addresses: NodeAddresses;
+  readonly signal: AbortSignal;
+}
+
+/** What a node needs from its surroundings. */
+export interface NodeDeps {
+  readonly assets: NodeAssets;
+  readonly namespaces: Namespaces;
+  readonly link: Link;
+  readonly cgroups: Cgroups;
+  readonly arch: NodeJS.Architecture;
+  /** As the cluster's administrator. */
+  readonly kubectl: (args: readonly string[]) => Promise<string>;
+}
+
+const READY_SECONDS = 60;
+
+async function writeConfiguration(configuration: NodeConfiguration): Promise<void> {
+  const file = (name: string): string => join(configuration.folder, name);
+  await mkdir(file(NODE_FILES.cni));
+  await writeFile(file(NODE_FILES.containerd), containerdConfiguration(configuration));
+  await writeFile(join(file(NODE_FILES.cni), "pods.conflist"), cniConfiguration(configuration));
+  await writeFile(file(NODE_FILES.kubelet), kubeletConfiguration(configuration));
+  await writeFile(file(NODE_FILES.kubeProxy), kubeProxyConfiguration(configuration));
+  await copyFile("/etc/resolv.conf", file(NODE_FILES.resolver)).catch(() => writeFile(file(NODE_FILES.resolver), ""));
+}
+
+/** Rejects as soon as one of the programs ends, with the last line it wrote. */
+async function failWhenOneEnds(programs: readonly Program[]): Promise<never> {
+  const ended = await Promise.race(programs.map((program) => program.ended.then(() => program)));
+  const last = (await readFile(ended.logPath, "utf8")).trim().split("\n").at(-1) ?? "";
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `${ended.name} ended while the node started: ${last}`);
+}
+
+async function importImage(options: NodeOptions, { namespaces, arch }: NodeDeps): Promise<void> {
+  const path = join(options.folder, NODE_FILES.image);
+  const { signal } = options;
+  const ctr = (...args: readonly string[]): Promise<string> =>
+    namespaces.run("ctr", ["--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", ...args]);
+  await writeNodeImage(path, { signal }, { arch });
+  await pollUntil(async () => ctr("version").catch(() => undefined), { signal });
+  await ctr("images", "import", path);
+}
+
+/**
+ * Starts containerd, kubelet and kube-proxy in their namespaces and resolves when the node is ready for pods.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` naming the program that ended, or what did not become ready.
+ */
+export async function startNode(options: NodeOptions, deps: NodeDeps): Promise<void> {
+  const { folder, credentials, addresses } = options;
+  const { assets, namespaces, link, cgroups, kubectl } = deps;
+  const nodeName = addresses.name;
+  await writeConfiguration({ folder, credentials, nodeName, link, cgroup: cgroups.name });
+  const file = (name: string): string => join(folder, name);
+  const containerd = await namespaces.start({
+    name: "containerd",
+    command: "containerd",
+    args: ["--config", file(NODE_FILES.containerd)],
+  });
+  await Promise.race([importImage(options, deps), failWhenOneEnds([containerd])]);
+  const kubelet = await namespaces.start({
+    name: "kubelet",
+    command: assets.kubelet,
+    args: [
+      ...["--config", file(NODE_FILES.kubelet), "--kubeconfig", join(credentials, FILES.kubeletKubeconfig)],
+      ...["--root-dir", file("kubelet"), "--hostname-override", nodeName, "--node-ip", addresses.kubelet],
+    ],
+  });
+  const kubeProxy = await namespaces.start({
+    name: "kube-proxy",
+    command: assets.kubeProxy,
+    args: ["--config", file(NODE_FILES.kubeProxy)],
+  });
+  const ready = async (): Promise<void> => {
+    await kubectl(["wait", "--for=create", `node/${nodeName}`, `--timeout=${READY_SECONDS}s`]);
+    await kubectl(["wait", "--for=condition=Ready", `node/${nodeName}`, `--timeout=${READY_SECONDS}s`]);
+  };
+  await Promise.race([ready(), failWhenOneEnds([containerd, kubelet, kubeProxy])]);
+}
