@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
-import type { Duplex } from "node:stream";
+import { type Duplex, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { END_FLUSH_MS, HALF_OPEN_MS } from "./limits.ts";
+import { CLOSE_TIMEOUT_MS, END_FLUSH_MS, HALF_OPEN_MS } from "./limits.ts";
 import { closeFrame, createFrameTracker } from "./websocket-frames.ts";
 
 export interface SpliceOptions {
@@ -13,6 +13,33 @@ export interface SpliceOptions {
   readonly ended: AbortSignal;
   /** Counts bytes towards the caller. */
   readonly onBytes: (count: number) => void;
+}
+
+/**
+ * What the caller sends, on its way to the apiserver.
+ *
+ * After the apiserver's end it is dropped. Node closes a socket whose other side has ended, and the kernel resets it
+ * when something is sent nevertheless; neither may cost the caller what is still on the way to them.
+ */
+function towardsUpstream(socket: Duplex): Writable {
+  let over = false;
+  socket.once("end", () => {
+    over = true;
+  });
+  const unlessOver =
+    (done: (error?: Error | null) => void) =>
+    (error?: Error | null): void =>
+      done(over ? null : error);
+  return new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      if (over) done();
+      else socket.write(chunk, unlessOver(done));
+    },
+    final: (done) => {
+      if (over) done();
+      else socket.end(unlessOver(done));
+    },
+  });
 }
 
 /**
@@ -45,7 +72,7 @@ export async function spliceUpgrade(
     const canTell = options.webSocket && tracker.atBoundary() && !client.writableNeedDrain;
     if (canTell) {
       socket.unpipe(client);
-      client.unpipe(socket);
+      client.unpipe();
       later(END_FLUSH_MS, end);
       client.end(closeFrame(messageOf(ended.reason)), end);
     } else {
@@ -54,14 +81,23 @@ export async function spliceUpgrade(
   };
   gone.addEventListener("abort", onGone, { once: true });
   ended.addEventListener("abort", onEnded, { once: true });
-  // Two pipelines put more than ten listeners on each; their number does not grow.
+  // Two directions put more than ten listeners on each; their number does not grow.
   setMaxListeners(20, client, socket);
   take(upstreamHead);
   if (upstreamHead.length > 0) client.write(upstreamHead);
   socket.on("data", take);
   const { signal } = stop;
-  const both = [pipeline(client, socket, { signal }), pipeline(socket, client, { signal })];
-  const watched = both.map((direction) => direction.then(() => later(HALF_OPEN_MS, () => socket.destroy())));
+  let answered = false;
+  const up = pipeline(client, towardsUpstream(socket), { signal })
+    .then(() => later(HALF_OPEN_MS, () => socket.destroy()))
+    .catch((error: unknown) => {
+      if (!answered) throw error;
+    });
+  const down = pipeline(socket, client, { signal }).then(() => {
+    answered = true;
+    later(CLOSE_TIMEOUT_MS, () => client.destroy());
+  });
+  const watched = [up, down];
   if (gone.aborted) onGone();
   if (ended.aborted) onEnded();
   try {
