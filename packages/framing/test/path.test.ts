@@ -6,7 +6,12 @@ import { createFakeClock, openStream, sessionPair } from "../src/testing/index.t
 /** Two sessions over a path with so much delay each way and so much room. */
 function pathOf(delayMs: number, bytesPerMs: number, options: { hopWindow?: boolean; budgets?: SessionBudgets } = {}) {
   const clock = createFakeClock();
-  const session = { hopWindow: { enabled: options.hopWindow ?? true }, budgets: options.budgets ?? {} };
+  const session = {
+    hopWindow: { enabled: options.hopWindow ?? true },
+    budgets: options.budgets ?? {},
+    // Without the hop window a PONG waits as long as every other byte; these paths are slow, not dead.
+    keepalive: { answerTimeoutMs: 60_000 },
+  };
   const channel = { delayMs: () => delayMs, bytesPerMs, systemBufferBytes: 4_194_304 };
   return { clock, ...sessionPair({ channel, dial: session, accept: session }, { clock }) };
 }
