@@ -4,6 +4,7 @@
  * With CI set, a suite that cannot run counts as a failure instead of being left out.
  */
 import { parseCLI, startVitest, type TestModule } from "vitest/node";
+import { prepareNode } from "../e2e/src/cluster/node/prepare.ts";
 import { prepareKubernetes } from "../e2e/src/cluster/prepare.ts";
 import { createProgress } from "../e2e/src/process/progress.ts";
 
@@ -13,7 +14,21 @@ interface Outcome {
   readonly leftOut: string[];
 }
 
-const PROJECTS = ["unit", "conformance", "e2e"] as const;
+const PROJECTS = ["unit", "conformance", "e2e", "node"] as const;
+
+/** Why the suites of a project cannot run on this machine, if they cannot; gets what they need. */
+type Prepare = () => Promise<string | undefined>;
+
+function suites(): Readonly<Record<string, Prepare>> {
+  const { env, platform } = process;
+  const progress = createProgress(process.stderr, { now: () => performance.now() });
+  const { signal } = new AbortController();
+  const host = { platform, uid: process.getuid?.() };
+  return {
+    e2e: () => prepareKubernetes({ signal }, { env, progress }),
+    node: () => prepareNode({ signal }, { env, progress, host }),
+  };
+}
 
 /** A file that failed outside its tests (a hook, an import) counts as one failure; its tests never ran. */
 function count(module: TestModule, outcome: Outcome): void {
@@ -40,14 +55,13 @@ async function main(): Promise<number> {
   const named = options.project === undefined ? PROJECTS : [options.project].flat();
   const outcome: Outcome = { passed: 0, failed: 0, leftOut: [] };
   let projects = [...named];
-  if (projects.includes("e2e") && (filter.length === 0 || filter.some((path) => path.includes("suites")))) {
-    const progress = createProgress(process.stderr, { now: () => performance.now() });
-    const reason = await prepareKubernetes({ signal: new AbortController().signal }, { env: process.env, progress });
-    if (reason !== undefined) {
-      projects = projects.filter((project) => project !== "e2e");
-      outcome.leftOut.push(`every suite of e2e: ${reason}`);
-      if (process.env["CI"]) outcome.failed++;
-    }
+  const wanted = filter.length === 0 || filter.some((path) => path.includes("suites"));
+  for (const [name, prepare] of Object.entries(suites())) {
+    const reason = wanted && projects.includes(name) ? await prepare() : undefined;
+    if (reason === undefined) continue;
+    projects = projects.filter((project) => project !== name);
+    outcome.leftOut.push(`every suite of ${name}: ${reason}`);
+    if (process.env["CI"]) outcome.failed++;
   }
   if (projects.length > 0) {
     const vitest = await startVitest(filter, {

@@ -1,0 +1,45 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import type { Person } from "../support/stack.ts";
+import { kubectlOver, newName, PROTOCOLS, startPod, useNodeStack } from "./support/node-stack.ts";
+
+const TOKEN_SECONDS = 25;
+const GRACE_MS = 5_000;
+
+const suite = useNodeStack({ accessTokenSeconds: TOKEN_SECONDS });
+let admin: Person;
+
+beforeAll(async () => {
+  admin = await suite().signIn("admin");
+});
+
+test.concurrent.each(PROTOCOLS)(
+  "an exec over $name ends with its caller's token, and the log says why",
+  async (protocol) => {
+    const { keeper, tools, folder, stack } = suite();
+    const kubectl = kubectlOver(protocol, admin, suite());
+    const pod = newName("expiring");
+    await startPod(kubectl, pod);
+    const from = performance.now();
+    const exec = await keeper.start({
+      ...{ name: "exec", command: tools.kubectl, args: ["exec", pod, "--", "sleep", "600"] },
+      ...{ env: kubectl.env, cwd: folder, logPath: join(folder, `${pod}.log`) },
+    });
+    const { code } = await exec.ended;
+    const ms = performance.now() - from;
+    const screen = await readFile(exec.logPath, "utf8");
+    // Over SPDY there is no way to say anything, and kubectl takes any end for success.
+    if (protocol.name === "WebSocket") {
+      expect(code).toBe(1);
+      expect(screen).toContain("The caller's token has expired while the stream was open");
+    }
+    expect(ms).toBeLessThan(TOKEN_SECONDS * 1_000 + GRACE_MS);
+    const events = await stack.authProxy.logEvents();
+    expect(events.find((event) => event["name"] === pod && event["subresource"] === "exec")).toMatchObject({
+      status: 101,
+      verb: protocol.verb,
+      code: "CC_TOKEN_EXPIRED",
+    });
+  },
+);
