@@ -15,6 +15,14 @@ export const NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 /** Where Debian's package puts the network plug-ins. */
 export const CNI_FOLDER = "/usr/lib/cni";
 
+/** Where to look for programs and plug-ins. */
+export interface NodePlaces {
+  readonly path: string;
+  readonly cni: string;
+}
+
+const PLACES: NodePlaces = { path: NODE_PATH, cni: CNI_FOLDER };
+
 /** The Debian package of each program. */
 const PACKAGES: Readonly<Record<string, string>> = {
   busybox: "busybox-static",
@@ -37,8 +45,8 @@ const LOADER = "/ld-";
 const HEADER_BYTES = 4_096;
 
 /** busybox, if it runs without any library, so that an image needs nothing else. */
-export async function findStaticBusybox(): Promise<string | undefined> {
-  const path = await findExecutable("busybox", { PATH: NODE_PATH });
+export async function findStaticBusybox(places: NodePlaces = PLACES): Promise<string | undefined> {
+  const path = await findExecutable("busybox", { PATH: places.path });
   if (path === undefined) return undefined;
   const file = await open(path, "r");
   try {
@@ -49,14 +57,14 @@ export async function findStaticBusybox(): Promise<string | undefined> {
   }
 }
 
-async function missingPackages(): Promise<readonly string[]> {
+async function missingPackages(places: NodePlaces): Promise<readonly string[]> {
   const missing = new Set<string>();
   for (const [name, debian] of Object.entries(PACKAGES)) {
-    if ((await findExecutable(name, { PATH: NODE_PATH })) === undefined) missing.add(debian);
+    if ((await findExecutable(name, { PATH: places.path })) === undefined) missing.add(debian);
   }
-  if ((await findStaticBusybox()) === undefined) missing.add("busybox-static");
+  if ((await findStaticBusybox(places)) === undefined) missing.add("busybox-static");
   for (const plugin of PLUGINS) {
-    if (!(await isExecutable(join(CNI_FOLDER, plugin)))) missing.add("containernetworking-plugins");
+    if (!(await isExecutable(join(places.cni, plugin)))) missing.add("containernetworking-plugins");
   }
   return [...missing].sort();
 }
@@ -66,9 +74,9 @@ async function missingPackages(): Promise<readonly string[]> {
  *
  * Nothing is installed by us: the machine is the person's.
  */
-export async function nodePrerequisites(host: NodeHost): Promise<readonly string[]> {
+export async function nodePrerequisites(host: NodeHost, places: NodePlaces = PLACES): Promise<readonly string[]> {
   if (host.platform !== "linux") return ["a node needs Linux"];
-  const packages = await missingPackages();
+  const packages = await missingPackages(places);
   const reasons: string[] = [];
   if (host.uid !== 0) reasons.push("a node needs root, for namespaces and control groups: run this as root");
   if (packages.length > 0) reasons.push(`run: apt-get install --no-install-recommends ${packages.join(" ")}`);
