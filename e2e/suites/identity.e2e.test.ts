@@ -219,6 +219,23 @@ describe.each(["constrained", "legacy"] as const)("with the %s role of deploy/rb
     }
   });
 
+  test("a list read in chunks is the same as directly, chunk for chunk", async () => {
+    let chunks = 0;
+    let next = "";
+    do {
+      const path = `/api/v1/configmaps?limit=2&continue=${encodeURIComponent(next)}`;
+      const [through, direct] = await both(proxy, { name: "bob", groups: ["viewers"] }, { path });
+      expect(through.status).toBe(200);
+      const ours = JSON.parse(through.body.toString());
+      const theirs = JSON.parse(direct.body.toString());
+      expect(ours.items).toEqual(theirs.items);
+      expect(ours.metadata.remainingItemCount).toBe(theirs.metadata.remainingItemCount);
+      next = ours.metadata.continue ?? "";
+      chunks += 1;
+    } while (next !== "");
+    expect(chunks).toBeGreaterThan(2);
+  });
+
   const OBJECT = {
     apiVersion: "v1",
     kind: "ConfigMap",
