@@ -11,6 +11,8 @@ export type DemoRequest =
       readonly user: string;
       /** A cluster of the person's own kubeconfig instead of a new one. */
       readonly context: string | undefined;
+      /** With a node and a pod on it. */
+      readonly node: boolean;
       /** Empty: stay until Ctrl-C. */
       readonly command: readonly string[];
     };
@@ -18,13 +20,15 @@ export type DemoRequest =
 const NAMES: readonly string[] = USERS.map(({ name }) => name);
 const HINT = "Run `npx -y pnpm@12 demo --help` to see what there is.";
 
-export const USAGE: string = `Usage: npx -y pnpm@12 demo [--user NAME] [--context NAME] [-- COMMAND...]
+export const USAGE: string = `Usage: npx -y pnpm@12 demo [--user NAME] [--node | --context NAME] [-- COMMAND...]
 
 Starts a Kubernetes, an issuer, a relay, an agent and an auth proxy on this machine, signs a demo user in, and opens
 the way from kubectl to the cluster. Everything is in one folder, which is removed at the end.
 
-  --user NAME      who you are: ${NAMES.join(", ")}; viewer without it. viewer may look, admin may do everything,
-                   the others are let in by nobody
+  --user NAME      who you are: ${NAMES.join(", ")}; viewer without it, admin with --node.
+                   viewer may look, admin may do everything, the others are let in by nobody
+  --node           with a node that runs pods, and one pod to exec into; needs Linux, root and a few packages,
+                   which it names where they are missing
   --context NAME   use a cluster of your own kubeconfig; a namespace with a ServiceAccount and a few
                    roles are put there, and taken out at the end
   -- COMMAND...    run this command with KUBECONFIG set and exit with its code; without one, stay until Ctrl-C
@@ -33,7 +37,8 @@ the way from kubectl to the cluster. Everything is in one folder, which is remov
 Examples:
   npx -y pnpm@12 demo
   npx -y pnpm@12 demo -- kubectl auth whoami
-  npx -y pnpm@12 demo --user admin -- kubectl create namespace x`;
+  npx -y pnpm@12 demo --user admin -- kubectl create namespace x
+  npx -y pnpm@12 demo --node -- kubectl exec shell -- id`;
 
 /** @throws ConnectError `CC_USAGE` naming what is wrong. */
 export function parseDemoArguments(argv: readonly string[]): DemoRequest {
@@ -41,16 +46,21 @@ export function parseDemoArguments(argv: readonly string[]): DemoRequest {
   const own = end === -1 ? argv : argv.slice(0, end);
   const values = parseFlags(own);
   if (values.help === true) return { kind: "help" };
-  const user = values.user ?? "viewer";
+  const node = values.node === true;
+  if (node && values.context !== undefined) {
+    throw new ConnectError("CC_USAGE", "--node and --context exclude each other", { hint: HINT });
+  }
+  const user = values.user ?? (node ? "admin" : "viewer");
   if (!NAMES.includes(user)) {
     throw new ConnectError("CC_USAGE", `There is no demo user ${user}`, { hint: `There are ${NAMES.join(", ")}.` });
   }
-  return { kind: "run", user, context: values.context, command: end === -1 ? [] : argv.slice(end + 1) };
+  return { kind: "run", user, context: values.context, node, command: end === -1 ? [] : argv.slice(end + 1) };
 }
 
 interface Flags {
   readonly user?: string | undefined;
   readonly context?: string | undefined;
+  readonly node?: boolean | undefined;
   readonly help?: boolean | undefined;
 }
 
@@ -59,7 +69,12 @@ function parseFlags(args: readonly string[]): Flags {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { user: { type: "string" }, context: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: {
+        user: { type: "string" },
+        context: { type: "string" },
+        node: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
     });
     if (positionals.length === 0) return values;
   } catch (cause) {

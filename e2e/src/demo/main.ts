@@ -11,4 +11,5 @@ process.exitCode = await runDemo(process.argv.slice(2), {
   onTerminal: process.stdin.isTTY === true,
   platform: process.platform,
   arch: process.arch,
+  uid: process.getuid?.(),
 });

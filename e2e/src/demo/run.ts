@@ -4,11 +4,14 @@ import { join } from "node:path";
 import { describeFailure } from "@cluster-connect/service";
 import { assetsDeps, findAssets } from "../cluster/assets.ts";
 import { useExisting } from "../cluster/existing.ts";
+import { NODE_IMAGE } from "../cluster/node/image.ts";
+import { provideNodeCluster } from "../cluster/node/provide.ts";
 import { findTools, type Tools } from "../cluster/tools.ts";
 import { type Keeper, startKeeper } from "../process/keeper.ts";
 import { createProgress, type Progress, type ProgressTarget } from "../process/progress.ts";
 import type { LocalProxy } from "../stack/cli.ts";
-import { type Stack, startStack } from "../stack/stack.ts";
+import type { AdminKubectl } from "../stack/kubectl.ts";
+import { type Stack, type StackOptions, startStack } from "../stack/stack.ts";
 import { closingText } from "./closing-text.ts";
 import { runCommand } from "./command.ts";
 import { type DemoRequest, parseDemoArguments, USAGE } from "./command-line.ts";
@@ -24,10 +27,15 @@ export interface DemoDeps {
   readonly cwd: string;
   readonly onTerminal: boolean;
   readonly platform: NodeJS.Platform;
-  readonly arch: string;
+  readonly arch: NodeJS.Architecture;
+  /** 0 for root; undefined where there are no user ids. */
+  readonly uid: number | undefined;
 }
 
 type RunRequest = Extract<DemoRequest, { kind: "run" }>;
+
+/** The pod to exec into. */
+const POD = "shell";
 
 const SIGNAL_NUMBERS: Readonly<Partial<Record<NodeJS.Signals, number>>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
@@ -60,6 +68,7 @@ async function runWithKeeper(request: RunRequest, interrupts: Interrupts, deps: 
   const tools = await findTools({ signal }, { env, platform, arch, progress });
   const stack = await start(request, folder, tools, keeper, progress, signal, deps);
   try {
+    if (request.node) await progress.during(`a pod named ${POD}`, () => startPod(stack.kubectlAsAdmin));
     const cli = await stack.cli(request.user);
     const proxy = await progress.during(`6/6 signing in as ${request.user}, and the way to the cluster`, async () => {
       await cli.login(request.user, "browser");
@@ -79,17 +88,25 @@ async function start(
   keeper: Keeper,
   progress: Progress,
   signal: AbortSignal,
-  { env }: DemoDeps,
+  demo: DemoDeps,
 ): Promise<Stack> {
-  const { context } = request;
+  const { context, node } = request;
+  const { env } = demo;
+  const own = { keeper, tools, env, progress, now: () => new Date() };
+  const startCluster: StackOptions["startCluster"] = (options) => provideNodeCluster(options, { ...own, host: demo });
   const cluster = context === undefined ? undefined : await useExisting(context, { folder, signal }, { tools, env });
   return startStack(
-    { folder, signal, ...(cluster === undefined ? {} : { cluster }) },
+    { folder, signal, ...(cluster === undefined ? {} : { cluster }), ...(node ? { startCluster } : {}) },
     {
-      ...{ keeper, tools, env, progress, now: () => new Date() },
+      ...own,
       findAssets: () => findAssets({ signal }, assetsDeps({ signal }, { env, progress, keeper })),
     },
   );
+}
+
+async function startPod(kubectl: AdminKubectl): Promise<void> {
+  await kubectl(["run", POD, `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
+  await kubectl(["wait", "--for=condition=Ready", `pod/${POD}`, "--timeout=60s"]);
 }
 
 interface UseDeps {
@@ -117,7 +134,7 @@ async function use(
       const env = commandEnv(folder, proxy, tools, demo.env);
       return await runCommand(command, { env, cwd: demo.cwd, onTerminal: demo.onTerminal }, deps);
     }
-    demo.stderr.write(closingText(user, proxy, tools, demo.env));
+    demo.stderr.write(closingText({ user, pod: request.node ? POD : undefined }, proxy, tools, demo.env));
     await whicheverEnds([proxy.program, ...programsOf(stack)], interrupts);
     return 0;
   } finally {

@@ -33,7 +33,9 @@ export async function provideNodeCluster(
   const { env, host, progress, tools } = deps;
   const reasons = await nodePrerequisites(host);
   if (reasons.length > 0) {
-    throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `No pods can run on this machine: ${reasons.join("; ")}`);
+    throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `No pods can run on this machine: ${reasons.join("; ")}`, {
+      hint: "Do that, then repeat the command. Everything but pods works without a node.",
+    });
   }
   const assets = await findAssets({ signal }, assetsDeps({ signal }, deps));
   const nodeAssets = await findNodeAssets({ signal }, nodeAssetsDeps({ signal }, deps));
