@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile, rm } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
+import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -9,24 +9,38 @@ import { pollUntil } from "../../src/process/poll.ts";
 
 const OWNER: string = fileURLToPath(new URL("./support/node-owner.ts", import.meta.url));
 const WAIT_MS = 20_000;
+/** Several programs and control groups, and an interface. */
+const MIN_TRACES = 5;
 
 interface Owner {
   readonly child: ChildProcess;
   readonly keeper: number;
   readonly folder: string;
+  /** Hardware address of the host's interface to the node; a name may be another node's soon. */
+  readonly mac: string;
 }
 
+const field = (message: unknown, name: string): unknown =>
+  typeof message === "object" && message !== null
+    ? Object.entries(message).find(([key]) => key === name)?.[1]
+    : undefined;
+
+/** Starts a node; others may run beside it. */
 async function startOwner(): Promise<Owner> {
   const child = fork(OWNER, [], { execArgv: ["--conditions=source"] });
   const [message]: readonly unknown[] = await once(child, "message");
-  if (typeof message !== "object" || message === null || !("keeper" in message) || !("folder" in message)) {
-    throw new Error(`the owner said ${String(message)}`);
-  }
-  return { child, keeper: Number(message.keeper), folder: String(message.folder) };
+  const address = String(field(message, "address"));
+  const { mac } = interfaces().find((one) => one.address === address) ?? expect.fail(`no interface has ${address}`);
+  const owner = { child, keeper: Number(field(message, "keeper")), folder: String(field(message, "folder")), mac };
+  expect((await leftBehind(owner)).length).toBeGreaterThan(MIN_TRACES);
+  return owner;
 }
 
+const interfaces = (): readonly NetworkInterfaceInfo[] =>
+  Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+
 /** Command lines of the processes that name a folder, and mounts, control groups and interfaces of a node. */
-async function leftBehind({ keeper, folder }: Owner, interfaces: readonly string[]): Promise<readonly string[]> {
+async function leftBehind({ keeper, folder, mac }: Owner): Promise<readonly string[]> {
   const found: string[] = [];
   for (const pid of await readdir("/proc")) {
     const command = /^\d+$/.test(pid) ? await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "") : "";
@@ -39,18 +53,14 @@ async function leftBehind({ keeper, folder }: Owner, interfaces: readonly string
     const groups = await readdir(path);
     found.push(...groups.filter((name) => name.startsWith(`cluster-connect-node-${keeper}-`)));
   }
-  return [...found, ...interfaces.filter((name) => networkInterfaces()[name] !== undefined)];
+  return [...found, ...interfaces().flatMap((one) => (one.mac === mac ? [mac] : []))];
 }
 
-/** The interfaces that nodes have on the host. */
-const nodeInterfaces = (): readonly string[] =>
-  Object.keys(networkInterfaces()).filter((name) => name.startsWith("cc-node"));
-
-async function expectNothing(owner: Owner, interfaces: readonly string[]): Promise<void> {
+async function expectNothing(owner: Owner): Promise<void> {
   let last: readonly string[] = [];
   const nothing = pollUntil(
     async () => {
-      last = await leftBehind(owner, interfaces);
+      last = await leftBehind(owner);
       return last.length === 0 ? true : undefined;
     },
     { signal: AbortSignal.timeout(WAIT_MS) },
@@ -58,46 +68,36 @@ async function expectNothing(owner: Owner, interfaces: readonly string[]): Promi
   await nothing.catch(() => expect(last).toEqual([]));
 }
 
-async function startAlone(): Promise<{ readonly owner: Owner; readonly interfaces: readonly string[] }> {
-  const before = nodeInterfaces();
-  const owner = await startOwner();
-  const interfaces = nodeInterfaces().filter((name) => !before.includes(name));
-  expect(interfaces).toHaveLength(1);
-  expect((await leftBehind(owner, interfaces)).length).toBeGreaterThan(5);
-  return { owner, interfaces };
-}
-
 test("a node that is stopped leaves no process, control group or interface", async () => {
-  const { owner, interfaces } = await startAlone();
+  const owner = await startOwner();
   owner.child.send("stop");
   await once(owner.child, "message");
-  expect((await leftBehind(owner, interfaces)).filter((line) => !line.includes("node-owner"))).toEqual([]);
+  expect((await leftBehind(owner)).filter((line) => !line.includes("node-owner"))).toEqual([]);
   owner.child.kill();
   await once(owner.child, "exit");
 });
 
 test("a node whose owner is killed leaves nothing, its folder included", async () => {
-  const { owner, interfaces } = await startAlone();
+  const owner = await startOwner();
   owner.child.kill("SIGKILL");
   await once(owner.child, "exit");
-  await expectNothing(owner, interfaces);
+  await expectNothing(owner);
   await expect
     .poll(() => readdir(join(owner.folder, "..")), { timeout: WAIT_MS })
     .not.toContain(owner.folder.split("/").at(-1));
 });
 
-test("a node whose keeper is killed leaves empty control groups, until the next node starts", async () => {
-  const { owner, interfaces } = await startAlone();
+test("a node whose keeper is killed leaves at most control groups, which go when the next node starts", async () => {
+  const owner = await startOwner();
   const isGroup = (line: string): boolean => line.startsWith("cluster-connect-node-");
   process.kill(owner.keeper, "SIGKILL");
-  const left = async (): Promise<readonly string[]> => leftBehind(owner, interfaces);
+  const left = async (): Promise<readonly string[]> => leftBehind(owner);
   await expect.poll(async () => (await left()).filter((line) => !isGroup(line)), { timeout: WAIT_MS }).toEqual([]);
   owner.child.kill("SIGKILL");
   await once(owner.child, "exit");
-  expect((await left()).filter(isGroup).length).toBeGreaterThan(0);
-  const next = await startAlone();
+  const next = await startOwner();
   expect((await left()).filter(isGroup)).toEqual([]);
-  next.owner.child.kill("SIGKILL");
-  await expectNothing(next.owner, next.interfaces);
+  next.child.kill("SIGKILL");
+  await expectNothing(next);
   await rm(owner.folder, { recursive: true, force: true });
 });

@@ -21,5 +21,5 @@ const cluster = await provideNodeCluster({ folder, signal }, deps);
 const kubectl = adminKubectl(cluster, { folder: join(folder, "cache"), signal: () => signal }, { tools, env });
 await kubectl(["run", "pod", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
 await kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"]);
-process.send?.({ keeper: keeper.pid, folder });
+process.send?.({ keeper: keeper.pid, folder, address: new URL(cluster.apiserverUrl).hostname });
 process.on("message", () => void cluster.stop().then(() => process.send?.("stopped")));
