@@ -46,7 +46,7 @@ export const CONTROL_PLANE: readonly BuildStep[] = [
 
 /** The programs of a node. */
 export const NODE: readonly BuildStep[] = [
-  { binary: "kubelet", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubelet", about: "up to a minute" },
+  { binary: "kubelet", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubelet", about: "up to 3 minutes" },
   { binary: "kube-proxy", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-proxy", about: "seconds" },
 ];
 
