@@ -1,22 +1,7 @@
-import {
-  createLogger,
-  describeFailure,
-  type Environment,
-  parseDaemonFlags,
-  type SignalSource,
-} from "@cluster-connect/service";
+import { createLogger, type DaemonProcess, exitCodeOf, parseDaemonFlags } from "@cluster-connect/service";
 import { loadAgentConfig } from "./config.ts";
 import { serve } from "./serve.ts";
-import { readSoftware } from "./version.ts";
-
-/** The process, as an argument. */
-export interface RunDeps {
-  readonly env: Environment;
-  readonly signals: SignalSource;
-  /** Writes a line. */
-  readonly stdout: (line: string) => void;
-  readonly stderr: (line: string) => void;
-}
+import { SOFTWARE } from "./version.ts";
 
 const USAGE = `Usage: clusterconnect-agent --config FILE [--check-config]
 
@@ -26,27 +11,23 @@ const USAGE = `Usage: clusterconnect-agent --config FILE [--check-config]
       --version        the version`;
 
 /** Does what the arguments say. @returns the exit code. */
-export async function run(argv: readonly string[], deps: RunDeps): Promise<number> {
-  try {
+export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  return exitCodeOf(async () => {
     await runAgent(argv, deps);
     return 0;
-  } catch (error) {
-    const { text, exitCode } = describeFailure(error);
-    deps.stderr(text);
-    return exitCode;
-  }
+  }, deps);
 }
 
-async function runAgent(argv: readonly string[], deps: RunDeps): Promise<void> {
+async function runAgent(argv: readonly string[], deps: DaemonProcess): Promise<void> {
   const flags = parseDaemonFlags(argv);
   if (flags.help) return deps.stdout(USAGE);
-  if (flags.version) return deps.stdout(readSoftware());
+  if (flags.version) return deps.stdout(SOFTWARE);
   const config = await loadAgentConfig({ file: flags.configFile, env: deps.env });
   if (flags.checkConfig) return deps.stderr("The settings are valid.");
   const { level } = config.log;
   await serve(config, {
     signals: deps.signals,
-    software: readSoftware(),
+    software: SOFTWARE,
     createLog: (ids) => createLogger({ service: "agent", level, ids }),
   });
 }

@@ -1,10 +1,4 @@
-import { readFileSync } from "node:fs";
-import { z } from "zod";
+import { readSoftware } from "@cluster-connect/service";
 
-const PACKAGE = z.object({ version: z.string() });
-
-/** Product and version, for HELLO and `--version`. */
-export function readSoftware(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return `cluster-connect-agent/${PACKAGE.parse(JSON.parse(text)).version}`;
-}
+/** Product and version, for HELLO, logs and `--version`. */
+export const SOFTWARE: string = readSoftware("cluster-connect-agent", new URL("../package.json", import.meta.url));

@@ -5,58 +5,47 @@ import {
   createLogger,
   createMetrics,
   createShutdown,
-  describeFailure,
-  type Environment,
+  type DaemonProcess,
   errorFields,
+  exitCodeOf,
   type Logger,
   parseDaemonFlags,
-  type SignalSource,
   SYSTEM_CLOCK,
   startHealthServer,
 } from "@cluster-connect/service";
 import { startApp } from "./app.ts";
 import { type Config, loadProxyConfig } from "./config.ts";
 import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
-import { readSoftware } from "./version.ts";
+import { SOFTWARE } from "./version.ts";
 
 const USAGE = `Usage: cluster-connect-auth-proxy [--config FILE] [--check-config]
 
 Ends TLS in the cluster, verifies the caller's token and forwards to the kube-apiserver as the caller.
 Settings come from the file (or CC_CONFIG) and from CC_* variables, which win.`;
 
-/** What the process may touch. */
-export interface RunDeps {
-  readonly env: Environment;
-  readonly signals: SignalSource;
-  readonly stdout: (line: string) => void;
-  readonly stderr: (line: string) => void;
-}
-
 /** Runs the auth proxy until a signal. @returns the exit code. */
-export async function run(argv: readonly string[], deps: RunDeps): Promise<number> {
-  try {
-    const flags = parseDaemonFlags(argv);
-    if (flags.help) {
-      deps.stdout(USAGE);
-      return 0;
-    }
-    if (flags.version) {
-      deps.stdout(readSoftware());
-      return 0;
-    }
-    const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });
-    if (!flags.checkConfig) return await serve(config, deps);
-    await createReloadingVerifier(config.authenticationConfig, issuerOptions(config));
-    deps.stdout("The settings are valid.");
-    return 0;
-  } catch (error) {
-    const { text, exitCode } = describeFailure(error);
-    deps.stderr(text);
-    return exitCode;
-  }
+export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  return exitCodeOf(() => runCommand(argv, deps), deps);
 }
 
-async function serve(config: Config, deps: RunDeps): Promise<number> {
+async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  const flags = parseDaemonFlags(argv);
+  if (flags.help) {
+    deps.stdout(USAGE);
+    return 0;
+  }
+  if (flags.version) {
+    deps.stdout(SOFTWARE);
+    return 0;
+  }
+  const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });
+  if (!flags.checkConfig) return await serve(config, deps);
+  await createReloadingVerifier(config.authenticationConfig, issuerOptions(config));
+  deps.stdout("The settings are valid.");
+  return 0;
+}
+
+async function serve(config: Config, deps: DaemonProcess): Promise<number> {
   const ids = { instanceId: createInstanceId(), clusterId: config.clusterId };
   const log = createLogger({ service: "auth-proxy", level: config.log.level, ids });
   const metrics = createMetrics({ service: "auth-proxy", process: true });

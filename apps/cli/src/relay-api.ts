@@ -1,6 +1,7 @@
 import { type ClusterId, ConnectError, isErrorCode, parseClusterId } from "@cluster-connect/protocol";
 import { z } from "zod";
 import type { CliDeps } from "./deps.ts";
+import { parseJson } from "./json.ts";
 import { networkError } from "./network-error.ts";
 import { SOFTWARE } from "./version.ts";
 
@@ -154,12 +155,4 @@ function refusal(host: string, status: number, body: unknown): ConnectError {
     return new ConnectError(failure.data.code, `${host}: ${failure.data.message.replaceAll(/\s+/g, " ")}`);
   }
   return new ConnectError("CC_RELAY_REFUSED", `${host} answers with HTTP status ${status}`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

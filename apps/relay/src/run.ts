@@ -1,11 +1,5 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import {
-  createLogger,
-  describeFailure,
-  type Environment,
-  type SignalSource,
-  SYSTEM_CLOCK,
-} from "@cluster-connect/service";
+import { createLogger, type DaemonProcess, exitCodeOf, SYSTEM_CLOCK } from "@cluster-connect/service";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
@@ -14,36 +8,23 @@ import { createVerifier, serve } from "./serve.ts";
 import { createRelayServer } from "./server.ts";
 import { revokeAgentKey } from "./store/agent-keys.ts";
 import { openStore, type Store } from "./store/store.ts";
-import { readSoftware } from "./version.ts";
-
-/** The process, as an argument. */
-export interface RunDeps {
-  readonly env: Environment;
-  readonly signals: SignalSource;
-  /** Writes a line. */
-  readonly stdout: (line: string) => void;
-  readonly stderr: (line: string) => void;
-}
+import { SOFTWARE } from "./version.ts";
 
 /** Does what the arguments say. @returns the exit code. */
-export async function run(argv: readonly string[], deps: RunDeps): Promise<number> {
-  try {
+export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  return exitCodeOf(async () => {
     await runCommand(parseCommandLine(argv), deps);
     return 0;
-  } catch (error) {
-    const { text, exitCode } = describeFailure(error);
-    deps.stderr(text);
-    return exitCode;
-  }
+  }, deps);
 }
 
-async function runCommand(command: Command, deps: RunDeps): Promise<void> {
+async function runCommand(command: Command, deps: DaemonProcess): Promise<void> {
   switch (command.kind) {
     case "help":
       deps.stdout(USAGE);
       return;
     case "version":
-      deps.stdout(readSoftware());
+      deps.stdout(SOFTWARE);
       return;
     case "serve":
       return await runServe(command, deps);
@@ -67,7 +48,7 @@ async function runCommand(command: Command, deps: RunDeps): Promise<void> {
   }
 }
 
-async function runServe(command: Extract<Command, { kind: "serve" }>, deps: RunDeps): Promise<void> {
+async function runServe(command: Extract<Command, { kind: "serve" }>, deps: DaemonProcess): Promise<void> {
   const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
   if (command.checkConfig) {
     await createVerifier(config);
@@ -78,12 +59,12 @@ async function runServe(command: Extract<Command, { kind: "serve" }>, deps: RunD
   const { level } = config.log;
   await serve(config, {
     signals: deps.signals,
-    software: readSoftware(),
+    software: SOFTWARE,
     createLog: (ids) => createLogger({ service: "relay", level, ids }),
   });
 }
 
-async function withStore(where: Where, deps: RunDeps, use: (store: Store) => Promise<void>): Promise<void> {
+async function withStore(where: Where, deps: DaemonProcess, use: (store: Store) => Promise<void>): Promise<void> {
   const dataDir = where.dataDir ?? (await loadRelayConfig({ file: where.configFile, env: deps.env })).dataDir;
   const store = await openStore(dataDir, new Date());
   try {

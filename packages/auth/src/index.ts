@@ -48,7 +48,5 @@ export type { Claims, MappedIdentity, Principal } from "./principal.ts";
 export { redact, tokenFingerprint } from "./redact.ts";
 export type { ReloadDeps, ReloadEvent, ReloadingVerifier, ReloadOptions } from "./reload.ts";
 export { createReloadingVerifier, SYSTEM_RELOAD_DEPS } from "./reload.ts";
-export type { IssuedToken, TokenSource } from "./token-source.ts";
-export { createStaticTokenSource } from "./token-source.ts";
 export type { TokenVerifier, VerifierDeps, VerifierOptions } from "./verify.ts";
 export { createTokenVerifier, SYSTEM_VERIFIER_DEPS } from "./verify.ts";

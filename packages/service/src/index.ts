@@ -5,6 +5,8 @@ export type { DaemonFlags } from "./command-line.ts";
 export { parseDaemonFlags, usageError } from "./command-line.ts";
 export type { ConfigSource } from "./config.ts";
 export { loadConfig, readSettingFile } from "./config.ts";
+export type { DaemonProcess } from "./daemon.ts";
+export { exitCodeOf, readSoftware } from "./daemon.ts";
 export type { Environment, Setting } from "./environment.ts";
 export { listSettings } from "./environment.ts";
 export type { ErrorFields, Failure } from "./failure.ts";

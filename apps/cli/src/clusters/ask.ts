@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import { connect, type TLSSocket } from "node:tls";
 import { ConnectError, isErrorCode } from "@cluster-connect/protocol";
 import { systemCode } from "../files/system-error.ts";
+import { parseJson } from "../json.ts";
 import { isCertificateProblem } from "../network-error.ts";
 
 /** A cluster as it is asked through a stream. */
@@ -153,12 +154,4 @@ function explain(end: ClusterEnd, error: unknown, stream: Duplex | undefined): C
     `The connection to the auth proxy of ${end.cluster} broke off (${code === "" ? "no reason given" : code})`,
     { cause },
   );
-}
-
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }

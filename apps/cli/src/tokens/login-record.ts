@@ -1,4 +1,5 @@
 import { ConnectError } from "@cluster-connect/protocol";
+import { parseJson } from "../json.ts";
 import type { LoginSettings, ResourceParameter } from "../relay-api.ts";
 
 /** A token as it is kept. */
@@ -96,12 +97,4 @@ function createReader(path: string): Reader {
       return date;
     },
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
