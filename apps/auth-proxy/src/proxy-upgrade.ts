@@ -6,6 +6,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import type { Admitted } from "./admission.ts";
 import { withDeadline } from "./deadline.ts";
 import { isOwnTokenRefused, openExchange, ownTokenRefused } from "./exchange.ts";
+import { lastWordOf } from "./last-word.ts";
 import { endOfLife } from "./lifetime.ts";
 import { CLOSE_TIMEOUT_MS, UPGRADE_TIMEOUT_MS } from "./limits.ts";
 import { tokenExpired } from "./live.ts";
@@ -110,7 +111,7 @@ async function upgrade(
       client.write(switchingHead(answer, admitted.upgrade ?? ""), "latin1");
       if (head.length > 0) socket.write(head);
       await spliceUpgrade(client, socket, upstreamHead, {
-        webSocket: admitted.upgrade?.toLowerCase() === "websocket",
+        lastWord: lastWordOf(admitted.upgrade ?? "", streamProtocolOf(answer)),
         gone,
         ended: ended.signal,
         onBytes: (count) => {
@@ -150,6 +151,11 @@ function assertSwitched(answer: IncomingMessage, asked: string): void {
   const protocol = answer.headers.upgrade ?? "";
   if (answer.statusCode === 101 && protocol.toLowerCase() === asked.toLowerCase()) return;
   throw new ConnectError("CC_APISERVER_UNREACHABLE", "The kube-apiserver switched to another protocol than asked for");
+}
+
+function streamProtocolOf(answer: IncomingMessage): string {
+  const value = answer.headers["x-stream-protocol-version"];
+  return typeof value === "string" ? value : "";
 }
 
 function switchingHead(answer: IncomingMessage, asked: string): string {

@@ -1,12 +1,13 @@
 import { setMaxListeners } from "node:events";
 import { type Duplex, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { createFarewell } from "./farewell.ts";
+import type { LastWord } from "./last-word.ts";
 import { CLOSE_TIMEOUT_MS, END_FLUSH_MS, HALF_OPEN_MS } from "./limits.ts";
-import { closeFrame, createFrameTracker } from "./websocket-frames.ts";
 
 export interface SpliceOptions {
-  /** Whether the stream carries WebSocket frames, so that the caller can be told why it ends. */
-  readonly webSocket: boolean;
+  /** How the caller is told why the stream ends; undefined where that is not possible. */
+  readonly lastWord: LastWord | undefined;
   /** The caller is gone. */
   readonly gone: AbortSignal;
   /** Time or an administrator ends the stream; the reason is an error. */
@@ -55,37 +56,30 @@ export async function spliceUpgrade(
   options: SpliceOptions,
 ): Promise<void> {
   const { gone, ended } = options;
-  const tracker = createFrameTracker();
   const stop = new AbortController();
+  const farewell = options.lastWord && createFarewell(options.lastWord, options.onBytes);
   let timer: NodeJS.Timeout | undefined;
   const later = (ms: number, then: () => void): void => {
     clearTimeout(timer);
     timer = setTimeout(then, ms);
   };
-  const take = (bytes: Buffer): void => {
-    options.onBytes(bytes.length);
-    if (options.webSocket) tracker.push(bytes);
-  };
   const onGone = (): void => stop.abort(gone.reason);
   const onEnded = (): void => {
     const end = (): void => stop.abort(ended.reason);
-    const canTell = options.webSocket && tracker.atBoundary() && !client.writableNeedDrain;
-    if (canTell) {
-      socket.unpipe(client);
-      client.unpipe();
-      later(END_FLUSH_MS, end);
-      client.end(closeFrame(messageOf(ended.reason)), end);
-    } else {
+    if (farewell === undefined) {
       end();
+    } else {
+      later(END_FLUSH_MS, end);
+      client.once("finish", end);
+      farewell.end(ended.reason);
     }
   };
   gone.addEventListener("abort", onGone, { once: true });
   ended.addEventListener("abort", onEnded, { once: true });
   // Two directions put more than ten listeners on each; their number does not grow.
   setMaxListeners(20, client, socket);
-  take(upstreamHead);
-  if (upstreamHead.length > 0) client.write(upstreamHead);
-  socket.on("data", take);
+  if (upstreamHead.length > 0) socket.unshift(upstreamHead);
+  if (farewell === undefined) socket.on("data", (bytes: Buffer) => options.onBytes(bytes.length));
   const { signal } = stop;
   let answered = false;
   const up = pipeline(client, towardsUpstream(socket), { signal })
@@ -93,7 +87,8 @@ export async function spliceUpgrade(
     .catch((error: unknown) => {
       if (!answered) throw error;
     });
-  const down = pipeline(socket, client, { signal }).then(() => {
+  const towardsCaller = farewell === undefined ? [socket, client] : [socket, farewell.stream, client];
+  const down = pipeline(towardsCaller, { signal }).then(() => {
     answered = true;
     later(CLOSE_TIMEOUT_MS, () => client.destroy());
   });
@@ -110,8 +105,4 @@ export async function spliceUpgrade(
     gone.removeEventListener("abort", onGone);
     ended.removeEventListener("abort", onEnded);
   }
-}
-
-function messageOf(reason: unknown): string {
-  return reason instanceof Error ? reason.message : "The stream was ended";
 }

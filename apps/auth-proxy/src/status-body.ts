@@ -55,6 +55,11 @@ export function watchErrorEvent(error: ConnectError): Buffer {
   return Buffer.from(`${JSON.stringify({ type: "ERROR", object })}\n`);
 }
 
+/** The same as JSON text, for a stream that ends with it. */
+export function statusText(error: ConnectError): string {
+  return JSON.stringify(statusObject(error, ERRORS[error.code].http, undefined));
+}
+
 function messageOf(error: ConnectError): string {
   return `${error.message} (${error.code})`;
 }

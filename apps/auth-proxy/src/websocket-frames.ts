@@ -1,10 +1,4 @@
-/** Follows a server's WebSocket frames by their lengths alone, to know where one ends. */
-export interface FrameTracker {
-  /** Takes the next bytes on their way to the caller. */
-  push(bytes: Uint8Array): void;
-  /** Whether a whole message has just ended, so that a frame of our own may follow. */
-  atBoundary(): boolean;
-}
+import type { FrameTracker } from "./frame-tracker.ts";
 
 const CLOSE_HEAD = 0x88;
 const POLICY_VIOLATION = 1_008;
@@ -16,7 +10,7 @@ const OPCODE = 0x0f;
 const CONTROL = 0x08;
 
 /** @see RFC 6455, section 5.2: final and opcode u8, mask and length u7, length u16 or u64, mask key u32, payload. */
-export function createFrameTracker(): FrameTracker {
+export function createWebSocketTracker(): FrameTracker {
   let head: number[] = [];
   let payloadLeft = 0n;
   let inMessage = false;
@@ -35,10 +29,14 @@ export function createFrameTracker(): FrameTracker {
     head = [];
   }
 
+  const atBoundary = (): boolean => head.length === 0 && payloadLeft === 0n && !inMessage;
+
   return {
-    push(bytes) {
+    atBoundary,
+    push(bytes, options = {}) {
       let index = 0;
       while (index < bytes.length) {
+        if (options.toBoundary && atBoundary()) return index;
         if (payloadLeft > 0n) {
           const left = bytes.length - index;
           const taken = payloadLeft < BigInt(left) ? Number(payloadLeft) : left;
@@ -49,8 +47,8 @@ export function createFrameTracker(): FrameTracker {
           index += 1;
         }
       }
+      return index;
     },
-    atBoundary: () => head.length === 0 && payloadLeft === 0n && !inMessage,
   };
 }
 

@@ -7,7 +7,7 @@ import { type SpliceOptions, spliceUpgrade } from "../src/splice-upgrade.ts";
 afterEach(() => void vi.useRealTimers());
 
 const NEVER: AbortSignal = new AbortController().signal;
-const OPTIONS: SpliceOptions = { webSocket: false, gone: NEVER, ended: NEVER, onBytes: () => {} };
+const OPTIONS: SpliceOptions = { lastWord: undefined, gone: NEVER, ended: NEVER, onBytes: () => {} };
 
 /** A caller who takes the next bytes only when the test says so. */
 function slowCaller(): { readonly stream: Duplex; readonly taken: () => string; readonly take: () => void } {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { closeFrame, createFrameTracker } from "../src/websocket-frames.ts";
+import { closeFrame, createWebSocketTracker } from "../src/websocket-frames.ts";
 
 /** A frame by RFC 6455, written without the code under test. */
 function frame(opcode: number, final: boolean, length: number, masked: boolean): Buffer {
@@ -53,7 +53,7 @@ test("a boundary is where a whole message has ended, however the bytes are split
           }
         }
         const all = Buffer.concat(messages.flat());
-        const tracker = createFrameTracker();
+        const tracker = createWebSocketTracker();
         let at = 0;
         for (const size of [...sizes, all.length]) {
           expect(tracker.atBoundary()).toBe(ends.has(at));

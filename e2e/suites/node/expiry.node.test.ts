@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 
 test.concurrent.each(PROTOCOLS)(
-  "an exec over $name ends with its caller's token, and the log says why",
+  "an exec over $name ends with its caller's token, and both kubectl and the log say why",
   async (protocol) => {
     const { keeper, tools, folder, stack } = suite();
     const kubectl = kubectlOver(protocol, admin, suite());
@@ -29,11 +29,8 @@ test.concurrent.each(PROTOCOLS)(
     const { code } = await exec.ended;
     const ms = performance.now() - from;
     const screen = await readFile(exec.logPath, "utf8");
-    // Over SPDY there is no way to say anything, and kubectl takes any end for success.
-    if (protocol.name === "WebSocket") {
-      expect(code).toBe(1);
-      expect(screen).toContain("The caller's token has expired while the stream was open");
-    }
+    expect(code).toBe(1);
+    expect(screen).toContain("The caller's token has expired while the stream was open");
     expect(ms).toBeLessThan(TOKEN_SECONDS * 1_000 + GRACE_MS);
     const events = await stack.authProxy.logEvents();
     expect(events.find((event) => event["name"] === pod && event["subresource"] === "exec")).toMatchObject({
