@@ -15,12 +15,13 @@ import type { StopFlags } from "./commands/stop.ts";
 import type { TrustFlags } from "./commands/trust.ts";
 import type { WaitFlags } from "./commands/wait.ts";
 import { SHELLS, type Shell } from "./completion/shells.ts";
+import { waitOption, withNames, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
+import { addKubeconfig } from "./program-kubeconfig.ts";
 import { VERSION } from "./version.ts";
 
 /** The port that Arc's command uses. */
 const DEFAULT_PORT = 47_011;
-const DEFAULT_WAIT_SECONDS = 10;
 const RESOURCE_PARAMETERS = ["resource", "scope", "audience"];
 
 /** Where a program's exit code goes. */
@@ -52,6 +53,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addLogout(program, context);
   addClusters(program, context);
   addProxy(program, context, argv);
+  addKubeconfig(program, context);
   addRunning(program, context);
   addRun(program, context, result);
   addDoctor(program, context, result);
@@ -117,6 +119,7 @@ function addProxy(program: Command, context: CommandContext, argv: readonly stri
     .option("--ready-file <path>", "write this file when the cluster has answered, remove it at the end")
     .option("--detach", "run in the background, and come back when the clusters have answered")
     .addOption(new Option("--log-file <path>").hideHelp())
+    .addOption(new Option("--serve-only").hideHelp())
     .addOption(waitOption())
     .action(async (flags: ProxyFlags & { readonly detach?: boolean }) => {
       if (flags.detach !== true) return await (await import("./commands/proxy.ts")).proxy(flags, context);
@@ -190,9 +193,12 @@ function addExplain(program: Command, context: CommandContext): void {
 
 function addCredential(program: Command, context: CommandContext): void {
   const command = program.command("credential").description("print a token the way kubectl asks for it (exec plugin)");
-  withTokens(withRelay(command)).action(
-    async (flags: CredentialFlags) => await (await import("./commands/credential.ts")).credential(flags, context),
-  );
+  withTokens(withRelay(command))
+    .option("-n, --name <name>", "start a proxy to this cluster when none runs on the port")
+    .option("--port <port>", "the proxy's port", parsePort)
+    .action(
+      async (flags: CredentialFlags) => await (await import("./commands/credential.ts")).credential(flags, context),
+    );
 }
 
 function addCompletion(program: Command, context: CommandContext): void {
@@ -226,32 +232,4 @@ function addRelay(program: Command, context: CommandContext, result: ProgramResu
     .action(async (args: readonly string[]) => {
       result.exitCode = await (await import("./commands/relay.ts")).relay(args, context);
     });
-}
-
-function withRelay(command: Command): Command {
-  return command
-    .option("--relay <url>", "the relay (CLUSTER_CONNECT_RELAY; default: where you logged in)")
-    .option("--ca-file <path>", "further certificate authorities to trust (CLUSTER_CONNECT_CA_FILE)")
-    .option("-v, --verbose", "say more");
-}
-
-function withTokens(command: Command): Command {
-  return command
-    .option("--token-file <path>", "token for the clusters' audience, - for standard input (CLUSTER_CONNECT_TOKEN)")
-    .option("--relay-token-file <path>", "token for the relay's audience (CLUSTER_CONNECT_RELAY_TOKEN)")
-    .addOption(new Option("--token <token>", "token for the clusters' audience").hideHelp());
-}
-
-function withNames(command: Command): Command {
-  return command
-    .option("-n, --name <name>", "the cluster; may be repeated", collect)
-    .addOption(
-      new Option("-g, --resource-group <name>", "taken for compatibility with Azure Arc; not used").hideHelp(),
-    );
-}
-
-function waitOption(): Option {
-  return new Option("--wait <time>", "how long a missing hop is waited for at the start")
-    .argParser(parseSeconds)
-    .default(DEFAULT_WAIT_SECONDS, `${DEFAULT_WAIT_SECONDS}s`);
 }

@@ -17,7 +17,17 @@ const COMMANDS = [
   "wait",
   "credential",
   "completion",
+  "kubeconfig",
+  "kubeconfig add",
+  "kubeconfig remove",
+  "kubeconfig list",
   "explain",
+  "issuers",
+  "issuers entra",
+  "issuers github-actions",
+  "issuers gitlab",
+  "issuers azure-pipelines",
+  "issuers oidc",
 ];
 
 test("help without a command names every command and how to start", async () => {

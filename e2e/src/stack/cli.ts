@@ -1,11 +1,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConnectError } from "@cluster-connect/protocol";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { waitForLogText } from "../process/log-events.ts";
 import { pollUntil } from "../process/poll.ts";
 import { type RunResult, runToEnd } from "../process/run-to-end.ts";
 import { signIn } from "./browser.ts";
+import { failureShown } from "./failure-shown.ts";
 import type { Relay } from "./relay.ts";
 import { repositoryFile } from "./repository-file.ts";
 
@@ -123,8 +123,7 @@ async function login(
   await signIn(await waitForLogText(program, address, { signal }), user, { signal }, { fetch });
   const { code } = await program.ended;
   if (code === 0) return;
-  const said = (await readFile(program.logPath, "utf8")).trim().split("\n").slice(-2).join(" ");
-  throw new ConnectError("CC_LOGIN_FAILED", `cluster-connect login as ${user} ended with ${code}: ${said}`);
+  throw failureShown(await readFile(program.logPath, "utf8"), `cluster-connect login as ${user} ended with ${code}`);
 }
 
 interface ProxyRun {
@@ -143,8 +142,7 @@ async function startProxy(clusters: readonly string[], run: ProxyRun, start: Sta
   ]);
   const screen = (): Promise<string> => readFile(program.logPath, "utf8");
   const ended = program.ended.then(async ({ code }) => {
-    const said = (await screen()).trim().split("\n").slice(-2).join(" ");
-    throw new ConnectError("CC_INTERNAL", `cluster-connect proxy ended with ${code}: ${said}`);
+    throw failureShown(await screen(), `cluster-connect proxy ended with ${code}`);
   });
   const stopWaiting = new AbortController();
   const waiting = AbortSignal.any([signal, stopWaiting.signal]);

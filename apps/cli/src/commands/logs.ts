@@ -1,8 +1,8 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { readTextFile } from "../files/text-file.ts";
 import { chooseProxies } from "../proxies/choose.ts";
+import { proxiesFolder } from "../proxies/running.ts";
 import type { CommandContext } from "./context.ts";
-import { proxiesFolder } from "./proxy.ts";
 
 export interface LogsFlags {
   readonly name?: readonly string[];

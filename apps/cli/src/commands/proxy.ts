@@ -1,5 +1,4 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { requireNames } from "../clusters/find.ts";
 import { openWay, type Way } from "../clusters/way.ts";
@@ -13,9 +12,8 @@ import { checkKubeconfig } from "../kubeconfig/file.ts";
 import { type KubeconfigTarget, locateKubeconfig } from "../kubeconfig/location.ts";
 import { enterKubeconfig, leaveKubeconfig, repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
 import type { ProxyRecord } from "../proxies/record.ts";
-import { hasProxyRecord, writeProxyRecord } from "../proxies/running.ts";
+import { hasProxyRecord, proxiesFolder, writeProxyRecord } from "../proxies/running.ts";
 import { createScreen, type Screen } from "../screen.ts";
-import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayChoice, type RelayFlags } from "../settings/relay-choice.ts";
 import { chooseTokens } from "../tokens/choose-tokens.ts";
 import { findGivenTokens, type TokenFlags } from "../tokens/token-flags.ts";
@@ -33,6 +31,8 @@ export interface ProxyFlags extends RelayFlags, TokenFlags {
   readonly wait: number;
   /** Set for a proxy in the background: where its screen goes. */
   readonly logFile?: string;
+  /** Set for a proxy that entries of `kubeconfig add` start: there is no kubeconfig to change. */
+  readonly serveOnly?: boolean;
 }
 
 /** What is known before anything is opened. */
@@ -47,11 +47,6 @@ interface Plan {
 }
 
 const PREFIX = "proxy-";
-
-/** The folder with a folder for each proxy. */
-export function proxiesFolder(deps: CliDeps): string {
-  return join(foldersOf(deps).state, "proxies");
-}
 
 /** Keeps a local port to clusters open, with a kubeconfig that leads there, until it is asked to end. */
 export async function proxy(flags: ProxyFlags, context: CommandContext): Promise<void> {
@@ -95,7 +90,7 @@ async function makePlan(flags: ProxyFlags, { deps, signal }: CommandContext): Pr
   if (flags.kubeContext !== undefined && names.length > 1) {
     throw new ConnectError("CC_USAGE", "--kube-context names one context, but there are several clusters");
   }
-  const target = locateKubeconfig(flags.file, deps);
+  const target: KubeconfigTarget = flags.serveOnly === true ? { kind: "none" } : locateKubeconfig(flags.file, deps);
   const parent = proxiesFolder(deps);
   await repairKubeconfigs(parent, { signal });
   await sweepWorkFolders(parent, PREFIX, hasProxyRecord);
@@ -144,6 +139,7 @@ async function enter(
   };
   if (target.kind === "file") return await enterKubeconfig(target.path, record, { ...plan, signal });
   await writeProxyRecord(plan.folder, { ...record, former: null });
+  if (target.kind === "none") return;
   const document = parseKubeconfig("", "the new kubeconfig");
   document.add(entries);
   deps.stdout.write(document.toString());

@@ -1,8 +1,8 @@
 import { formatAge, type OutputFormat, writeListing } from "../output.ts";
 import { liveProxies } from "../proxies/choose.ts";
 import { repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
+import { proxiesFolder } from "../proxies/running.ts";
 import type { CommandContext } from "./context.ts";
-import { proxiesFolder } from "./proxy.ts";
 
 export interface StatusFlags {
   readonly output: OutputFormat;

@@ -2,9 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@cluster-connect/protocol";
 import { mayBeAlive } from "../files/process-id.ts";
 import { chooseProxies } from "../proxies/choose.ts";
-import type { KnownProxy } from "../proxies/running.ts";
+import { type KnownProxy, proxiesFolder } from "../proxies/running.ts";
 import type { CommandContext } from "./context.ts";
-import { proxiesFolder } from "./proxy.ts";
 
 export interface StopFlags {
   readonly name?: readonly string[];
@@ -18,13 +17,14 @@ const POLL_MS = 20;
 export async function stop(flags: StopFlags, { deps, signal }: CommandContext): Promise<void> {
   const chosen = await chooseProxies(proxiesFolder(deps), flags.name, { all: flags.all === true });
   for (const proxy of chosen) {
-    await end(proxy, signal);
+    await endProxy(proxy, signal);
     deps.stderr.write(`Ended the proxy to ${proxy.record.clusters.join(", ")} (process ${proxy.process.pid}).\n`);
   }
   if (chosen.length === 0) deps.stderr.write("No proxy is running.\n");
 }
 
-async function end({ process: owner, record }: KnownProxy, signal: AbortSignal): Promise<void> {
+/** Asks a proxy to end, and waits until it has. */
+export async function endProxy({ process: owner, record }: KnownProxy, signal: AbortSignal): Promise<void> {
   try {
     process.kill(owner.pid, "SIGTERM");
   } catch {

@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@cluster-connect/protocol";
 import { requireNames } from "../clusters/find.ts";
 import { liveProxies } from "../proxies/choose.ts";
+import { proxiesFolder } from "../proxies/running.ts";
 import type { CommandContext } from "./context.ts";
-import { proxiesFolder } from "./proxy.ts";
 
 export interface WaitFlags {
   readonly name?: readonly string[];

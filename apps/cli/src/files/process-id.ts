@@ -13,7 +13,7 @@ export interface ProcessId {
 
 /** This process, or another one of this machine. */
 export function identifyProcess(pid: number): ProcessId {
-  return { host: thisHost(), pid, startedAt: startTimeOf(pid) };
+  return { host: thisHost(), pid, startedAt: statusOf(pid).startedAt };
 }
 
 /** Whether the process may still run; true when this machine cannot tell. */
@@ -24,8 +24,8 @@ export function mayBeAlive(id: ProcessId): boolean {
   } catch (error) {
     return !(error instanceof Error && "code" in error && error.code === "ESRCH");
   }
-  const startedAt = startTimeOf(id.pid);
-  return id.startedAt === "" || startedAt === "" || id.startedAt === startedAt;
+  const { startedAt, isOver } = statusOf(id.pid);
+  return !isOver && (id.startedAt === "" || startedAt === "" || id.startedAt === startedAt);
 }
 
 /** One line without spaces in its parts. */
@@ -50,13 +50,20 @@ function thisHost(): string {
   }
 }
 
-/** Clock ticks since boot at which the process began; "" where the system has no /proc. */
-function startTimeOf(pid: number): string {
+interface ProcessStatus {
+  /** Clock ticks since boot at which the process began; "" where the system has no /proc. */
+  readonly startedAt: string;
+  /** It has ended, and only waits for its parent to notice; in a container that may be for ever. */
+  readonly isOver: boolean;
+}
+
+function statusOf(pid: number): ProcessStatus {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The second field is the command in parentheses and may hold anything; the start time is the 22nd.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    // The second field is the command in parentheses and may hold anything; the third is the state, the 22nd the start.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { startedAt: fields[19] ?? "", isOver: fields[0] === "Z" || fields[0] === "X" };
   } catch {
-    return "";
+    return { startedAt: "", isOver: false };
   }
 }

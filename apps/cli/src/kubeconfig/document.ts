@@ -24,6 +24,7 @@ export interface KubeconfigDocument {
   remove(names: readonly string[], former: string | undefined): void;
   /** Makes a context current; undefined removes the choice. */
   use(context: string | undefined): void;
+  hasContext(name: string): boolean;
   /** The local port that one of our clusters leads to. */
   portOf(name: string): number | undefined;
   toString(): string;
@@ -137,6 +138,9 @@ export function parseKubeconfig(text: string, path: string): KubeconfigDocument 
       changed = true;
       if (context === undefined) root.delete("current-context");
       else root.set("current-context", context);
+    },
+    hasContext(name) {
+      return find("context", name) !== undefined;
     },
     portOf(name) {
       const cluster = find("cluster", name)?.get("cluster");

@@ -58,9 +58,13 @@ export async function changeKubeconfig<T>(
  * @throws ConnectError `CC_KUBECONFIG_INVALID` or `CC_FILE_UNREADABLE`.
  */
 export async function checkKubeconfig(path: string): Promise<boolean> {
+  return (await readKubeconfig(path)) !== undefined;
+}
+
+/** The kubeconfig as it is now; undefined when there is none. @throws ConnectError as {@link checkKubeconfig}. */
+export async function readKubeconfig(path: string): Promise<KubeconfigDocument | undefined> {
   const text = await readTextFileIfAny(await targetOf(path));
-  if (text !== undefined) parseKubeconfig(text, path);
-  return text !== undefined;
+  return text === undefined ? undefined : parseKubeconfig(text, path);
 }
 
 async function targetOf(path: string): Promise<string> {

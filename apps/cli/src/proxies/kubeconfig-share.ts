@@ -1,7 +1,9 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { KubeconfigDocument } from "../kubeconfig/document.ts";
+import type { KubeconfigEntry } from "../kubeconfig/entry.ts";
 import { changeKubeconfig } from "../kubeconfig/file.ts";
+import { readKeptEntries } from "../kubeconfig/kept-entries.ts";
 import type { ProxyRecord } from "./record.ts";
 import { type KnownProxy, listProxies, writeProxyRecord } from "./running.ts";
 
@@ -25,8 +27,9 @@ export interface ShareOptions {
 export async function enterKubeconfig(path: string, record: NewRecord, options: ShareOptions): Promise<void> {
   await changeKubeconfig(path, options, async (document) => {
     const others = await sharing(path, options);
+    const kept = await keptIn(path, options);
     for (const dead of others.filter(({ alive }) => !alive)) {
-      retire(document, dead.record, others);
+      retire(document, dead.record, others, kept);
       await rm(dead.folder, { recursive: true, force: true });
     }
     const former = formerContext(document, others);
@@ -43,7 +46,8 @@ export async function leaveKubeconfig(path: string, options: ShareOptions & { re
   if (own === undefined) return;
   await changeKubeconfig(path, { signal: options.signal, removeEmpty: !own.record.existed }, async (document) => {
     await rm(join(options.folder, "proxy.json"), { force: true });
-    if (!options.keep) retire(document, own.record, await sharing(path, options));
+    if (options.keep) return;
+    retire(document, own.record, await sharing(path, options), await keptIn(path, options));
   });
 }
 
@@ -56,7 +60,8 @@ export async function repairKubeconfigs(parent: string, options: { readonly sign
       continue;
     }
     await changeKubeconfig(kubeconfig, { ...options, removeEmpty: !existed }, async (document) => {
-      retire(document, dead.record, await sharing(kubeconfig, { parent, folder: dead.folder }));
+      const others = await sharing(kubeconfig, { parent, folder: dead.folder });
+      retire(document, dead.record, others, await keptIn(kubeconfig, { parent }));
       await rm(dead.folder, { recursive: true, force: true });
     });
   }
@@ -67,23 +72,37 @@ async function sharing(path: string, options: Pick<ShareOptions, "parent" | "fol
   return all.filter(({ folder, record }) => folder !== options.folder && record.kubeconfig === path);
 }
 
-function retire(document: KubeconfigDocument, record: ProxyRecord, others: readonly KnownProxy[]): void {
+/** Entries that `kubeconfig add` made in this file. */
+async function keptIn(path: string, { parent }: Pick<ShareOptions, "parent">): Promise<readonly KubeconfigEntry[]> {
+  const kept = await readKeptEntries({ state: dirname(parent) }).catch(() => []);
+  return kept.filter(({ kubeconfig }) => kubeconfig === path).map(({ entry }) => entry);
+}
+
+function retire(
+  document: KubeconfigDocument,
+  record: ProxyRecord,
+  others: readonly KnownProxy[],
+  kept: readonly KubeconfigEntry[],
+): void {
   const wasCurrent = record.entries.some(({ context }) => context === document.currentContext);
   const heirs = others.filter(({ alive }) => alive).map((other) => other.record);
   // Entries that lead to another port belong to whoever wrote them last.
   const own = record.entries.filter((entry) => document.portOf(entry.name) === entry.port);
-  document.remove(
-    own.map(({ name }) => name),
-    record.former ?? undefined,
-  );
   const given = own.flatMap(({ name }) =>
-    heirs.flatMap(({ entries }) => entries.filter((entry) => entry.name === name)),
+    [...kept, ...heirs.flatMap(({ entries }) => entries)].filter((entry) => entry.name === name),
   );
-  const next = heirs.at(-1)?.entries[0]?.context;
+  // What is given on is replaced, not removed: a namespace that a person chose stays.
+  const gone = own.map(({ name }) => name).filter((name) => !given.some((entry) => entry.name === name));
+  document.remove(gone, record.former ?? undefined);
   const current = document.currentContext;
+  const next = heirs.at(-1)?.entries[0]?.context;
   if (given.length > 0) document.add(given);
   if (wasCurrent && next !== undefined) document.use(next);
-  else if (given.length > 0) document.use(current);
+  else if (given.length > 0) document.use(wasCurrent && hasFormer(document, record) ? (record.former ?? "") : current);
+}
+
+function hasFormer(document: KubeconfigDocument, { former }: ProxyRecord): boolean {
+  return former !== null && document.hasContext(former);
 }
 
 /** The context of before all proxies that are now in the file. */

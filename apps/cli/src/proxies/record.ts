@@ -1,6 +1,7 @@
 import { type ClusterId, parseClusterId } from "@cluster-connect/protocol";
 import { z } from "zod";
 import type { KubeconfigEntry } from "../kubeconfig/entry.ts";
+import { ENTRY } from "../kubeconfig/entry-schema.ts";
 
 /** A proxy that runs, or ran until it was killed: enough to find it, to end it, and to clean up after it. */
 export interface ProxyRecord {
@@ -22,15 +23,6 @@ export interface ProxyRecord {
   /** Whether the kubeconfig was there before. */
   readonly existed: boolean;
 }
-
-const ENTRY: z.ZodType<KubeconfigEntry> = z.object({
-  name: z.string(),
-  context: z.string(),
-  port: z.int(),
-  serverName: z.string(),
-  authorities: z.string(),
-  credential: z.object({ command: z.string(), args: z.array(z.string()) }),
-});
 
 const RECORD: z.ZodType<ProxyRecord> = z.object({
   process: z.string(),

@@ -1,8 +1,10 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { CliDeps } from "../deps.ts";
 import { writePrivateFile } from "../files/private-file.ts";
 import { mayBeAlive, type ProcessId, parseProcessId } from "../files/process-id.ts";
 import { readTextFileIfAny } from "../files/text-file.ts";
+import { foldersOf } from "../settings/folders.ts";
 import { formatProxyRecord, type ProxyRecord, parseProxyRecord } from "./record.ts";
 
 /** A proxy's folder with what it says about itself. */
@@ -15,6 +17,11 @@ export interface KnownProxy {
 }
 
 const NAME = "proxy.json";
+
+/** The folder with a folder for each proxy. */
+export function proxiesFolder(deps: Pick<CliDeps, "env" | "homeDir">): string {
+  return join(foldersOf(deps).state, "proxies");
+}
 
 export async function writeProxyRecord(folder: string, record: ProxyRecord): Promise<void> {
   await writePrivateFile(join(folder, NAME), formatProxyRecord(record));

@@ -1,0 +1,36 @@
+import { type Command, Option } from "commander";
+import { collect, parseSeconds } from "./arguments.ts";
+
+const DEFAULT_WAIT_SECONDS = 10;
+
+/** Flags of every command that talks to a relay. */
+export function withRelay(command: Command): Command {
+  return command
+    .option("--relay <url>", "the relay (CLUSTER_CONNECT_RELAY; default: where you logged in)")
+    .option("--ca-file <path>", "further certificate authorities to trust (CLUSTER_CONNECT_CA_FILE)")
+    .option("-v, --verbose", "say more");
+}
+
+/** Flags that bring tokens along instead of a login. */
+export function withTokens(command: Command): Command {
+  return command
+    .option("--token-file <path>", "token for the clusters' audience, - for standard input (CLUSTER_CONNECT_TOKEN)")
+    .option("--relay-token-file <path>", "token for the relay's audience (CLUSTER_CONNECT_RELAY_TOKEN)")
+    .addOption(new Option("--token <token>", "token for the clusters' audience").hideHelp());
+}
+
+/** Flags that name clusters, in Arc's way. */
+export function withNames(command: Command): Command {
+  return command
+    .option("-n, --name <name>", "the cluster; may be repeated", collect)
+    .addOption(
+      new Option("-g, --resource-group <name>", "taken for compatibility with Azure Arc; not used").hideHelp(),
+    );
+}
+
+/** How long a start waits for hops that are missing. */
+export function waitOption(): Option {
+  return new Option("--wait <time>", "how long a missing hop is waited for at the start")
+    .argParser(parseSeconds)
+    .default(DEFAULT_WAIT_SECONDS, `${DEFAULT_WAIT_SECONDS}s`);
+}

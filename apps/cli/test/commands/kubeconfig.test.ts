@@ -1,0 +1,205 @@
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { parse } from "yaml";
+import { type Program, type ProgramEnd, startProgram } from "../support/program.ts";
+import { startRelay, type TestRelay } from "../support/relay.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { unsignedToken } from "../support/tokens.ts";
+
+interface Stage {
+  readonly home: string;
+  readonly path: string;
+  readonly relay: TestRelay;
+  start(...argv: readonly string[]): Program;
+  run(...argv: readonly string[]): Promise<ProgramEnd>;
+  /** What the file says of a context: its port and how kubectl gets a credential. */
+  entry(context: string): Promise<{ port: number; exec: readonly string[]; namespace?: string } | undefined>;
+  current(): Promise<string | undefined>;
+  /** Starts the credential plugin as kubectl does. */
+  plugin(context: string): Promise<ProgramEnd>;
+  running(): Promise<readonly { readonly pid: number; readonly port: number }[]>;
+}
+
+interface Named<T> {
+  readonly name: string;
+  readonly value: T;
+}
+
+async function stage(): Promise<Stage> {
+  const home = await tempFolder();
+  const path = join(home, "config");
+  const relay = await startRelay();
+  await relay.addCluster("prod");
+  const env = {
+    HOME: home,
+    TMPDIR: home,
+    KUBECONFIG: path,
+    CLUSTER_CONNECT_RELAY: relay.url,
+    CLUSTER_CONNECT_TOKEN: unsignedToken(),
+    CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(),
+  };
+  const start = (...argv: readonly string[]): Program => startProgram(env, ...argv);
+  const run = (...argv: readonly string[]): Promise<ProgramEnd> => start(...argv).ended;
+  onTestFinished(async () => void (await run("stop", "--all")));
+  const entry: Stage["entry"] = async (context) => {
+    const config = parse(await readFile(path, "utf8"));
+    const named = (list: readonly { readonly name: string }[], name: string): Named<never> | undefined =>
+      Object(list.find((item) => item.name === name));
+    const found = Object(named(config.contexts, context)).context;
+    if (found === undefined) return undefined;
+    const { server } = Object(named(config.clusters, found.cluster)).cluster;
+    const { exec } = Object(named(config.users, found.user)).user;
+    return { port: Number(new URL(server).port), exec: exec.args, namespace: found.namespace };
+  };
+  return {
+    ...{ home, path, relay, start, run, entry },
+    current: async () => parse(await readFile(path, "utf8"))["current-context"],
+    plugin: async (context) => {
+      const { exec = [] } = (await entry(context)) ?? {};
+      return await run(...exec.slice(exec.indexOf("credential")));
+    },
+    running: async () => JSON.parse((await run("status", "-o", "json")).out).proxies,
+  };
+}
+
+test("an entry needs no proxy that runs: the credential starts it on the entry's port, once for many", async () => {
+  const { run, entry, plugin, running, relay } = await stage();
+  expect((await run("kubeconfig", "add", "-n", "prod")).code).toBe(0);
+  expect(await running()).toEqual([]);
+  const { port = 0, exec } = (await entry("prod")) ?? {};
+  expect(exec).toEqual(expect.arrayContaining(["credential", "--relay", relay.url, "--name", "prod", "--port"]));
+  const asked = await Promise.all([1, 2, 3, 4, 5].map(() => plugin("prod")));
+  expect(asked.map(({ code, err }) => [code, err])).toEqual(asked.map(() => [0, ""]));
+  for (const { out } of asked) expect(JSON.parse(out)).toMatchObject({ kind: "ExecCredential" });
+  const proxies = await running();
+  expect(proxies).toMatchObject([{ port, kubeconfig: null }]);
+  await plugin("prod");
+  expect(await running()).toEqual(proxies);
+});
+
+test("a proxy that was killed is started again by the next credential, on the same port", async () => {
+  const { run, entry, plugin, running } = await stage();
+  await run("kubeconfig", "add", "-n", "prod");
+  await plugin("prod");
+  const [first] = await running();
+  process.kill(first?.pid ?? 0, "SIGKILL");
+  expect((await plugin("prod")).code).toBe(0);
+  const [second] = await running();
+  expect(second).toMatchObject({ port: (await entry("prod"))?.port });
+  expect(second?.pid).not.toBe(first?.pid);
+});
+
+test("adding the same again changes nothing, and keeps port, context and namespace", async () => {
+  const { path, run, entry } = await stage();
+  await run("kubeconfig", "add", "-n", "prod", "--kube-context", "live");
+  await writeFile(path, (await readFile(path, "utf8")).replace(/^( *)user: /m, "$1namespace: mine\n$1user: "));
+  const before = await entry("live");
+  expect(before?.namespace).toBe("mine");
+  expect((await run("kubeconfig", "add", "-n", "prod")).code).toBe(0);
+  expect(await entry("live")).toEqual(before);
+  expect(await entry("prod")).toBeUndefined();
+});
+
+test("a port that somebody else has by then is told with its holder and a way out", async () => {
+  const { run, entry, plugin } = await stage();
+  await run("kubeconfig", "add", "-n", "prod");
+  const other = createServer();
+  other.listen((await entry("prod"))?.port, "127.0.0.1");
+  await once(other, "listening");
+  onTestFinished(() => void other.close());
+  const { code, out, err } = await plugin("prod");
+  expect([code, out]).toEqual([65, ""]);
+  expect(err).toContain("kubeconfig's entry of prod needs it (CC_PORT_IN_USE)");
+  expect(err).toContain("cluster-connect kubeconfig add -n prod --port PORT");
+});
+
+test("what keeps the cluster from answering is told as if the proxy were in the foreground", async () => {
+  const { relay, run, plugin } = await stage();
+  const cluster = await relay.addCluster("far");
+  await run("kubeconfig", "add", "-n", "far");
+  cluster.rejection = "CC_CLUSTER_UNKNOWN";
+  const { code, err } = await plugin("far");
+  expect(code).toBe(4);
+  expect(err).toContain("CC_CLUSTER_UNKNOWN");
+});
+
+test("a proxy in the foreground takes the context over, and gives it back with its namespace", async () => {
+  const { path, run, start, entry, current } = await stage();
+  await run("kubeconfig", "add", "-n", "prod");
+  await writeFile(path, (await readFile(path, "utf8")).replace(/^( *)user: /m, "$1namespace: mine\n$1user: "));
+  const kept = await entry("prod");
+  const proxy = start("proxy", "-n", "prod", "--port", "0");
+  await proxy.said("Ctrl-C ends it");
+  expect((await entry("prod"))?.port).not.toBe(kept?.port);
+  expect(JSON.parse((await run("kubeconfig", "list", "-o", "json")).out).entries).toMatchObject([
+    { state: "replaced" },
+  ]);
+  proxy.child.kill("SIGINT");
+  await proxy.ended;
+  expect(await entry("prod")).toEqual(kept);
+  expect(await current()).toBe("prod");
+});
+
+test("a foreground proxy that was killed leaves the entry to be repaired by the next command", async () => {
+  const { run, start, entry, current } = await stage();
+  await run("kubeconfig", "add", "-n", "prod");
+  const kept = await entry("prod");
+  const proxy = start("proxy", "-n", "prod", "--port", "0");
+  await proxy.said("Ctrl-C ends it");
+  proxy.child.kill("SIGKILL");
+  await proxy.ended;
+  await run("status");
+  expect(await entry("prod")).toEqual(kept);
+  expect(await current()).toBe("prod");
+});
+
+test("removing takes the entry out, ends its proxy, and the former context is current again", async () => {
+  const { path, run, plugin, running } = await stage();
+  const mine =
+    "apiVersion: v1\nkind: Config\ncontexts:\n- name: own\n  context:\n    cluster: own\ncurrent-context: own\n";
+  await writeFile(path, mine);
+  await run("kubeconfig", "add", "-n", "prod");
+  await plugin("prod");
+  expect((await run("kubeconfig", "list")).out).toMatch(/^prod +prod +\d+ +running +\S+config +http/m);
+  const removed = await run("kubeconfig", "remove", "-n", "prod");
+  expect(removed.err).toBe(`Removed prod from ${path}.\n`);
+  expect(parse(await readFile(path, "utf8"))).toMatchObject({ ...parse(mine), clusters: [], users: [] });
+  expect(await running()).toEqual([]);
+  expect((await run("kubeconfig", "remove", "-n", "prod")).err).toContain(
+    "has no entry of ours for prod (CC_CLUSTER_UNKNOWN)",
+  );
+});
+
+test("entries in several files share a port, and the proxy lives until the last is removed", async () => {
+  const { home, run, plugin, running } = await stage();
+  const other = join(home, "other");
+  await run("kubeconfig", "add", "-n", "prod");
+  await run("kubeconfig", "add", "-n", "prod", "-f", other);
+  const { entries } = JSON.parse((await run("kubeconfig", "list", "-o", "json")).out);
+  expect(new Set(entries.map(({ port }: { readonly port: number }) => port)).size).toBe(1);
+  await plugin("prod");
+  await run("kubeconfig", "remove", "-n", "prod", "-f", other);
+  expect(await running()).toHaveLength(1);
+  await run("kubeconfig", "remove", "--all");
+  expect(await running()).toEqual([]);
+  expect((await run("kubeconfig", "list")).err).toContain("There is no entry.");
+});
+
+test("clusters get different ports, also when they are added at the same time", async () => {
+  const { relay, run } = await stage();
+  const names = ["a", "b", "c", "d"];
+  for (const name of names) await relay.addCluster(name);
+  await Promise.all(names.map((name) => run("kubeconfig", "add", "-n", name)));
+  const { entries } = JSON.parse((await run("kubeconfig", "list", "-o", "json")).out);
+  expect(new Set(entries.map(({ port }: { readonly port: number }) => port)).size).toBe(4);
+});
+
+test("a token that is given as text is not written into an entry", async () => {
+  const { run } = await stage();
+  const { code, err } = await run("kubeconfig", "add", "-n", "prod", "--token", unsignedToken());
+  expect(code).toBe(2);
+  expect(err).toContain("A token that is given as text cannot stay in an entry (CC_USAGE)");
+});
