@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config";
 
-// Workspace packages resolve to their sources, so tests need no build.
-const conditions = ["source", "node", "import", "module", "default"];
+// Workspace packages resolve to their sources, so tests need no build. `import` and `require` are not named: they are
+// added where they belong, and one that is named would count in both.
+const conditions = ["source", "node", "module", "default"];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions, externalConditions: conditions } } };
 
 export default defineConfig({

@@ -2,6 +2,7 @@ import type { Grant } from "@cluster-connect/auth";
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
 import { isClusterPattern, isNetwork } from "./config-values.ts";
+import { countPlaces, type StoreSettings } from "./store/place.ts";
 
 /** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
 export interface LoginSettings {
@@ -16,13 +17,12 @@ export interface LoginSettings {
 }
 
 /** The relay's settings. @see apps/relay/README.md */
-export interface RelayConfig {
+export interface RelayConfig extends StoreSettings {
   readonly listen: { readonly host: string; readonly port: number };
   /** The address agents and CLIs use: scheme, host and perhaps port. Agents sign its host and port. */
   readonly publicUrl: URL;
   /** Absent where a proxy in front ends TLS, or on loopback. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
-  readonly dataDir: string;
   /** A file in Kubernetes' AuthenticationConfiguration format, with the relay's own audience. */
   readonly authenticationConfig: string;
   readonly allowInsecureLoopbackIssuer: boolean;
@@ -54,6 +54,11 @@ const GRANT: z.ZodType<Grant> = z
     expiresAt === undefined ? grant : { ...grant, expiresAt: new Date(expiresAt) },
   );
 
+const STORE: z.ZodType<NonNullable<StoreSettings["store"]>> = z.strictObject({
+  sqlite: z.string().min(1).optional(),
+  postgres: z.strictObject({ url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }).optional(),
+});
+
 const PUBLIC_URL: z.ZodType<URL> = z
   .url({ protocol: /^https?$/ })
   .transform((text) => new URL(text))
@@ -62,13 +67,14 @@ const PUBLIC_URL: z.ZodType<URL> = z
     "expected a scheme, a host and perhaps a port, nothing else",
   );
 
-const SCHEMA: z.ZodType<RelayConfig> = z.strictObject({
+const FIELDS = z.strictObject({
   listen: z
     .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535).default(8443) })
     .prefault({}),
   publicUrl: PUBLIC_URL,
   tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
-  dataDir: z.string().min(1),
+  dataDir: z.string().min(1).optional(),
+  store: STORE.optional(),
   authenticationConfig: z.string().min(1),
   allowInsecureLoopbackIssuer: z.boolean().default(false),
   grants: z.array(GRANT).default([]),
@@ -84,6 +90,13 @@ const SCHEMA: z.ZodType<RelayConfig> = z.strictObject({
     .prefault({}),
   drainSeconds: z.number().min(0).max(3_600).default(30),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
+});
+
+/** Says which setting is missing also where others are wrong. */
+const SCHEMA: z.ZodType<RelayConfig> = FIELDS.refine((settings) => countPlaces(settings) === 1, {
+  path: ["dataDir"],
+  error: "expected a folder for the store, or store with either sqlite or postgres, and one of them only",
+  when: ({ value }) => typeof value === "object" && value !== null,
 });
 
 /**

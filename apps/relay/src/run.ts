@@ -7,7 +7,8 @@ import { loadRelayConfig } from "./config.ts";
 import { createVerifier, serve } from "./serve.ts";
 import { createRelayServer } from "./server.ts";
 import { revokeAgentKey } from "./store/agent-keys.ts";
-import { openStore, type Store } from "./store/store.ts";
+import { placeInFolder, readStorePlace } from "./store/place.ts";
+import { openStore, type Store, type StorePlace } from "./store/store.ts";
 import { SOFTWARE } from "./version.ts";
 
 /** Does what the arguments say. @returns the exit code. */
@@ -52,6 +53,7 @@ async function runServe(command: Extract<Command, { kind: "serve" }>, deps: Daem
   const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
   if (command.checkConfig) {
     await createVerifier(config);
+    await readStorePlace(config);
     await createRelayServer(config, { log: createLogger({ service: "relay" }), clock: SYSTEM_CLOCK });
     deps.stderr("The settings are valid.");
     return;
@@ -64,9 +66,13 @@ async function runServe(command: Extract<Command, { kind: "serve" }>, deps: Daem
   });
 }
 
+async function placeOf(where: Where, deps: DaemonProcess): Promise<StorePlace> {
+  if (where.dataDir !== undefined) return placeInFolder(where.dataDir);
+  return await readStorePlace(await loadRelayConfig({ file: where.configFile, env: deps.env }));
+}
+
 async function withStore(where: Where, deps: DaemonProcess, use: (store: Store) => Promise<void>): Promise<void> {
-  const dataDir = where.dataDir ?? (await loadRelayConfig({ file: where.configFile, env: deps.env })).dataDir;
-  const store = await openStore(dataDir, new Date());
+  const store = await openStore(await placeOf(where, deps), new Date());
   try {
     await use(store);
   } finally {

@@ -11,6 +11,7 @@ import {
 } from "@cluster-connect/service";
 import type { RelayConfig } from "./config.ts";
 import { startRelay } from "./relay.ts";
+import { readStorePlace } from "./store/place.ts";
 import { openStore } from "./store/store.ts";
 
 /** What the `serve` command needs from its process. */
@@ -33,7 +34,10 @@ export async function serve(config: RelayConfig, deps: ServeDeps): Promise<void>
   const log = deps.createLog({ instanceId });
   const drainMs = config.drainSeconds * 1_000;
   const verifier = await createVerifier(config, (event) => logReload(event, log));
-  const store = await openStore(config.dataDir, new Date());
+  const place = await readStorePlace(config);
+  const onIdleError = (error: Error): void =>
+    log.warn({ event: "store.interrupted", ...errorFields(error) }, "the database ended a channel that was not in use");
+  const store = await openStore(place, new Date(), { onIdleError });
   const shutdown = createShutdown({ deadlineMs: drainMs + CLOSE_MARGIN_MS }, { signals: deps.signals, log });
   shutdown.add("store", () => store.close());
   const watching = verifier.watch({ signal: shutdown.stopping });

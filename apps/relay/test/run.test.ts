@@ -8,6 +8,7 @@ import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { expect, onTestFinished, test } from "vitest";
 import { run } from "../src/run.ts";
 import { createRelayServer } from "../src/server.ts";
+import { placeInFolder } from "../src/store/place.ts";
 import { openStore } from "../src/store/store.ts";
 import { selfSigned } from "./support/certificate.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -49,7 +50,7 @@ test("enroll prints the code alone on stdout, and stores only its hash", async (
   expect(exitCode).toBe(0);
   expect(stdout).toMatch(/^cc1-[0-9a-z-]+$/);
   expect(stderr).toContain("prod");
-  const store = await openStore(join(folder, "data"), new Date());
+  const store = await openStore(placeInFolder(join(folder, "data")), new Date());
   const rows = await store.db.selectFrom("enrollment_codes").selectAll().execute();
   await store.close();
   expect(rows).toMatchObject([{ code_hash: hashEnrollmentCode(stdout), cluster_id: "prod", used_at: null }]);

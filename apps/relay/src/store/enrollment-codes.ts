@@ -7,10 +7,16 @@ import type { Database } from "./schema.ts";
 /** Keeps the hash of a new code; the cluster is made when it is not there. */
 export async function addEnrollmentCode(
   db: Kysely<Database>,
-  code: { readonly clusterId: ClusterId; readonly hash: string; readonly expiresAt: Date },
+  code: {
+    readonly clusterId: ClusterId;
+    readonly hash: string;
+    readonly expiresAt: Date;
+    /** How many keys it lets in; one unless told otherwise. */
+    readonly maxUses?: number;
+  },
   now: Date,
 ): Promise<void> {
-  const { clusterId, hash, expiresAt } = code;
+  const { clusterId, hash, expiresAt, maxUses = 1 } = code;
   const created_at = now.toISOString();
   await db.transaction().execute(async (transaction) => {
     await transaction
@@ -20,7 +26,10 @@ export async function addEnrollmentCode(
       .execute();
     await transaction
       .insertInto("enrollment_codes")
-      .values({ code_hash: hash, cluster_id: clusterId, created_at, expires_at: expiresAt.toISOString() })
+      .values({
+        ...{ code_hash: hash, cluster_id: clusterId, created_at, expires_at: expiresAt.toISOString() },
+        max_uses: maxUses,
+      })
       .execute();
     await recordAudit(transaction, { event: "enrollment.code.made", actor: "operator", clusterId, at: now });
   });
@@ -37,7 +46,7 @@ export interface EnrollmentRequest {
 }
 
 /**
- * Turns a code into an agent key, once. The same key may ask again with the same code, because its first answer may
+ * Turns a code into an agent key, as often as the code allows. The same key may ask again with the same code, because its first answer may
  * have been lost on the way.
  *
  * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` for a code that is unknown, expired or used, not told apart.
@@ -50,16 +59,48 @@ export async function redeemEnrollmentCode(
   return await db.transaction().execute(async (transaction) => {
     const code = await transaction
       .selectFrom("enrollment_codes")
-      .select(["cluster_id", "expires_at", "used_by_key_id"])
+      .select("cluster_id")
       .where("code_hash", "=", request.codeHash)
       .executeTakeFirst();
     if (code === undefined) throw refused();
     const clusterId = parseClusterId(code.cluster_id);
-    if (code.used_by_key_id === request.keyId) return clusterId;
-    if (code.used_by_key_id !== null || code.expires_at <= now.toISOString()) throw refused();
+    if (!(await noteUse(transaction, request, now))) return clusterId;
+    await countUse(transaction, request, now);
     await addAgentKey(transaction, clusterId, request, now);
     return clusterId;
   });
+}
+
+/** @returns false when this key has used this code before. */
+async function noteUse(
+  transaction: Transaction<Database>,
+  { codeHash, keyId }: EnrollmentRequest,
+  now: Date,
+): Promise<boolean> {
+  const result = await transaction
+    .insertInto("enrollment_uses")
+    .values({ code_hash: codeHash, key_id: keyId, used_at: now.toISOString() })
+    .onConflict((conflict) => conflict.columns(["code_hash", "key_id"]).doNothing())
+    .executeTakeFirst();
+  return result.numInsertedOrUpdatedRows === 1n;
+}
+
+/** Judges and counts in one statement, so that of many who ask at once no more get in than may. */
+async function countUse(
+  transaction: Transaction<Database>,
+  { codeHash, keyId }: EnrollmentRequest,
+  now: Date,
+): Promise<void> {
+  const used_at = now.toISOString();
+  const result = await transaction
+    .updateTable("enrollment_codes")
+    .set(({ eb }) => ({ uses: eb("uses", "+", 1), used_at, used_by_key_id: keyId }))
+    .where("code_hash", "=", codeHash)
+    .where("expires_at", ">", used_at)
+    .where("revoked_at", "is", null)
+    .whereRef("uses", "<", "max_uses")
+    .executeTakeFirst();
+  if (result.numUpdatedRows === 0n) throw refused();
 }
 
 async function addAgentKey(
@@ -68,18 +109,13 @@ async function addAgentKey(
   request: EnrollmentRequest,
   now: Date,
 ): Promise<void> {
-  const { codeHash, keyId, publicKey, clusterAuthorities } = request;
+  const { keyId, publicKey, clusterAuthorities } = request;
   const taken = await transaction
     .selectFrom("agent_keys")
     .select("cluster_id")
     .where("key_id", "=", keyId)
     .executeTakeFirst();
   if (taken !== undefined) throw refused();
-  await transaction
-    .updateTable("enrollment_codes")
-    .set({ used_at: now.toISOString(), used_by_key_id: keyId })
-    .where("code_hash", "=", codeHash)
-    .execute();
   await transaction
     .insertInto("agent_keys")
     .values({ key_id: keyId, cluster_id: clusterId, public_key: publicKey, created_at: now.toISOString() })

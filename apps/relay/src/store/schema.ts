@@ -1,7 +1,10 @@
 import type { Generated } from "kysely";
 
-/** Times are ISO 8601 in UTC as text, which sorts by time and reads the same in every database. */
+/** Times are ISO 8601 in UTC with milliseconds as text, which sorts by time and reads the same in every database. */
 export type TimeText = string;
+
+/** A JSON document as text; what is in it is its reader's to parse. */
+export type JsonText = string;
 
 export interface SchemaMigrationsTable {
   readonly version: number;
@@ -21,6 +24,8 @@ export interface ClustersTable {
   readonly authorities_at: TimeText | null;
   readonly last_seen_at: TimeText | null;
   readonly disabled_at: TimeText | null;
+  /** JSON object of names and values, as Kubernetes' labels. */
+  readonly labels: Generated<JsonText>;
 }
 
 export interface AgentKeysTable {
@@ -32,6 +37,8 @@ export interface AgentKeysTable {
   readonly created_at: TimeText;
   readonly last_used_at: TimeText | null;
   readonly revoked_at: TimeText | null;
+  /** Who let it in: `enrollment`, `operator`, or the id of the key that it replaces. */
+  readonly added_by: Generated<string>;
 }
 
 export interface EnrollmentCodesTable {
@@ -40,8 +47,84 @@ export interface EnrollmentCodesTable {
   readonly cluster_id: string;
   readonly created_at: TimeText;
   readonly expires_at: TimeText;
+  /** The last use. */
   readonly used_at: TimeText | null;
   readonly used_by_key_id: string | null;
+  readonly max_uses: Generated<number>;
+  readonly uses: Generated<number>;
+  readonly revoked_at: TimeText | null;
+  /** Who made it: a username, or `operator` for the command line. */
+  readonly created_by: Generated<string>;
+}
+
+/** Which keys a code let in. */
+export interface EnrollmentUsesTable {
+  readonly code_hash: string;
+  readonly key_id: string;
+  readonly used_at: TimeText;
+}
+
+export interface GrantsTable {
+  readonly id: string;
+  readonly created_at: TimeText;
+  readonly created_by: string;
+  /** After it the grant counts for nothing; null for never. */
+  readonly expires_at: TimeText | null;
+  /** Who may reach what. */
+  readonly spec: JsonText;
+}
+
+/** A relay that runs, or ran a short time ago. */
+export interface RelaysTable {
+  /** Its instance id, new with each start. */
+  readonly id: string;
+  /** `host:port` at which its peers reach it; empty when it takes none. */
+  readonly address: string;
+  readonly software: string;
+  readonly started_at: TimeText;
+  /** By the database's clock. What the row says holds until then. */
+  readonly lease_until: TimeText;
+  /** When it began to drain: it takes no new stream. */
+  readonly draining_at: TimeText | null;
+}
+
+/** An agent's tunnel to a relay; worth as much as the relay's lease. */
+export interface TunnelsTable {
+  /** Its session id. */
+  readonly id: string;
+  readonly cluster_id: string;
+  readonly agent_instance_id: string;
+  readonly key_id: string;
+  readonly relay_id: string;
+  readonly since: TimeText;
+  readonly software: string;
+  /** The agent's address as the relay saw it; null when it is not known. */
+  readonly address: string | null;
+  readonly open_streams: number;
+  /** `pending`, `passed` or `failed`. */
+  readonly probe: string;
+  readonly probe_at: TimeText | null;
+  /** Why the probe failed. */
+  readonly probe_reason: string | null;
+}
+
+/** A caller's session with a relay; worth as much as the relay's lease. */
+export interface SessionsTable {
+  readonly id: string;
+  readonly relay_id: string;
+  readonly issuer: string;
+  readonly subject: string;
+  readonly username: string;
+  readonly address: string | null;
+  readonly software: string;
+  readonly since: TimeText;
+  /** When the token does that opened it. */
+  readonly expires_at: TimeText;
+  /** JSON object: streams and bytes by cluster. */
+  readonly clusters: JsonText;
+  readonly updated_at: TimeText;
+  /** Set by any process; its relay ends it. */
+  readonly end_requested_at: TimeText | null;
 }
 
 export interface AuditTable {
@@ -52,7 +135,14 @@ export interface AuditTable {
   readonly actor: string;
   readonly cluster_id: string | null;
   /** JSON object of ids and reasons; never a secret. */
-  readonly detail: string;
+  readonly detail: JsonText;
+  /** The chain this row is part of; null for rows of before there were chains. */
+  readonly chain: string | null;
+  /** Its place in the chain, from 1 without a gap. */
+  readonly sequence: number | null;
+  /** Of the row before it in the chain. */
+  readonly previous_hash: string | null;
+  readonly hash: string | null;
 }
 
 /** Every table of the newest schema. */
@@ -62,5 +152,10 @@ export interface Database {
   readonly clusters: ClustersTable;
   readonly agent_keys: AgentKeysTable;
   readonly enrollment_codes: EnrollmentCodesTable;
+  readonly enrollment_uses: EnrollmentUsesTable;
+  readonly grants: GrantsTable;
+  readonly relays: RelaysTable;
+  readonly tunnels: TunnelsTable;
+  readonly sessions: SessionsTable;
   readonly audit: AuditTable;
 }

@@ -1,25 +1,23 @@
 import { chmodSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { ConnectError } from "@cluster-connect/protocol";
 import { Kysely, SqliteDialect } from "kysely";
 import type { Database } from "./schema.ts";
 
-const FILE_NAME = "relay.db";
 /** How long a write waits for one of another process, such as the `enroll` command. */
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Opens the SQLite file in the data directory and makes both when they are not there.
+ * Opens the SQLite file and makes it and its folder when they are not there.
  *
  * Write-ahead log with full synchronisation: what was acknowledged survives a kill and a power cut.
  *
  * @throws ConnectError `CC_STORE_FAILED` naming the file and the reason.
  */
-export function openSqlite(dataDir: string): Kysely<Database> {
-  const file = join(dataDir, FILE_NAME);
+export function openSqlite(file: string): Kysely<Database> {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
     chmodSync(file, 0o600);
     database.exec("pragma journal_mode = wal; pragma synchronous = full");

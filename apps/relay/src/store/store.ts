@@ -1,33 +1,60 @@
 import { randomBytes } from "node:crypto";
-import { type InstanceId, parseInstanceId } from "@cluster-connect/protocol";
+import { ConnectError, type InstanceId, parseInstanceId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
+import { type Dialect, POSTGRES, SQLITE } from "./dialect.ts";
 import { migrate } from "./migrations.ts";
+import { openPostgres, type PostgresOptions } from "./postgres.ts";
 import type { Database } from "./schema.ts";
 import { openSqlite } from "./sqlite.ts";
+
+/** Where a store is. */
+export type StorePlace =
+  /** The SQLite file of a single relay. */
+  | { readonly kind: "sqlite"; readonly file: string }
+  /** A PostgreSQL database that several relays share; the address holds a password. */
+  | { readonly kind: "postgres"; readonly url: string };
 
 /** The open store. */
 export interface Store {
   readonly db: Kysely<Database>;
-  /** Names this relay for good; made when the store was. */
+  readonly dialect: Dialect;
+  /** Names the service for good, whichever of its relays answers; made when the store was. */
   readonly relayId: InstanceId;
   close(): Promise<void>;
 }
 
 /**
- * Opens the store of a data directory and brings its schema up to date.
+ * Opens a store and brings its schema up to date.
  *
  * @throws ConnectError `CC_STORE_FAILED` or `CC_STORE_NEWER`.
  */
-export async function openStore(dataDir: string, now: Date): Promise<Store> {
-  const db = openSqlite(dataDir);
+export async function openStore(place: StorePlace, now: Date, options: PostgresOptions = {}): Promise<Store> {
+  const { db, dialect } = open(place, options);
   try {
-    await migrate(db, now);
+    await migrate(db, dialect, now);
     const relayId = await relayIdOf(db);
-    return { db, relayId, close: () => db.destroy() };
+    return { db, dialect, relayId, close: () => db.destroy() };
   } catch (error) {
     await db.destroy();
-    throw error;
+    throw describe(error, place);
   }
+}
+
+function open(place: StorePlace, options: PostgresOptions): Pick<Store, "db" | "dialect"> {
+  switch (place.kind) {
+    case "sqlite":
+      return { db: openSqlite(place.file), dialect: SQLITE };
+    case "postgres":
+      return { db: openPostgres(place.url, options), dialect: POSTGRES };
+  }
+}
+
+function describe(error: unknown, place: StorePlace): unknown {
+  if (error instanceof ConnectError || place.kind === "sqlite") return error;
+  const { host } = new URL(place.url);
+  const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
+  const reason = code ?? (error instanceof Error ? error.message : String(error));
+  return new ConnectError("CC_STORE_FAILED", `The database at ${host} cannot be used: ${reason}`, { cause: error });
 }
 
 async function relayIdOf(db: Kysely<Database>): Promise<InstanceId> {

@@ -28,6 +28,7 @@ import { onTestFinished } from "vitest";
 import type { RelayConfig } from "../../src/config.ts";
 import { type RunningRelay, startRelay } from "../../src/relay.ts";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
+import { placeInFolder } from "../../src/store/place.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { temporaryFolder } from "./folder.ts";
 
@@ -77,7 +78,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     ...options.config,
   };
   const log = createMemoryLogger();
-  const store = await openStore(dataDir, new Date());
+  const store = await openStore(placeInFolder(dataDir), new Date());
   const relay = await startRelay(config, {
     instanceId: createInstanceId(),
     software: "relay/test",

@@ -1,0 +1,6 @@
+import type { Transaction } from "kysely";
+import type { Dialect } from "../dialect.ts";
+import type { Database } from "../schema.ts";
+
+/** Takes the schema one version further. */
+export type Migration = (transaction: Transaction<Database>, dialect: Dialect) => Promise<void>;

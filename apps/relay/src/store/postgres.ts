@@ -1,0 +1,45 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import { Kysely, PostgresDialect } from "kysely";
+import { Pool, types } from "pg";
+import type { Database } from "./schema.ts";
+
+export interface PostgresOptions {
+  /** Told when a channel that nobody uses breaks: the next query makes another. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+/** Callers wait for the store, so an answer that takes longer is worth nothing to them. */
+const QUERY_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+const IDLE_TIMEOUT_MS = 30_000;
+const MAX_CHANNELS = 10;
+const BIGINT_OID = 20;
+
+/**
+ * Opens a PostgreSQL database. Nothing depends on the state of a session there, so a pooler in transaction mode may
+ * stand before it.
+ *
+ * @param url `postgres://user:password@host:port/database?sslmode=verify-full`; never logged.
+ * @throws ConnectError `CC_CONFIG_INVALID` for text that is no such address.
+ */
+export function openPostgres(url: string, options: PostgresOptions = {}): Kysely<Database> {
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    throw new ConnectError("CC_CONFIG_INVALID", "store.postgres: expected an address that starts with postgres://");
+  }
+  const pool = new Pool({
+    connectionString: url,
+    max: MAX_CHANNELS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    keepAlive: true,
+    types: { getTypeParser: parserOf },
+  });
+  pool.on("error", (error) => options.onIdleError?.(error));
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+}
+
+/** Counters and byte sums are far below what a number holds; PostgreSQL's client gives them as text. */
+function parserOf(...[oid, format]: Parameters<typeof types.getTypeParser>): ReturnType<typeof types.getTypeParser> {
+  return oid === BIGINT_OID ? Number : types.getTypeParser(oid, format);
+}
