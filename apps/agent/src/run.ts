@@ -1,9 +1,15 @@
 import { createLogger, type DaemonProcess, exitCodeOf, parseDaemonFlags } from "@cluster-connect/service";
+import { runEnroll } from "./commands/enroll.ts";
+import { runSecret } from "./commands/secret.ts";
 import { loadAgentConfig } from "./config.ts";
 import { serve } from "./serve.ts";
 import { SOFTWARE } from "./version.ts";
 
-const USAGE = `Usage: clusterconnect-agent --config FILE [--check-config]
+const USAGE = `Usage: clusterconnect-agent [COMMAND] --config FILE [--check-config]
+
+  enroll               enroll with the one-time code, write key and enrollment to stateDir, and exit
+  secret read|write    copy the cluster's Secret to a folder, or back: --secret NAME --dir FOLDER
+  (none)               keep a tunnel to each relay
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -13,9 +19,16 @@ const USAGE = `Usage: clusterconnect-agent --config FILE [--check-config]
 /** Does what the arguments say. @returns the exit code. */
 export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
   return exitCodeOf(async () => {
-    await runAgent(argv, deps);
+    await runCommand(argv, deps);
     return 0;
   }, deps);
+}
+
+async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<void> {
+  const [command, ...rest] = argv;
+  if (command === "enroll") return await runEnroll(rest, deps);
+  if (command === "secret") return await runSecret(rest, deps);
+  return await runAgent(argv, deps);
 }
 
 async function runAgent(argv: readonly string[], deps: DaemonProcess): Promise<void> {

@@ -1,7 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
-import { dirname } from "node:path";
 import type { TokenVerifier } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import {
@@ -12,14 +10,13 @@ import {
   type Logger,
   type Metrics,
   repeat,
-  writeFileAtomic,
 } from "@cluster-connect/service";
 import { createAcceptor } from "./acceptor.ts";
 import { createAccessReviewer } from "./access-review.ts";
 import { createAdmit } from "./admission.ts";
 import { type ApiserverClient, createApiserverClient } from "./apiserver-client.ts";
 import { createAuthenticate } from "./authenticate.ts";
-import { loadAuthority } from "./authority.ts";
+import { openAuthority } from "./authority-renewal.ts";
 import { createServingCertificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
 import type { IdentityRules } from "./identity.ts";
@@ -31,6 +28,7 @@ import type { StreamOrigin } from "./proxy-header.ts";
 import { type ProxyDeps, proxyHttp } from "./proxy-http.ts";
 import { observeNumbers, type ProxyMetrics } from "./proxy-metrics.ts";
 import { proxyUpgrade } from "./proxy-upgrade.ts";
+import { publishAuthorities } from "./publish.ts";
 import { createQuota } from "./quota.ts";
 import { createRequestLog } from "./request-log.ts";
 import { createStreamServer } from "./server.ts";
@@ -75,18 +73,23 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
   const { signal } = stopped;
   const metrics = deps.proxyMetrics;
 
-  const authority = await loadAuthority(config.stateDir, {
-    clusterId: config.clusterId,
-    seconds: config.certificate.caSeconds,
-    now: new Date(clock.now()),
-  });
+  const { publishCaPath } = config;
+  const authority = await openAuthority(
+    { stateDir: config.stateDir, clusterId: config.clusterId, seconds: config.certificate.caSeconds },
+    {
+      clock,
+      log,
+      publish: async (trustPem) => {
+        if (publishCaPath !== undefined) await publishAuthorities(publishCaPath, trustPem);
+      },
+    },
+  );
   const hosts = [`${config.clusterId}.${config.certificate.suffix}`, "localhost", "127.0.0.1", "::1"];
   const certificate = await createServingCertificate(
-    authority,
+    authority.current,
     { hosts, seconds: config.certificate.servingSeconds },
     { clock, log },
   );
-  if (config.publishCaPath !== undefined) await publish(config.publishCaPath, authority.certPem);
 
   const account = await createServiceAccount(config.upstream, { clock, log });
   const upstream = createUpstream(config.upstream.url, { ca: account.ca });
@@ -163,20 +166,21 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
     requests: requests.size,
     upgrades: upgrades.size,
     certificateNotAfter: certificate.notAfter,
-    authorityNotAfter: () => authority.notAfter,
+    authorityNotAfter: () => authority.current().notAfter,
   });
   const port = await listenAt(streams.server, config.listen);
   const background = Promise.all([
+    authority.keep({ signal }),
     certificate.keep({ signal }),
     account.keep({ signal }),
     repeat(() => live.sweep(clock.now()), { intervalMs: SWEEP_MS, signal }, clock),
   ]);
-  log.info({ event: "serving", mode, fingerprint: authority.fingerprint, port }, "serving");
+  log.info({ event: "serving", mode, fingerprint: authority.current().fingerprint, port }, "serving");
 
   return {
     port,
-    caPem: authority.certPem,
-    fingerprint: authority.fingerprint,
+    caPem: authority.current().certPem,
+    fingerprint: authority.current().fingerprint,
     counts: () => ({ streams: acceptor.open(), live: live.size() }),
     async stop(options) {
       const closed = new Promise<void>((resolve) => streams.server.close(() => resolve()));
@@ -206,13 +210,4 @@ async function untilDone(work: ReadonlySet<Promise<void>>, signal: AbortSignal):
 async function askReadiness(apiserver: ApiserverClient, signal: AbortSignal): Promise<CheckResult> {
   const { status } = await apiserver.get("/readyz", { signal });
   return { ok: status === 200, text: `the kube-apiserver answers ${status} to /readyz` };
-}
-
-async function publish(path: string, certPem: string): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFileAtomic(path, certPem, { mode: 0o644 });
-  } catch (cause) {
-    throw new ConnectError("CC_FILE_UNREADABLE", `publishCaPath: ${path} cannot be written`, { cause });
-  }
 }

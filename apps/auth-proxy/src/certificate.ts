@@ -7,7 +7,7 @@ export interface ServingCertificate {
   /** What a stream that begins now is answered with. */
   readonly context: () => SecureContext;
   readonly notAfter: () => Date;
-  /** Issues a new certificate when two thirds of its life are over, until the signal is aborted. */
+  /** Issues a new one when two thirds of its life are over or its authority was renewed, until the signal is aborted. */
   keep(options: { readonly signal: AbortSignal }): Promise<void>;
 }
 
@@ -21,18 +21,19 @@ const RENEW_AT = 2 / 3;
 
 /** Issues a serving certificate and keeps it from expiring. */
 export async function createServingCertificate(
-  authority: Authority,
+  authority: () => Authority,
   options: ServingOptions,
   deps: { readonly clock: Clock; readonly log: Logger },
 ): Promise<ServingCertificate> {
   const { clock, log } = deps;
 
-  async function issue(): Promise<{ context: SecureContext; renewAt: number; notAfter: Date }> {
+  async function issue(): Promise<{ context: SecureContext; renewAt: number; notAfter: Date; by: Authority }> {
     const now = new Date(clock.now());
-    const { certPem, keyPem, notAfter } = await authority.issue(options.hosts, { seconds: options.seconds, now });
+    const by = authority();
+    const { certPem, keyPem, notAfter } = await by.issue(options.hosts, { seconds: options.seconds, now });
     const context = createSecureContext({ cert: certPem, key: keyPem, minVersion: "TLSv1.2" });
     log.info({ event: "certificate.issued", notAfter: notAfter.toISOString() }, "serving certificate issued");
-    return { context, renewAt: now.getTime() + (notAfter.getTime() - now.getTime()) * RENEW_AT, notAfter };
+    return { context, renewAt: now.getTime() + (notAfter.getTime() - now.getTime()) * RENEW_AT, notAfter, by };
   }
 
   let current = await issue();
@@ -42,7 +43,7 @@ export async function createServingCertificate(
     keep: ({ signal }) =>
       repeat(
         async () => {
-          if (clock.now() < current.renewAt) return;
+          if (clock.now() < current.renewAt && authority() === current.by) return;
           try {
             current = await issue();
           } catch (error) {

@@ -14,14 +14,16 @@ import {
   startHealthServer,
 } from "@cluster-connect/service";
 import { startApp } from "./app.ts";
+import { runAuthority } from "./commands/authority.ts";
 import { type Config, loadProxyConfig } from "./config.ts";
 import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
 import { SOFTWARE } from "./version.ts";
 
-const USAGE = `Usage: cluster-connect-auth-proxy [--config FILE] [--check-config]
+const USAGE = `Usage: cluster-connect-auth-proxy [authority] [--config FILE] [--check-config]
 
 Ends TLS in the cluster, verifies the caller's token and forwards to the kube-apiserver as the caller.
-Settings come from the file (or CC_CONFIG) and from CC_* variables, which win.`;
+Settings come from the file (or CC_CONFIG) and from CC_* variables, which win.
+With \`authority\` it only makes the cluster's authority, or renews it when half of its life is over.`;
 
 /** Runs the auth proxy until a signal. @returns the exit code. */
 export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
@@ -29,6 +31,10 @@ export function run(argv: readonly string[], deps: DaemonProcess): Promise<numbe
 }
 
 async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  if (argv[0] === "authority") {
+    await runAuthority(argv.slice(1), deps);
+    return 0;
+  }
   const flags = parseDaemonFlags(argv);
   if (flags.help) {
     deps.stdout(USAGE);

@@ -52,6 +52,7 @@ export type ErrorCode =
   | "CC_TLS_UNTRUSTED"
   | "CC_SESSION_ENDED"
   | "CC_GRANT_MISSING"
+  | "CC_ADMIN_REQUIRED"
   | "CC_CLUSTER_CA_CHANGED"
   | "CC_PEER_UNREACHABLE"
   | "CC_ENROLLMENT_CODE_INVALID"
@@ -59,6 +60,8 @@ export type ErrorCode =
   | "CC_CHALLENGE_FAILED"
   | "CC_IMPERSONATION_DENIED"
   | "CC_PRIVILEGE_TOO_WIDE"
+  | "CC_PERMISSION_MISSING"
+  | "CC_INSTALL_FAILED"
   | "CC_USAGE"
   | "CC_CONFIG_INVALID"
   | "CC_FILE_MISSING"
@@ -343,6 +346,12 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     retry: false,
     hint: "Ask the relay's administrator for a grant on this cluster.",
   },
+  CC_ADMIN_REQUIRED: {
+    http: 403,
+    exit: 44,
+    retry: false,
+    hint: "Ask whoever runs the relay to name you in its `admins` setting.",
+  },
   CC_CLUSTER_CA_CHANGED: {
     http: 502,
     exit: 42,
@@ -389,6 +398,18 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 54,
     retry: false,
     hint: "Bind the auth proxy's account to the printed role only; it must be able to impersonate and nothing else.",
+  },
+  CC_PERMISSION_MISSING: {
+    http: 403,
+    exit: 55,
+    retry: false,
+    hint: "Use an account that may do this in the cluster, or ask its administrator for the permission.",
+  },
+  CC_INSTALL_FAILED: {
+    http: 502,
+    exit: 56,
+    retry: false,
+    hint: "Correct what is named, then repeat the command: it goes on where it ended.",
   },
 
   // What a person typed, files, the machine

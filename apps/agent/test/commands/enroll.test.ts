@@ -1,0 +1,47 @@
+import { EventEmitter } from "node:events";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { run } from "../../src/run.ts";
+import { configFor } from "../support/fixture.ts";
+import { temporaryFolder } from "../support/folder.ts";
+import { startTestRelay } from "../support/test-relay.ts";
+
+async function prepare() {
+  const relay = await startTestRelay();
+  const { authProxy } = await configFor(relay);
+  const folder = await temporaryFolder();
+  const file = join(folder, "agent.yaml");
+  const settings = {
+    relay: { urls: [relay.url.origin] },
+    code: "cc1-test",
+    stateDir: join(folder, "state"),
+    authProxy: {
+      address: authProxy.address.kind === "socket" ? authProxy.address.path : "",
+      healthUrl: authProxy.healthUrl.href,
+      authoritiesFile: authProxy.authoritiesFile,
+    },
+    log: { level: "error" },
+  };
+  await writeFile(file, JSON.stringify(settings));
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  const enroll = (env: Readonly<Record<string, string>> = {}): Promise<number> =>
+    run(["enroll", "--config", file], { env, signals: new EventEmitter(), stdout: write, stderr: write });
+  return { relay, folder, lines, enroll };
+}
+
+test("enroll writes key and enrollment and ends; a second time it asks nobody", async () => {
+  const { relay, folder, lines, enroll } = await prepare();
+  expect(await enroll({ CC_CLUSTER_ID: "prod" })).toBe(0);
+  expect((await readdir(join(folder, "state"))).sort()).toEqual(["agent-key.pem", "enrolled.json"]);
+  expect(await enroll()).toBe(0);
+  expect(lines).toEqual(["Enrolled as prod.", "Enrolled as prod."]);
+  expect(relay.enrollments).toHaveLength(1);
+});
+
+test("a code for another cluster is refused, and both names are told", async () => {
+  const { lines, enroll } = await prepare();
+  expect(await enroll({ CC_CLUSTER_ID: "staging" })).not.toBe(0);
+  expect(lines.join("\n")).toContain("The code is for the cluster prod, this one is called staging");
+});

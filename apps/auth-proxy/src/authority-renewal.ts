@@ -1,0 +1,95 @@
+import { ConnectError } from "@cluster-connect/protocol";
+import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
+import { type Authority, loadAuthority, readAuthority, writeAuthority } from "./authority.ts";
+
+export interface RenewalOptions {
+  readonly stateDir: string;
+  readonly clusterId: string;
+  /** Life of the authority's certificates. */
+  readonly seconds: number;
+}
+
+/** An authority whose certificate never expires while somebody looks after it. */
+export interface RenewingAuthority {
+  readonly current: () => Authority;
+  /** Renews in time and takes over what another process has renewed, until the signal is aborted. */
+  keep(options: { readonly signal: AbortSignal }): Promise<void>;
+}
+
+export interface RenewalDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Tells others what they are to trust. */
+  readonly publish: (trustPem: string) => Promise<void>;
+}
+
+const LOOK_EVERY_MS = 5_000;
+const RETRY_MS = 600_000;
+/** Of a certificate's life, after which a process renews what it serves with. */
+const RENEW_AT = 2 / 3;
+/** The same for a process that does nothing else, so that it comes first. */
+const RENEW_EARLY_AT = 1 / 2;
+
+const due = (authority: Authority, seconds: number, share: number): number =>
+  authority.notAfter.getTime() - seconds * 1_000 * (1 - share);
+
+/** Opens the authority of the state folder, makes it where there is none, and publishes it. */
+export async function openAuthority(options: RenewalOptions, deps: RenewalDeps): Promise<RenewingAuthority> {
+  const { stateDir, seconds } = options;
+  const { clock, log } = deps;
+  const now = (): Date => new Date(clock.now());
+  let current = await loadAuthority(stateDir, { ...options, now: now() });
+  let retryAt = 0;
+  await deps.publish(current.trustPem);
+
+  async function take(authority: Authority): Promise<void> {
+    if (authority.trustPem === current.trustPem) return;
+    await deps.publish(authority.trustPem);
+    current = authority;
+    const { fingerprint, notAfter } = authority;
+    log.info({ event: "authority.renewed", fingerprint, notAfter: notAfter.toISOString() }, "authority renewed");
+  }
+
+  async function look(): Promise<void> {
+    const found = await readAuthority(stateDir, now());
+    if (found !== undefined) await take(found);
+    if (clock.now() < due(current, seconds, RENEW_AT)) return;
+    await take(await writeAuthority(stateDir, await current.renew({ seconds, now: now() }), now()));
+  }
+
+  return {
+    current: () => current,
+    keep: ({ signal }) =>
+      repeat(
+        async () => {
+          if (clock.now() < retryAt) return;
+          try {
+            await look();
+          } catch (error) {
+            // A folder that is mounted read-only is written by the cluster's own job.
+            retryAt = clock.now() + RETRY_MS;
+            log.error({ event: "authority.kept", ...errorFields(error) }, "the authority is not renewed");
+          }
+        },
+        { intervalMs: LOOK_EVERY_MS, signal },
+        clock,
+      ),
+  };
+}
+
+/**
+ * Makes the state folder's authority where there is none, or renews it when half of its life is over.
+ *
+ * @returns what was done, and the authority.
+ */
+export async function refreshAuthority(
+  options: RenewalOptions,
+  now: Date,
+): Promise<{ readonly done: "made" | "renewed" | "kept"; readonly authority: Authority }> {
+  const { stateDir, seconds } = options;
+  const found = await readAuthority(stateDir, now);
+  if (found === undefined) return { done: "made", authority: await loadAuthority(stateDir, { ...options, now }) };
+  if (now.getTime() < due(found, seconds, RENEW_EARLY_AT)) return { done: "kept", authority: found };
+  if (found.notAfter < now) throw new ConnectError("CC_FILE_UNREADABLE", "stateDir: the authority has expired");
+  return { done: "renewed", authority: await writeAuthority(stateDir, await found.renew({ seconds, now }), now) };
+}
