@@ -1,15 +1,10 @@
-import { RE2JS } from "@bufbuild/re2";
 import { ConnectError } from "@cluster-connect/protocol";
 import { type ASTNode, Environment, EvaluationError, Optional, serialize } from "@marcbachmann/cel-js";
+import { registerFunctions } from "./expression-functions.ts";
 import { expressionCost, loopsOf, nodesOf } from "./expression-tree.ts";
 import { isObject } from "./json.ts";
-import {
-  MAX_EXPRESSION_BYTES,
-  MAX_EXPRESSION_COST,
-  MAX_EXPRESSION_DEPTH,
-  MAX_EXPRESSION_NODES,
-  MAX_PATTERN_CHARACTERS,
-} from "./limits.ts";
+import { MAX_EXPRESSION_BYTES, MAX_EXPRESSION_COST, MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_NODES } from "./limits.ts";
+import { compilePattern } from "./pattern.ts";
 
 /** What an expression is about: the token's claims, or the user they were mapped to. */
 export type ExpressionScope = "claims" | "user";
@@ -74,36 +69,26 @@ export function compileExpression(source: string, scope: ExpressionScope): Expre
 }
 
 function environment(): Environment {
-  return new Environment({
+  const plain = new Environment({
     enableOptionalTypes: true,
     homogeneousAggregateLiterals: false,
     limits: { maxAstNodes: MAX_EXPRESSION_NODES, maxDepth: MAX_EXPRESSION_DEPTH },
-  })
-    .registerFunction(`string.${LINEAR_MATCHES}(string): bool`, matchesLinear)
-    .registerFunction("string.replace(string, string): string", (text: string, old: string, next: string) =>
-      text.replaceAll(old, () => next),
-    );
+  });
+  return registerFunctions(plain).registerFunction(`string.${LINEAR_MATCHES}(string): bool`, matchesLinear);
 }
 
-/** Turns a call of `matches` into one of ours. @throws ConnectError when its pattern is a literal and wrong. */
+const PATTERN_FUNCTIONS: ReadonlySet<string> = new Set(["matches", "find", "findAll"]);
+
+/** Turns a call of `matches` into one of ours. @throws ConnectError when a pattern is a literal and wrong. */
 function useLinearMatches(node: ASTNode): void {
-  if (node.op !== "rcall" || node.args[0] !== "matches") return;
-  node.args[0] = LINEAR_MATCHES;
+  if (node.op !== "rcall" || !PATTERN_FUNCTIONS.has(node.args[0])) return;
+  if (node.args[0] === "matches") node.args[0] = LINEAR_MATCHES;
   const [pattern] = node.args[2];
   if (pattern?.op !== "value" || typeof pattern.args !== "string") return;
   if (compilePattern(pattern.args) === undefined) throw invalid(WRONG_PATTERN);
 }
 
 const WRONG_PATTERN = "has a regular expression that is too long or that RE2 does not take";
-
-function compilePattern(pattern: string): RE2JS | undefined {
-  if (pattern.length > MAX_PATTERN_CHARACTERS) return undefined;
-  try {
-    return RE2JS.compile(pattern);
-  } catch {
-    return undefined;
-  }
-}
 
 function matchesLinear(text: string, pattern: string): boolean {
   const compiled = compilePattern(pattern);

@@ -28,8 +28,8 @@ export const MAX_EXPRESSION_BYTES = 10_240;
 /** Most nodes of one expression's syntax tree, and its greatest depth. */
 export const MAX_EXPRESSION_NODES = 1_000;
 export const MAX_EXPRESSION_DEPTH = 50;
-/** Most steps an expression may take at worst; a bound from its loops and the token's size, Kubernetes' own budget. */
-export const MAX_EXPRESSION_COST = 10_000_000;
+/** Most steps an expression may take at worst; a bound from its loops and the token's size. Kubernetes' `PerCallLimit`. */
+export const MAX_EXPRESSION_COST = 1_000_000;
 /** Longest regular expression. */
 export const MAX_PATTERN_CHARACTERS = 1_024;
 

@@ -41,6 +41,21 @@ describe("claims", () => {
     ['claims.sub.matches("a\\\\w+$") && claims.sub.startsWith("119")', true],
     ['"constructor" in claims', false],
     ["has(claims.toString)", false],
+    ['claims.roles.find("b[a-z]+")', "bar"],
+    ['claims.roles.find("nothing")', ""],
+    ['claims.roles.findAll("[a-z]+")', ["foo", "bar"]],
+    ['claims.roles.findAll("[a-z]+", 1)', ["foo"]],
+    ["claims.username.charAt(2)", "o"],
+    ['claims.username.replace("o", "0", 1)', "f0o"],
+    ["claims.groups.isSorted()", true],
+    ["claims.groups.max()", "ops"],
+    ["claims.groups.min()", "dev-a"],
+    ['claims.groups.indexOf("ops")', 1n],
+    ['["a", "b", "a"].lastIndexOf("a")', 2n],
+    ['["a", "b", "a"].distinct()', ["a", "b"]],
+    ['sets.contains(claims.groups, ["ops"])', true],
+    ['sets.equivalent(claims.groups, ["ops", "dev-a", "ops"])', true],
+    ['sets.intersects(claims.groups, ["other"])', false],
   ])("%s", (source, expected) => {
     const value = compileExpression(source, "claims").evaluate(CLAIMS);
     if (typeof expected === "number") expect(value).toHaveLength(expected);
@@ -119,3 +134,17 @@ test("a missing claim is an error that shows no value", () => {
   const expression = compileExpression('claims.missing + "x"', "claims");
   expect(() => expression.evaluate({ sub: "secret" })).toThrow(/cannot be evaluated \(no_such_key\)$/);
 });
+
+test("a pattern that RE2 does not take is refused when the file is read", () => {
+  expect(() => compileExpression('claims.a.find("(?=x)")', "claims")).toThrow(/RE2 does not take/);
+});
+
+test.each(["claims.l.min()", "claims.a.charAt(9)", "claims.a.find(claims.p)"])(
+  "%s without an answer refuses",
+  (source) => {
+    const expression = compileExpression(source, "claims");
+    expect(() => expression.evaluate({ l: [], a: "x", p: "(" })).toThrow(
+      expect.objectContaining({ code: "CC_IDENTITY_REFUSED" }),
+    );
+  },
+);

@@ -128,3 +128,20 @@ test("values with quotes stay text", () => {
   expect(() => identify(preset, job)).toThrow(/ref is not an allowed one/);
   expect(identify(preset, { ...job, ref: odd })).toBeDefined();
 });
+
+test("an issuer is added to a file whose entries and comments stay", () => {
+  const first = `# who may come in\n${presetConfiguration([entra])}# the end\n`;
+  const both = presetConfiguration([github], { addTo: first });
+  expect(both).toContain("# who may come in\n");
+  expect(both).toContain("# the end");
+  expect(parseAuthenticationConfiguration(both).issuers.map(({ url }) => url)).toEqual([
+    `https://login.microsoftonline.com/${TENANT}/v2.0`,
+    "https://token.actions.githubusercontent.com",
+  ]);
+});
+
+test("an issuer that the file has already, and a file that is none, are refused and named", () => {
+  const first = presetConfiguration([github]);
+  expect(() => presetConfiguration([github], { addTo: first })).toThrow(/jwt\[1\]\.issuer\.url: is listed twice/);
+  expect(() => presetConfiguration([github], { addTo: "kind: Pod\n" })).toThrow(/kind/);
+});
