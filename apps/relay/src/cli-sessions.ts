@@ -81,7 +81,7 @@ async function forward(
     ...(request.kind === "open" ? { upstream: request.open.upstream, correlationId: request.open.correlationId } : {}),
   };
   try {
-    const tunnel = await routeStream(request, caller, { registry, grants, isKnownCluster: isKnown, now: clock.now });
+    const tunnel = await routeStream(request, caller, { registry, grants, isKnownCluster: isKnown });
     const passing = forwardStream(incoming, tunnel.session, rewriteRequest(request, caller));
     context.streams.add({ clusterId: tunnel.clusterId, principal: caller.principal, forward: passing });
     await passing.answered;

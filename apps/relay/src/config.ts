@@ -1,7 +1,7 @@
-import type { Grant } from "@cluster-connect/auth";
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
-import { isClusterPattern, isNetwork } from "./config-values.ts";
+import { isNetwork } from "./config-values.ts";
+import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
 import { countPlaces, type StoreSettings } from "./store/place.ts";
 
 /** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
@@ -26,7 +26,9 @@ export interface RelayConfig extends StoreSettings {
   /** A file in Kubernetes' AuthenticationConfiguration format, with the relay's own audience. */
   readonly authenticationConfig: string;
   readonly allowInsecureLoopbackIssuer: boolean;
-  readonly grants: readonly Grant[];
+  readonly grants: readonly GrantSpec[];
+  /** A folder of YAML files with further grants; followed when they change. */
+  readonly grantsDir?: string | undefined;
   readonly login?: LoginSettings | undefined;
   /** Addresses and networks whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
@@ -43,20 +45,14 @@ const LOGIN: z.ZodType<LoginSettings> = z.strictObject({
   resourceParameter: z.enum(["resource", "scope", "audience"]).default("resource"),
 });
 
-const GRANT: z.ZodType<Grant> = z
-  .strictObject({
-    clusters: z.array(z.string().refine(isClusterPattern, "expected a cluster id or *")).min(1),
-    users: z.array(z.string().min(1)).default([]),
-    groups: z.array(z.string().min(1)).default([]),
-    expiresAt: z.iso.datetime({ offset: true }).optional(),
-  })
-  .transform(({ expiresAt, ...grant }) =>
-    expiresAt === undefined ? grant : { ...grant, expiresAt: new Date(expiresAt) },
-  );
-
 const STORE: z.ZodType<NonNullable<StoreSettings["store"]>> = z.strictObject({
   sqlite: z.string().min(1).optional(),
-  postgres: z.strictObject({ url: z.string().min(1).optional(), urlFile: z.string().min(1).optional() }).optional(),
+  postgres: z
+    .strictObject({
+      url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+      urlFile: z.string().min(1).optional(),
+    })
+    .optional(),
 });
 
 const PUBLIC_URL: z.ZodType<URL> = z
@@ -77,7 +73,8 @@ const FIELDS = z.strictObject({
   store: STORE.optional(),
   authenticationConfig: z.string().min(1),
   allowInsecureLoopbackIssuer: z.boolean().default(false),
-  grants: z.array(GRANT).default([]),
+  grants: z.array(GRANT_SCHEMA).default([]),
+  grantsDir: z.string().min(1).optional(),
   login: LOGIN.optional(),
   trustedProxies: z
     .array(z.string().refine(isNetwork, "expected an address or network such as 10.0.0.0/8"))

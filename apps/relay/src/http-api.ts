@@ -1,11 +1,12 @@
 import type { Server } from "node:http";
-import type { Grant, Principal } from "@cluster-connect/auth";
+import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import { errorFields, type Health, type Logger, type Metrics } from "@cluster-connect/service";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import type { Authenticate } from "./authenticate.ts";
 import type { LoginSettings } from "./config.ts";
 import { errorAnswer } from "./error-body.ts";
+import type { GrantBook } from "./grants/grant-book.ts";
 import type { Registry } from "./registry.ts";
 import { clustersFor } from "./routes/clusters.ts";
 import { enroll } from "./routes/enroll.ts";
@@ -15,7 +16,7 @@ export interface HttpApiDeps {
   readonly server: Server;
   readonly store: Store;
   readonly registry: Registry;
-  readonly grants: readonly Grant[];
+  readonly grants: GrantBook;
   readonly login: LoginSettings | undefined;
   readonly software: string;
   readonly authenticate: Authenticate;

@@ -1,7 +1,8 @@
-import { type Grant, mayReach, type Principal } from "@cluster-connect/auth";
+import type { Principal } from "@cluster-connect/auth";
 import type { Forward } from "@cluster-connect/framing";
 import type { ClusterId } from "@cluster-connect/protocol";
 import { type Clock, type Logger, repeat } from "@cluster-connect/service";
+import type { GrantBook } from "./grants/grant-book.ts";
 
 /** A stream that passes through right now, and on whose behalf. */
 export interface LiveStream {
@@ -19,18 +20,21 @@ export interface LiveStreams {
   watch(options: { readonly intervalMs?: number; readonly signal: AbortSignal }): Promise<void>;
 }
 
-const INTERVAL_MS = 2_000;
+const INTERVAL_MS = 500;
 
 export function createLiveStreams(deps: {
-  readonly grants: readonly Grant[];
+  readonly grants: Pick<GrantBook, "decide" | "version">;
   readonly log: Logger;
   readonly clock: Clock;
 }): LiveStreams {
   const streams = new Set<LiveStream>();
+  let swept = 0;
   const sweep = (): void => {
-    const now = new Date(deps.clock.now());
+    const { version } = deps.grants;
+    if (version === swept) return;
+    swept = version;
     for (const { clusterId, principal, forward } of streams) {
-      if (mayReach(principal, clusterId, deps.grants, now).allowed) continue;
+      if (deps.grants.decide(principal, clusterId).allowed) continue;
       deps.log.info({ event: "stream.revoked", clusterId, username: principal.username }, "grant ended, stream ended");
       forward.reset("CC_GRANT_MISSING", "The grant for this cluster has ended");
     }

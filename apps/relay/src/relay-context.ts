@@ -1,7 +1,7 @@
-import type { Grant } from "@cluster-connect/auth";
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
+import type { GrantBook } from "./grants/grant-book.ts";
 import type { LastSeen } from "./last-seen.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
@@ -17,7 +17,7 @@ export interface RelayContext {
   readonly registry: Registry;
   readonly lastSeen: LastSeen;
   readonly streams: LiveStreams;
-  readonly grants: readonly Grant[];
+  readonly grants: GrantBook;
   readonly metrics: RelayMetrics;
   readonly log: Logger;
   readonly clock: Clock;

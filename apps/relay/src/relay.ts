@@ -4,6 +4,10 @@ import { listenOn, type Metrics } from "@cluster-connect/service";
 import { createAuthenticate } from "./authenticate.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
+import { readGrantFiles } from "./grants/directory.ts";
+import { compileGrant } from "./grants/grant.ts";
+import { openGrantBook } from "./grants/grant-book.ts";
+import { readGrantRows } from "./grants/rows.ts";
 import { createHttpApi } from "./http-api.ts";
 import { createLastSeen } from "./last-seen.ts";
 import { createLiveStreams } from "./live-streams.ts";
@@ -43,16 +47,26 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state"),
   });
   const [agents, callers] = [createSessionSet(), createSessionSet()];
-  const streams = createLiveStreams({ grants: config.grants, log, clock });
+  const { grantsDir } = config;
+  const grants = await openGrantBook(
+    {
+      config: config.grants.map((spec, index) => compileGrant(`config/${index}`, "config", spec)),
+      files: grantsDir === undefined ? undefined : () => readGrantFiles(grantsDir),
+      rows: () => readGrantRows(store.db),
+    },
+    { clock, log },
+  );
+  await grants.refresh();
+  const streams = createLiveStreams({ grants, log, clock });
   const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
-  const context: RelayContext = { ...deps, grants: config.grants, registry, lastSeen, streams, metrics };
+  const context: RelayContext = { ...deps, grants, registry, lastSeen, streams, metrics };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier });
   const { server, watch } = await createRelayServer(config, { log, clock });
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log },
-    ...{ grants: config.grants, login: config.login, metrics: deps.metrics },
+    ...{ grants, login: config.login, metrics: deps.metrics },
     ...{ software: deps.software, now: clock.now },
   });
   const draining = new AbortController();
@@ -63,6 +77,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const chores = Promise.all([
     watchRevocations({ signal }, { store, registry, log, clock }),
     lastSeen.run({ signal }),
+    grants.watch({ signal }),
     streams.watch({ signal }),
     watch({ signal }),
   ]);

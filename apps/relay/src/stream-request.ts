@@ -1,6 +1,7 @@
-import { type Decision, type Grant, mayReach, type Principal } from "@cluster-connect/auth";
+import type { Principal } from "@cluster-connect/auth";
 import type { StreamRequest } from "@cluster-connect/framing";
 import { type Caller, ConnectError, type SessionId } from "@cluster-connect/protocol";
+import type { GrantBook } from "./grants/grant-book.ts";
 import type { Registry, Tunnel } from "./registry.ts";
 
 /** Who sends the streams of one session. */
@@ -13,9 +14,8 @@ export interface CallerSession {
 /** The cluster, and of whom it is asked. */
 export interface StreamDeps {
   readonly registry: Registry;
-  readonly grants: readonly Grant[];
+  readonly grants: Pick<GrantBook, "decide">;
   readonly isKnownCluster: (clusterId: string) => Promise<boolean>;
-  readonly now: () => number;
 }
 
 const RETRY_AFTER_MS = 1_000;
@@ -33,8 +33,8 @@ export async function routeStream(request: StreamRequest, caller: CallerSession,
     throw new ConnectError("CC_PROTOCOL", "Caller, session and forwarded are the relay's to write");
   }
   const { cluster } = first;
-  const decision: Decision = mayReach(caller.principal, cluster, deps.grants, new Date(deps.now()));
-  const known = decision.allowed && (await deps.isKnownCluster(cluster));
+  const { allowed } = deps.grants.decide(caller.principal, cluster);
+  const known = allowed && (await deps.isKnownCluster(cluster));
   if (!known) throw new ConnectError("CC_CLUSTER_UNKNOWN", `There is no cluster ${cluster} that you may reach`);
   const tunnel =
     request.kind === "open" ? deps.registry.pick(cluster) : deps.registry.find(cluster, request.resume.instanceId);

@@ -9,6 +9,8 @@ export type { AgentKey, AgentPublicKey } from "./enrollment.ts";
 export { generateAgentKey, parseAgentKey, parseAgentPublicKey, signChallenge, verifyChallenge } from "./enrollment.ts";
 export type { EnrollmentCode, RandomBytes } from "./enrollment-code.ts";
 export { hashEnrollmentCode, mintEnrollmentCode, parseEnrollmentCode } from "./enrollment-code.ts";
+export type { Expression, ExpressionScope } from "./expression.ts";
+export { compileExpression } from "./expression.ts";
 export type { HeaderLine, HeaderLines } from "./headers.ts";
 export {
   headerTokens,
@@ -35,8 +37,6 @@ export type { AuthenticationConfigOptions } from "./jwt-authenticator.ts";
 export { CLOCK_LEEWAY_MS, MAX_TOKEN_BYTES } from "./limits.ts";
 export type { GroupFilter, NameKind } from "./names.ts";
 export { assertName, assertNotSystem, filterGroups, MAX_NAME_BYTES, matchesName } from "./names.ts";
-export type { Decision, Grant } from "./policy.ts";
-export { mayReach } from "./policy.ts";
 export type { AzurePipelinesPreset } from "./presets/azure-pipelines.ts";
 export type { EntraPreset } from "./presets/entra.ts";
 export type { GenericPreset } from "./presets/generic.ts";

@@ -3,6 +3,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { parseDocument } from "yaml";
 import type { z } from "zod";
 import { applyEnvironment, type Environment, listSettings } from "./environment.ts";
+import { describeProblems } from "./problems.ts";
 
 /** Where a daemon's settings come from; the environment wins over the file. */
 export interface ConfigSource {
@@ -31,7 +32,7 @@ export async function loadConfig<S extends z.ZodType>(schema: S, source: ConfigS
   const merged = applyEnvironment(fromFile, listSettings(schema), source.env, prefix);
   const result = schema.safeParse(merged ?? {});
   if (result.success) return result.data;
-  const problems = result.error.issues.flatMap(describeIssue);
+  const problems = describeProblems(result.error);
   throw invalid(`The settings of ${file ?? "the environment"} are not valid: ${problems.join("; ")}`);
 }
 
@@ -59,7 +60,13 @@ async function readConfigFile(file: string): Promise<string> {
   }
 }
 
-function parseConfigText(text: string, file: string): unknown {
+/**
+ * Reads one YAML document.
+ *
+ * @param file its path, for the message.
+ * @throws ConnectError `CC_CONFIG_INVALID` with every problem in one line.
+ */
+export function parseConfigText(text: string, file: string): unknown {
   const document = parseDocument(text, { prettyErrors: false });
   const problems = document.errors.map(({ code, pos }) => `line ${lineOf(text, pos[0])}: ${wordsOf(code)}`);
   if (problems.length > 0) throw invalid(`${file} is not YAML: ${problems.join("; ")}`);
@@ -68,36 +75,6 @@ function parseConfigText(text: string, file: string): unknown {
   } catch (cause) {
     throw invalid(`${file} is not YAML: an alias in it cannot be resolved`, cause);
   }
-}
-
-function describeIssue(issue: z.core.$ZodIssue): readonly string[] {
-  const path = pathText(issue.path);
-  switch (issue.code) {
-    case "unrecognized_keys":
-      return issue.keys.map((key) => `${pathText([...issue.path, key])}: no such setting`);
-    case "invalid_union":
-      return describeUnion(issue, path);
-    default:
-      return [`${path}: ${lowerFirst(issue.message.replace(/^Invalid (input|option|string): /, ""))}`];
-  }
-}
-
-/** The member that came nearest speaks for the union. */
-function describeUnion(issue: z.core.$ZodIssueInvalidUnion, path: string): readonly string[] {
-  const nearest = issue.errors.toSorted((a, b) => a.length - b.length)[0];
-  if (nearest === undefined || nearest.length === 0) return [`${path}: ${lowerFirst(issue.message)}`];
-  return nearest.flatMap((inner) => describeIssue({ ...inner, path: [...issue.path, ...inner.path] }));
-}
-
-function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, part) => {
-    if (typeof part === "number") return `${text}[${part}]`;
-    return text === "" ? String(part) : `${text}.${String(part)}`;
-  }, "");
-}
-
-function lowerFirst(text: string): string {
-  return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 function lineOf(text: string, offset: number): number {

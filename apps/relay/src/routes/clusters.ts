@@ -1,7 +1,8 @@
-import { type Grant, mayReach, type Principal } from "@cluster-connect/auth";
+import type { Principal } from "@cluster-connect/auth";
 import type { ClusterId } from "@cluster-connect/protocol";
 import { parseAuthorities } from "../authorities.ts";
 import type { ClusterState } from "../cluster-status.ts";
+import type { GrantBook } from "../grants/grant-book.ts";
 import type { Registry } from "../registry.ts";
 import { listClusters, type StoredCluster } from "../store/clusters.ts";
 import type { Store } from "../store/store.ts";
@@ -32,14 +33,14 @@ export async function clustersFor(
   deps: {
     readonly store: Store;
     readonly registry: Registry;
-    readonly grants: readonly Grant[];
+    readonly grants: Pick<GrantBook, "decide">;
     readonly now: () => number;
   },
 ): Promise<readonly ClusterAnswer[]> {
   const now = new Date(deps.now());
   const clusters = await listClusters(deps.store.db);
   return clusters
-    .filter(({ id }) => mayReach(principal, id, deps.grants, now).allowed)
+    .filter(({ id }) => deps.grants.decide(principal, id).allowed)
     .map((cluster) => clusterAnswer(cluster, deps.registry, now));
 }
 

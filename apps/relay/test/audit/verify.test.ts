@@ -1,0 +1,118 @@
+import { parseClusterId } from "@cluster-connect/protocol";
+import fc from "fast-check";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { type ChainedEntry, chainEntry, EMPTY_CHAIN, verifyChain } from "../../src/audit/chain.ts";
+import { verifyAudit } from "../../src/audit/verify.ts";
+import { readAuditHead, recordAudit } from "../../src/store/audit.ts";
+import { placeInFolder } from "../../src/store/place.ts";
+import { openStore, type Store } from "../../src/store/store.ts";
+import { temporaryFolder } from "../support/folder.ts";
+
+const AT = new Date("2026-03-01T00:00:00Z");
+
+function chainOf(events: readonly string[]): readonly ChainedEntry[] {
+  let head = EMPTY_CHAIN;
+  return events.map((event) => {
+    const entry = chainEntry(head, {
+      chain: "c",
+      at: AT.toISOString(),
+      event,
+      actor: "ann",
+      clusterId: null,
+      detail: "{}",
+    });
+    head = entry;
+    return entry;
+  });
+}
+
+describe("a chain", () => {
+  test("that nobody touched verifies, also in parts", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string()), fc.nat(), (events, at) => {
+        const entries = chainOf(events);
+        const cut = at % (entries.length + 1);
+        const first = verifyChain(EMPTY_CHAIN, entries.slice(0, cut));
+        const second = first.ok ? verifyChain(first.head, entries.slice(cut)) : first;
+        expect(second).toMatchObject({ ok: true, head: { sequence: entries.length } });
+      }),
+    );
+  });
+
+  test("shows each change, gap and swap", () => {
+    const entries = chainOf(["a", "b", "c"]);
+    const [a, b, c] = entries;
+    if (a === undefined || b === undefined || c === undefined) throw new Error("no entries");
+    for (const field of ["at", "event", "actor", "detail", "clusterId", "chain"] as const) {
+      expect(verifyChain(EMPTY_CHAIN, [a, { ...b, [field]: "other" }, c])).toMatchObject({ ok: false, sequence: 2 });
+    }
+    expect(verifyChain(EMPTY_CHAIN, [a, c])).toMatchObject({
+      ok: false,
+      sequence: 2,
+      text: expect.stringContaining("missing"),
+    });
+    expect(verifyChain(EMPTY_CHAIN, [b, a, c])).toMatchObject({ ok: false, sequence: 1 });
+    expect(verifyChain(EMPTY_CHAIN, [a, b, { ...c, previousHash: a.hash }])).toMatchObject({ ok: false, sequence: 3 });
+  });
+});
+
+describe("the audit of a store", () => {
+  async function filledStore(entries: number): Promise<Store> {
+    const store = await openStore(placeInFolder(await temporaryFolder()), AT);
+    onTestFinished(() => store.close());
+    for (let index = 0; index < entries; index += 1) await record(store, `event.${index}`);
+    return store;
+  }
+  const record = (store: Store, event: string): Promise<void> =>
+    store.db
+      .transaction()
+      .execute((transaction) =>
+        recordAudit(transaction, { event, actor: "ann", clusterId: parseClusterId("prod"), at: AT, detail: { n: 1 } }),
+      );
+
+  test("verifies, and names its head", async () => {
+    const store = await filledStore(3);
+    const head = await readAuditHead(store.db);
+    expect(await verifyAudit(store.db)).toEqual({ ok: true, head });
+    expect(head?.sequence).toBe(3);
+  });
+
+  test("keeps one chain when many write at once", async () => {
+    const store = await filledStore(0);
+    await Promise.all(Array.from({ length: 20 }, (_, index) => record(store, `event.${index}`)));
+    expect(await verifyAudit(store.db)).toMatchObject({ ok: true, head: { sequence: 20 } });
+  });
+
+  test("keeps nothing of a transaction that failed", async () => {
+    const store = await filledStore(1);
+    const failing = store.db.transaction().execute(async (transaction) => {
+      await recordAudit(transaction, { event: "gone", actor: "ann", at: AT });
+      throw new Error("changed my mind");
+    });
+    await expect(failing).rejects.toThrow("changed my mind");
+    await record(store, "next");
+    expect(await verifyAudit(store.db)).toMatchObject({ ok: true, head: { sequence: 2 } });
+  });
+
+  test("shows a changed entry, a missing one and a cut tail", async () => {
+    const changed = await filledStore(3);
+    await changed.db.updateTable("audit").set({ actor: "bob" }).where("sequence", "=", 2).execute();
+    expect(await verifyAudit(changed.db)).toMatchObject({ ok: false, sequence: 2, text: "entry 2 was changed" });
+    const missing = await filledStore(3);
+    await missing.db.deleteFrom("audit").where("sequence", "=", 2).execute();
+    expect(await verifyAudit(missing.db)).toMatchObject({ ok: false, sequence: 2 });
+    const cut = await filledStore(3);
+    await cut.db.deleteFrom("audit").where("sequence", "=", 3).execute();
+    expect(await verifyAudit(cut.db)).toMatchObject({ ok: false, text: "entries 3 to 3 are cut off" });
+  });
+
+  test("that was written anew from the start does not hold an entry noted elsewhere", async () => {
+    const [store, other] = [await filledStore(2), await filledStore(1)];
+    const noted = await readAuditHead(store.db);
+    expect(await verifyAudit(store.db, noted)).toMatchObject({ ok: true });
+    expect(await verifyAudit(other.db, noted)).toMatchObject({
+      ok: false,
+      text: "entry 2 is not the one that was noted",
+    });
+  });
+});
