@@ -1,11 +1,10 @@
 import { parseClusterId, parseKeyId } from "@cluster-connect/protocol";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { findAgentKey, findRevoked, revokeAgentKey } from "../../src/store/agent-keys.ts";
 import { listClusters } from "../../src/store/clusters.ts";
 import { addEnrollmentCode, redeemEnrollmentCode } from "../../src/store/enrollment-codes.ts";
-import { placeInFolder } from "../../src/store/place.ts";
-import { openStore, type Store } from "../../src/store/store.ts";
-import { temporaryFolder } from "../support/folder.ts";
+import type { Store } from "../../src/store/store.ts";
+import { describeStores, type TestDatabase } from "../support/stores.ts";
 
 const NOW = new Date("2026-01-01T00:00:00Z");
 const LATER = new Date("2026-01-01T01:00:00Z");
@@ -14,79 +13,99 @@ const KEY = parseKeyId("key-00000001");
 const OTHER_KEY = parseKeyId("key-00000002");
 const request = (keyId = KEY, codeHash = "hash") => ({ codeHash, keyId, publicKey: "spki", clusterAuthorities: "pem" });
 
-async function storeWithCode(): Promise<Store> {
-  const store = await openStore(placeInFolder(await temporaryFolder()), NOW);
-  onTestFinished(() => store.close());
+async function storeWith(database: TestDatabase): Promise<Store> {
+  const store = await database.open(await database.newPlace());
   await addEnrollmentCode(store.db, { clusterId: CLUSTER, hash: "hash", expiresAt: LATER }, NOW);
   return store;
 }
 
 const REFUSED = { code: "CC_ENROLLMENT_CODE_INVALID" };
 
-test("a code enrolls a key and records the cluster's authorities", async () => {
-  const { db } = await storeWithCode();
-  await expect(redeemEnrollmentCode(db, request(), NOW)).resolves.toBe("prod");
-  await expect(findAgentKey(db, KEY)).resolves.toEqual({ keyId: KEY, clusterId: "prod", publicKey: "spki" });
-  expect(await listClusters(db)).toEqual([{ id: "prod", authorities: "pem", lastSeenAt: undefined }]);
-});
+describeStores((database) => {
+  const storeWithCode = (): Promise<Store> => storeWith(database);
 
-test("a code works once, but the key that used it may hear the answer again", async () => {
-  const { db } = await storeWithCode();
-  await redeemEnrollmentCode(db, request(), NOW);
-  await expect(redeemEnrollmentCode(db, request(OTHER_KEY), NOW)).rejects.toMatchObject(REFUSED);
-  await expect(redeemEnrollmentCode(db, request(), LATER)).resolves.toBe("prod");
-});
+  test("a code enrolls a key and records the cluster's authorities", async () => {
+    const { db } = await storeWithCode();
+    await expect(redeemEnrollmentCode(db, request(), NOW)).resolves.toBe("prod");
+    await expect(findAgentKey(db, KEY)).resolves.toEqual({ keyId: KEY, clusterId: "prod", publicKey: "spki" });
+    expect(await listClusters(db)).toEqual([{ id: "prod", authorities: "pem", lastSeenAt: undefined }]);
+  });
 
-test("of many that use one code at once a single one gets in", async () => {
-  const { db } = await storeWithCode();
-  const keys = Array.from({ length: 20 }, (_, index) => parseKeyId(`key-${String(index).padStart(8, "0")}`));
-  const results = await Promise.allSettled(keys.map((keyId) => redeemEnrollmentCode(db, request(keyId), NOW)));
-  expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-});
+  test("a code works once, but the key that used it may hear the answer again", async () => {
+    const { db } = await storeWithCode();
+    await redeemEnrollmentCode(db, request(), NOW);
+    await expect(redeemEnrollmentCode(db, request(OTHER_KEY), NOW)).rejects.toMatchObject(REFUSED);
+    await expect(redeemEnrollmentCode(db, request(), LATER)).resolves.toBe("prod");
+  });
 
-test("a code that is unknown or expired is refused with the same words", async () => {
-  const { db } = await storeWithCode();
-  const unknown = await redeemEnrollmentCode(db, request(KEY, "other"), NOW).catch((error: unknown) => error);
-  const expired = await redeemEnrollmentCode(db, request(), LATER).catch((error: unknown) => error);
-  expect(unknown).toMatchObject(REFUSED);
-  expect(expired).toEqual(unknown);
-  expect(await findAgentKey(db, KEY)).toBeUndefined();
-});
+  test("of many that use one code at once a single one gets in", async () => {
+    const { db } = await storeWithCode();
+    const keys = Array.from({ length: 20 }, (_, index) => parseKeyId(`key-${String(index).padStart(8, "0")}`));
+    const results = await Promise.allSettled(keys.map((keyId) => redeemEnrollmentCode(db, request(keyId), NOW)));
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  });
 
-test("a second code adds a second key to the same cluster", async () => {
-  const { db } = await storeWithCode();
-  await addEnrollmentCode(db, { clusterId: CLUSTER, hash: "second", expiresAt: LATER }, NOW);
-  await redeemEnrollmentCode(db, request(), NOW);
-  await redeemEnrollmentCode(db, request(OTHER_KEY, "second"), NOW);
-  expect(await findAgentKey(db, OTHER_KEY)).toMatchObject({ clusterId: "prod" });
-});
+  test("a code that is unknown or expired is refused with the same words", async () => {
+    const { db } = await storeWithCode();
+    const unknown = await redeemEnrollmentCode(db, request(KEY, "other"), NOW).catch((error: unknown) => error);
+    const expired = await redeemEnrollmentCode(db, request(), LATER).catch((error: unknown) => error);
+    expect(unknown).toMatchObject(REFUSED);
+    expect(expired).toEqual(unknown);
+    expect(await findAgentKey(db, KEY)).toBeUndefined();
+  });
 
-test("a key that another cluster has is not enrolled again", async () => {
-  const { db } = await storeWithCode();
-  await redeemEnrollmentCode(db, request(), NOW);
-  await addEnrollmentCode(db, { clusterId: parseClusterId("test"), hash: "second", expiresAt: LATER }, NOW);
-  await expect(redeemEnrollmentCode(db, request(KEY, "second"), NOW)).rejects.toMatchObject(REFUSED);
-});
+  test("a second code adds a second key to the same cluster", async () => {
+    const { db } = await storeWithCode();
+    await addEnrollmentCode(db, { clusterId: CLUSTER, hash: "second", expiresAt: LATER }, NOW);
+    await redeemEnrollmentCode(db, request(), NOW);
+    await redeemEnrollmentCode(db, request(OTHER_KEY, "second"), NOW);
+    expect(await findAgentKey(db, OTHER_KEY)).toMatchObject({ clusterId: "prod" });
+  });
 
-test("a revoked key is no longer found", async () => {
-  const { db } = await storeWithCode();
-  await redeemEnrollmentCode(db, request(), NOW);
-  expect(await findRevoked(db, [KEY])).toEqual(new Set());
-  await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBe("prod");
-  expect(await findAgentKey(db, KEY)).toBeUndefined();
-  expect(await findRevoked(db, [KEY])).toEqual(new Set([KEY]));
-  await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBeUndefined();
-});
+  test("a key that another cluster has is not enrolled again", async () => {
+    const { db } = await storeWithCode();
+    await redeemEnrollmentCode(db, request(), NOW);
+    await addEnrollmentCode(db, { clusterId: parseClusterId("test"), hash: "second", expiresAt: LATER }, NOW);
+    await expect(redeemEnrollmentCode(db, request(KEY, "second"), NOW)).rejects.toMatchObject(REFUSED);
+  });
 
-test("what happened is in the audit table, without the code's hash", async () => {
-  const { db } = await storeWithCode();
-  await redeemEnrollmentCode(db, request(), NOW);
-  await revokeAgentKey(db, KEY, LATER);
-  const rows = await db.selectFrom("audit").selectAll().orderBy("id").execute();
-  expect(rows.map(({ event, actor }) => [event, actor])).toEqual([
-    ["enrollment.code.made", "operator"],
-    ["agent.enrolled", KEY],
-    ["agent.key.revoked", "operator"],
-  ]);
-  expect(rows.map(({ detail }) => detail).join()).not.toContain("hash");
+  test("a revoked key is no longer found", async () => {
+    const { db } = await storeWithCode();
+    await redeemEnrollmentCode(db, request(), NOW);
+    expect(await findRevoked(db, [KEY])).toEqual(new Set());
+    await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBe("prod");
+    expect(await findAgentKey(db, KEY)).toBeUndefined();
+    expect(await findRevoked(db, [KEY])).toEqual(new Set([KEY]));
+    await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBeUndefined();
+  });
+
+  test("what happened is in the audit table, without the code's hash", async () => {
+    const { db } = await storeWithCode();
+    await redeemEnrollmentCode(db, request(), NOW);
+    await revokeAgentKey(db, KEY, LATER);
+    const rows = await db.selectFrom("audit").selectAll().orderBy("id").execute();
+    expect(rows.map(({ event, actor }) => [event, actor])).toEqual([
+      ["enrollment.code.made", "operator"],
+      ["agent.enrolled", KEY],
+      ["agent.key.revoked", "operator"],
+    ]);
+    expect(rows.map(({ detail }) => detail).join()).not.toContain("hash");
+  });
+
+  test("a code for three keys lets in three, also when many ask at once", async () => {
+    const { db } = await storeWithCode();
+    await addEnrollmentCode(db, { clusterId: CLUSTER, hash: "three", expiresAt: LATER, maxUses: 3 }, NOW);
+    const keys = Array.from({ length: 10 }, (_, index) => parseKeyId(`key-${String(index).padStart(8, "0")}`));
+    const results = await Promise.allSettled(
+      keys.map((keyId) => redeemEnrollmentCode(db, request(keyId, "three"), NOW)),
+    );
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+  });
+
+  test("a key that asks many times at once is enrolled once and hears the same each time", async () => {
+    const { db } = await storeWithCode();
+    const asked = Array.from({ length: 5 }, () => redeemEnrollmentCode(db, request(), NOW));
+    await expect(Promise.all(asked)).resolves.toEqual(["prod", "prod", "prod", "prod", "prod"]);
+    expect(await db.selectFrom("agent_keys").selectAll().execute()).toHaveLength(1);
+  });
 });

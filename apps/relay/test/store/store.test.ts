@@ -2,44 +2,25 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { parseClusterId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { listClusters } from "../../src/store/clusters.ts";
+import { databaseNow } from "../../src/store/dialect.ts";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { SCHEMA_VERSION } from "../../src/store/migrations.ts";
 import { placeInFolder } from "../../src/store/place.ts";
-import { openStore } from "../../src/store/store.ts";
+import { openStore, type StorePlace } from "../../src/store/store.ts";
 import { temporaryFolder } from "../support/folder.ts";
+import { describeStores } from "../support/stores.ts";
 
 const NOW = new Date("2026-01-01T00:00:00Z");
-
-test("a store keeps its relay id and its rows when it is opened again", async () => {
-  const folder = await temporaryFolder();
-  const first = await openStore(placeInFolder(folder), NOW);
-  await addEnrollmentCode(first.db, { clusterId: parseClusterId("prod"), hash: "h", expiresAt: NOW }, NOW);
-  await first.close();
-  const second = await openStore(placeInFolder(folder), NOW);
-  expect(second.relayId).toBe(first.relayId);
-  expect(await listClusters(second.db)).toHaveLength(1);
-  await second.close();
-});
 
 test("the store's file is for its owner alone", async () => {
   const folder = await temporaryFolder();
   const store = await openStore(placeInFolder(folder), NOW);
   expect((await stat(join(folder, "relay.db"))).mode & 0o777).toBe(0o600);
   await store.close();
-});
-
-test("a store of a later version is refused and left as it is", async () => {
-  const folder = await temporaryFolder();
-  await (await openStore(placeInFolder(folder), NOW)).close();
-  const raw = new DatabaseSync(join(folder, "relay.db"));
-  raw.exec(`insert into schema_migrations values (${SCHEMA_VERSION + 1}, 'later')`);
-  raw.close();
-  await expect(openStore(placeInFolder(folder), NOW)).rejects.toMatchObject({ code: "CC_STORE_NEWER" });
 });
 
 test("a file that is no database, and a folder that cannot be made, are store failures", async () => {
@@ -52,10 +33,10 @@ test("a file that is no database, and a folder that cannot be made, are store fa
 });
 
 /** Starts a process that writes, and kills it once it has acknowledged this many rows. */
-async function writeUntilKilled(folder: string, rows: number, meanwhile?: () => Promise<void>): Promise<number> {
+async function writeUntilKilled(place: StorePlace, rows: number, meanwhile?: () => Promise<void>): Promise<number> {
   const writer = spawn(
     process.execPath,
-    ["--conditions=source", fileURLToPath(import.meta.resolve("./writer.ts")), folder],
+    ["--conditions=source", fileURLToPath(import.meta.resolve("./writer.ts")), JSON.stringify(place)],
     {
       stdio: ["ignore", "pipe", "inherit"],
     },
@@ -72,23 +53,58 @@ async function writeUntilKilled(folder: string, rows: number, meanwhile?: () => 
   return acknowledged;
 }
 
-test("a process that is killed in the middle of writing loses nothing that was acknowledged", async () => {
-  const folder = await temporaryFolder();
-  const acknowledged = await writeUntilKilled(folder, 50);
-  const store = await openStore(placeInFolder(folder), NOW);
-  expect((await listClusters(store.db)).length).toBeGreaterThanOrEqual(acknowledged);
-  await store.close();
-});
-
-test("a second process may write while the store is open", async () => {
-  const folder = await temporaryFolder();
-  const store = await openStore(placeInFolder(folder), NOW);
-  let own = 0;
-  const acknowledged = await writeUntilKilled(folder, 5, async () => {
-    own += 1;
-    const clusterId = parseClusterId(`own-${own}`);
-    await addEnrollmentCode(store.db, { clusterId, hash: clusterId, expiresAt: NOW }, NOW);
+describeStores((database) => {
+  test("a store keeps its relay id and its rows when it is opened again", async () => {
+    const place = await database.newPlace();
+    const first = await openStore(place, NOW);
+    await addEnrollmentCode(first.db, { clusterId: parseClusterId("prod"), hash: "h", expiresAt: NOW }, NOW);
+    await first.close();
+    const second = await database.open(place);
+    expect(second.relayId).toBe(first.relayId);
+    expect(await listClusters(second.db)).toHaveLength(1);
   });
-  expect((await listClusters(store.db)).length).toBeGreaterThanOrEqual(acknowledged + own);
-  await store.close();
+
+  test("a store of a later version is refused and left as it is", async () => {
+    const place = await database.newPlace();
+    const { db } = await database.open(place);
+    const version = SCHEMA_VERSION + 1;
+    await db.insertInto("schema_migrations").values({ version, applied_at: "later" }).execute();
+    await expect(openStore(place, NOW)).rejects.toMatchObject({ code: "CC_STORE_NEWER" });
+    expect(await db.selectFrom("schema_migrations").selectAll().execute()).toHaveLength(version);
+  });
+
+  test("many processes that open an empty store at once make its tables once", async () => {
+    const place = await database.newPlace();
+    await Promise.all(Array.from({ length: 4 }, () => writeUntilKilled(place, 1)));
+    const { db } = await database.open(place);
+    const rows = await db.selectFrom("schema_migrations").select("version").orderBy("version").execute();
+    expect(rows.map(({ version }) => version)).toEqual(Array.from({ length: SCHEMA_VERSION }, (_, index) => index + 1));
+  });
+
+  test("the database's clock is this machine's, on one machine", async () => {
+    const { db, dialect } = await database.open(await database.newPlace());
+    const before = Date.now();
+    const now = (await databaseNow(db, dialect)).getTime();
+    expect(now).toBeGreaterThanOrEqual(before - 1);
+    expect(now).toBeLessThanOrEqual(Date.now() + 1);
+  });
+
+  test("a process that is killed in the middle of writing loses nothing that was acknowledged", async () => {
+    const place = await database.newPlace();
+    const acknowledged = await writeUntilKilled(place, 50);
+    const store = await database.open(place);
+    expect((await listClusters(store.db)).length).toBeGreaterThanOrEqual(acknowledged);
+  });
+
+  test("a second process may write while the store is open", async () => {
+    const place = await database.newPlace();
+    const store = await database.open(place);
+    let own = 0;
+    const acknowledged = await writeUntilKilled(place, 5, async () => {
+      own += 1;
+      const clusterId = parseClusterId(`own-${own}`);
+      await addEnrollmentCode(store.db, { clusterId, hash: clusterId, expiresAt: NOW }, NOW);
+    });
+    expect((await listClusters(store.db)).length).toBeGreaterThanOrEqual(acknowledged + own);
+  });
 });

@@ -1,12 +1,11 @@
 import { parseClusterId } from "@cluster-connect/protocol";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
-import { placeInFolder } from "../../src/store/place.ts";
 import { openStore } from "../../src/store/store.ts";
 
 // Writes rows for as long as it lives, and says each one that was committed.
-const store = await openStore(placeInFolder(process.argv[2] ?? ""), new Date());
+const store = await openStore(JSON.parse(process.argv[2] ?? ""), new Date());
 for (let count = 0; ; count += 1) {
-  const name = `cluster-${count}`;
+  const name = `cluster-${process.pid}-${count}`;
   await addEnrollmentCode(store.db, { clusterId: parseClusterId(name), hash: name, expiresAt: new Date() }, new Date());
   process.stdout.write(`${name}\n`);
 }

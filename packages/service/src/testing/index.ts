@@ -1,2 +1,4 @@
 export type { MemoryLine, MemoryLogger } from "./memory-logger.ts";
 export { createMemoryLogger } from "./memory-logger.ts";
+export type { TestPostgres } from "./postgres.ts";
+export { missingPostgres, startTestPostgres } from "./postgres.ts";
