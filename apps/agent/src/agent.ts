@@ -1,6 +1,13 @@
 import { createResumeRegistry, type ResumeRegistry, type SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import { type Clock, type Health, type Logger, type Metrics, readSettingFile } from "@cluster-connect/service";
+import {
+  type Clock,
+  type Environment,
+  type Health,
+  type Logger,
+  type Metrics,
+  readSettingFile,
+} from "@cluster-connect/service";
 import { readAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -13,6 +20,8 @@ export interface AgentDeps {
   readonly instanceId: InstanceId;
   /** Product and version. */
   readonly software: string;
+  /** Names the HTTP proxies on the way to relays. */
+  readonly env: Environment;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -65,7 +74,14 @@ export async function startAgent(
     const { instanceId, software, sessionDeps } = deps;
     return runTunnel(
       { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stop.signal },
-      { dispatch, status, log, sessionDeps, authorities: () => readAuthorities(config.authProxy.authoritiesFile) },
+      {
+        dispatch,
+        status,
+        log,
+        sessionDeps,
+        env: deps.env,
+        authorities: () => readAuthorities(config.authProxy.authoritiesFile),
+      },
     );
   });
   const done = Promise.all(tunnels).then(() => undefined);

@@ -1,13 +1,15 @@
 import type { AgentKey } from "@cluster-connect/auth";
 import { createBackoff } from "@cluster-connect/framing";
 import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
-import { type Clock, errorFields, type Logger, readSettingFile } from "@cluster-connect/service";
+import { type Clock, type Environment, errorFields, type Logger, readSettingFile } from "@cluster-connect/service";
 import { waitForAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, loadEnrollment, loadOrCreateKey, saveEnrollment } from "./identity.ts";
 import { type Enrolled, type EnrollRequest, postEnrollment } from "./relay-api.ts";
 
 export interface EnrollDeps {
+  /** Names the HTTP proxies on the way to relays. */
+  readonly env: Environment;
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: () => number;
@@ -57,7 +59,7 @@ async function enrollWithRetry(
     const relay = config.relay.urls[attempt % config.relay.urls.length];
     if (relay === undefined) throw new ConnectError("CC_CONFIG_INVALID", "relay.urls: names no relay");
     try {
-      return await postEnrollment(relay, request, options);
+      return await postEnrollment(relay, request, options, deps);
     } catch (cause) {
       options.signal.throwIfAborted();
       const error = toConnectError(cause);

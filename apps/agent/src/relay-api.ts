@@ -1,5 +1,5 @@
-import { request as httpRequest, type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import {
   type ClusterId,
   ConnectError,
@@ -8,6 +8,7 @@ import {
   parseClusterId,
   parseKeyId,
 } from "@cluster-connect/protocol";
+import type { Environment } from "@cluster-connect/service";
 import { z } from "zod";
 
 /** What an agent shows to be enrolled. */
@@ -40,9 +41,10 @@ export async function postEnrollment(
   relay: URL,
   body: EnrollRequest,
   options: { readonly ca?: string | undefined; readonly signal: AbortSignal },
+  deps: { readonly env: Environment },
 ): Promise<Enrolled> {
   const url = new URL("/v1/enroll", relay);
-  const { status, text } = await post(url, JSON.stringify(body), options);
+  const { status, text } = await post(url, JSON.stringify(body), options, deps.env);
   const answer = parseJson(text);
   if (status !== 200) throw refusal(relay, status, answer);
   const parsed = ANSWER.safeParse(answer);
@@ -55,17 +57,25 @@ function post(
   url: URL,
   body: string,
   options: { readonly ca?: string | undefined; readonly signal: AbortSignal },
+  env: Environment,
 ): Promise<{ readonly status: number; readonly text: string }> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
+  const proxyEnv = { ...env };
   const onResponse = (response: IncomingMessage): void => {
     readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
   };
   const request =
     url.protocol === "https:"
-      ? httpsRequest(url, { method: "POST", headers, signal, agent: false, ...(options.ca && { ca: options.ca }) })
-      : httpRequest(url, { method: "POST", headers, signal, agent: false });
+      ? httpsRequest(url, {
+          method: "POST",
+          headers,
+          signal,
+          agent: new HttpsAgent({ proxyEnv }),
+          ...(options.ca && { ca: options.ca }),
+        })
+      : httpRequest(url, { method: "POST", headers, signal, agent: new HttpAgent({ proxyEnv }) });
   request.on("response", onResponse);
   request.on("error", reject);
   request.end(body);

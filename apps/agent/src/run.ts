@@ -40,6 +40,7 @@ async function runAgent(argv: readonly string[], deps: DaemonProcess): Promise<v
   const { level } = config.log;
   await serve(config, {
     signals: deps.signals,
+    env: deps.env,
     software: SOFTWARE,
     createLog: (ids) => createLogger({ service: "agent", level, ids }),
   });

@@ -4,6 +4,7 @@ import {
   createInstanceId,
   createMetrics,
   createShutdown,
+  type Environment,
   type Logger,
   type SignalSource,
   SYSTEM_CLOCK,
@@ -15,6 +16,8 @@ import type { AgentConfig } from "./config.ts";
 /** What the agent needs from its process. */
 export interface ServeDeps {
   readonly signals: SignalSource;
+  /** Names the HTTP proxies on the way to relays. */
+  readonly env: Environment;
   readonly software: string;
   readonly createLog: (ids: Readonly<Record<string, unknown>>) => Logger;
 }
@@ -44,7 +47,7 @@ export async function serve(config: AgentConfig, deps: ServeDeps): Promise<void>
       config,
       { signal: shutdown.stopping },
       {
-        ...{ instanceId, software: deps.software, health, metrics, log },
+        ...{ instanceId, software: deps.software, env: deps.env, health, metrics, log },
         ...{ clock: SYSTEM_CLOCK, random: Math.random, sessionDeps: SYSTEM_SESSION_DEPS },
       },
     );

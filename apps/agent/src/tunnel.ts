@@ -1,6 +1,6 @@
 import { signChallenge } from "@cluster-connect/auth";
 import { dialSession, type Session, type SessionDeps, supervise } from "@cluster-connect/framing";
-import { dialWebSocket } from "@cluster-connect/framing/ws";
+import { dialWebSocket, type ProxyEnvironment, proxyFor } from "@cluster-connect/framing/ws";
 import {
   type AgentProof,
   agentChallengeInput,
@@ -31,6 +31,7 @@ export interface TunnelDeps {
   /** What the auth proxy publishes by now. */
   readonly authorities: () => Promise<string | undefined>;
   readonly status: TunnelStatus;
+  readonly env: ProxyEnvironment;
   readonly log: Logger;
   readonly sessionDeps: SessionDeps;
 }
@@ -69,7 +70,11 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
 async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSignal): Promise<Session> {
   const { relay, ca, instanceId, software } = options;
   const tls = ca === undefined ? {} : { tls: { ca } };
-  const channel = await dialWebSocket(new URL("/v1/agent", relay), { signal, ...tls });
+  const channel = await dialWebSocket(new URL("/v1/agent", relay), {
+    signal,
+    proxy: proxyFor(relay, deps.env),
+    ...tls,
+  });
   const session = dialSession(
     channel,
     {

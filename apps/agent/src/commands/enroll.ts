@@ -30,7 +30,7 @@ export async function runEnroll(argv: readonly string[], deps: DaemonProcess): P
   const identity = await ensureIdentity(
     config,
     { ca, signal: stop.signal },
-    { log, clock: SYSTEM_CLOCK, random: Math.random },
+    { env: deps.env, log, clock: SYSTEM_CLOCK, random: Math.random },
   );
   const expected = deps.env[CLUSTER_VARIABLE];
   if (expected !== undefined && expected !== identity.clusterId) {

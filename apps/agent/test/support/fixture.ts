@@ -5,7 +5,14 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
 import { parseCorrelationId, parseSessionId } from "@cluster-connect/protocol";
-import { createHealth, createInstanceId, createMetrics, type Health, SYSTEM_CLOCK } from "@cluster-connect/service";
+import {
+  createHealth,
+  createInstanceId,
+  createMetrics,
+  type Environment,
+  type Health,
+  SYSTEM_CLOCK,
+} from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
 import { onTestFinished } from "vitest";
 import { type RunningAgent, startAgent } from "../../src/agent.ts";
@@ -45,7 +52,10 @@ export interface StartedAgent {
   readonly health: Health;
 }
 
-export async function startTestAgent(config: AgentConfig, log = createMemoryLogger()): Promise<StartedAgent> {
+export async function startTestAgent(
+  config: AgentConfig,
+  { log = createMemoryLogger(), env = {} }: { readonly log?: MemoryLogger; readonly env?: Environment } = {},
+): Promise<StartedAgent> {
   const health = createHealth();
   const agent = await startAgent(
     config,
@@ -54,6 +64,7 @@ export async function startTestAgent(config: AgentConfig, log = createMemoryLogg
       ...{
         instanceId: createInstanceId(),
         software: "agent/test",
+        env,
         health,
         log,
         metrics: createMetrics({ service: "agent" }),

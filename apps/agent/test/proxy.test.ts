@@ -1,0 +1,49 @@
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { selfSigned } from "./support/certificate.ts";
+import { configFor, startTestAgent } from "./support/fixture.ts";
+import { temporaryFolder } from "./support/folder.ts";
+import { startTestRelay } from "./support/test-relay.ts";
+
+/** An HTTP proxy that knows CONNECT; says where it was asked to go. */
+async function startProxy(): Promise<{ readonly url: string; readonly asked: readonly string[] }> {
+  const asked: string[] = [];
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  server.on("connect", (request, client, head) => {
+    asked.push(request.url ?? "");
+    const { hostname, port } = new URL(`http://${request.url}`);
+    const upstream = connect(Number(port), hostname, () => {
+      client.write("HTTP/1.1 200 OK\r\n\r\n");
+      upstream.write(head);
+      upstream.pipe(client).pipe(upstream);
+    });
+    for (const socket of [client, upstream]) socket.on("error", () => {});
+  });
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo; // a listening TCP server has one
+  return { url: `http://127.0.0.1:${port}`, asked };
+}
+
+test("enrollment and tunnel go through the proxy that the environment names", async () => {
+  const tls = await selfSigned();
+  const relay = await startTestRelay(tls);
+  const proxy = await startProxy();
+  const caFile = join(await temporaryFolder(), "relay.crt");
+  await writeFile(caFile, tls.cert);
+  const config = await configFor(relay, { relay: { urls: [relay.url], caFile } });
+  await startTestAgent(config, { env: { HTTPS_PROXY: proxy.url } });
+  await relay.nextSession();
+  expect(proxy.asked).toEqual([relay.url.host, relay.url.host]);
+});
+
+test("a relay that NO_PROXY names is dialed directly", async () => {
+  const relay = await startTestRelay();
+  const config = await configFor(relay);
+  await startTestAgent(config, { env: { HTTP_PROXY: "http://127.0.0.1:1", NO_PROXY: "127.0.0.1" } });
+  await relay.nextSession();
+});
