@@ -23,6 +23,7 @@ import { VERSION } from "./version.ts";
 
 /** The port that Arc's command uses. */
 const DEFAULT_PORT = 47_011;
+const DEFAULT_IDLE_SECONDS = 5;
 const RESOURCE_PARAMETERS = ["resource", "scope", "audience"];
 
 /** Where a program's exit code goes. */
@@ -180,11 +181,26 @@ function addDoctor(program: Command, context: CommandContext, result: ProgramRes
   const command = program.command("doctor").description("check every hop and say which one fails and what to do");
   withTokens(withRelay(command))
     .option("-n, --name <name>", "a cluster to check (default: all you may reach); may be repeated", collect)
+    .addOption(
+      new Option("--idle-seconds <time>", "how long to say nothing, to see whether something cuts the channel; 0: not")
+        .argParser(parseSeconds)
+        .default(DEFAULT_IDLE_SECONDS, `${DEFAULT_IDLE_SECONDS}s`),
+    )
+    .option("--bundle <file>", "also write an archive (.tar.gz) for whoever helps, without secrets")
+    .addHelpText("after", DOCTOR_HELP)
     .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
     .action(async (flags: DoctorFlags) => {
       result.exitCode = await (await import("./commands/doctor.ts")).doctor(flags, context);
     });
 }
+
+const DOCTOR_HELP = `
+The exit code is that of the first check that failed.
+
+Examples:
+  cluster-connect doctor
+  cluster-connect doctor -n staging --idle-seconds 90s
+  cluster-connect doctor --bundle doctor.tar.gz`;
 
 function addExplain(program: Command, context: CommandContext): void {
   const command = program.command("explain").description("show what your token says and who a cluster takes you for");

@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import type { CliDeps } from "./deps.ts";
 import { writeFailure } from "./failure.ts";
 import { createInterrupts } from "./interrupts.ts";
+import { createLineOutput } from "./line-output.ts";
 import { createProgram } from "./program.ts";
 
 /**
@@ -11,7 +12,9 @@ import { createProgram } from "./program.ts";
  * @param argv the words after the program's name.
  * @returns the exit code; every error has its own, see docs/errors.md.
  */
-export async function run(argv: readonly string[], deps: CliDeps): Promise<number> {
+export async function run(argv: readonly string[], given: CliDeps): Promise<number> {
+  const stderr = createLineOutput(given.stderr);
+  const deps: CliDeps = { ...given, stderr };
   const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
   try {
@@ -26,6 +29,7 @@ export async function run(argv: readonly string[], deps: CliDeps): Promise<numbe
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const found = error instanceof CommanderError ? usageError(error, argv) : reported(error, interrupts.signal);
     const own = argv.slice(0, argv.indexOf("--") < 0 ? argv.length : argv.indexOf("--"));
+    stderr.startLine();
     return writeFailure(
       found,
       { json: wantsJson(own), verbose: own.some((word) => /^(-v|--verbose)$/.test(word)) },

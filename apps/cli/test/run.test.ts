@@ -1,8 +1,11 @@
 import { ConnectError, ERRORS } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { writeFailure } from "../src/failure.ts";
+import { run } from "../src/run.ts";
 import { testCli } from "./support/cli.ts";
+import { startRelay } from "./support/relay.ts";
 import { tempFolder } from "./support/temp-folder.ts";
+import { unsignedToken } from "./support/tokens.ts";
 
 test("a wrong flag is named in one line, with how to get help, and exits with 2", async () => {
   const cli = testCli("/nowhere");
@@ -85,4 +88,14 @@ test("causes are shown with -v, without texts that others wrote", () => {
   writeFailure(error, { json: false, verbose: true }, cli.deps);
   expect(cli.err()).toContain("cause: Error ECONNRESET\n");
   expect(cli.err()).not.toContain("secret");
+});
+
+test("on a terminal an error takes the place of what was being waited for", async () => {
+  const relay = await startRelay();
+  const cli = testCli(await tempFolder(), {
+    env: { CLUSTER_CONNECT_TOKEN: unsignedToken(), CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(), NO_COLOR: "1" },
+  });
+  const terminal = { ...cli.deps.stderr, isTerminal: true };
+  expect(await run(["proxy", "-n", "nope", "--relay", relay.url], { ...cli.deps, stderr: terminal })).toBe(4);
+  expect(cli.err()).toContain(`… asking ${relay.host} for clusters\r\u001b[Kerror: ${relay.url} knows no cluster nope`);
 });

@@ -228,8 +228,8 @@ test("a stream whose both directions ended is not an error when only the last ac
   await expect(near.done).resolves.toEqual({ kind: "finished" });
 });
 
-/** A stream that is held, and RESUMEs made by hand. */
-async function heldStream() {
+/** A stream that is held, and RESUMEs made by hand. @param options `ended` lets both directions end before. */
+async function heldStream(options: { readonly ended?: boolean } = {}) {
   const clock = createFakeClock();
   const registry = createResumeRegistry({}, { clock });
   const answered: MuxStream[] = [];
@@ -242,6 +242,10 @@ async function heldStream() {
   await near.accepted;
   near.write("12345");
   await clock.settle();
+  if (options.ended === true) {
+    for (const end of [near, ...answered]) end.resume().end();
+    await Promise.all([near.done, answered[0]?.done]);
+  }
   channel.cut();
   await clock.settle();
   async function resume(change: Partial<Resume>): Promise<ErrorCode | "resumed"> {
@@ -313,6 +317,12 @@ test("a late RESUME learns how the stream ended meanwhile", async () => {
   expect(await resume({ caller: { ...ALICE, subject: "mallory" } })).toBe("CC_RESUME_UNKNOWN");
   await clock.advance(GRACE_MS);
   expect(await resume({})).toBe("CC_RESUME_UNKNOWN");
+});
+
+test("a RESUME after both directions ended learns that nothing is missing", async () => {
+  const { resume } = await heldStream({ ended: true });
+  expect(await resume({})).toBe("CC_STREAM_FINISHED");
+  expect(await resume({ caller: { ...ALICE, subject: "mallory" } })).toBe("CC_RESUME_UNKNOWN");
 });
 
 test("a key that is used for a second stream is refused", async () => {

@@ -1,12 +1,15 @@
-import type { ClusterId } from "@cluster-connect/protocol";
+import { resolve } from "node:path";
+import { type ClusterId, type ErrorCode, toConnectError, UPSTREAM_PROBE } from "@cluster-connect/protocol";
 import { findClusters } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
+import { writeBundle } from "../doctor/bundle.ts";
 import { checkCluster } from "../doctor/cluster.ts";
+import { checkIdle, type IdleChannel } from "../doctor/idle.ts";
 import { checkNetwork } from "../doctor/network.ts";
 import { type CheckResult, type CheckStatus, createReport, type Report } from "../doctor/report.ts";
 import { checkSignIn } from "../doctor/sign-in.ts";
 import { type Cluster, fetchClusters } from "../relay-api.ts";
-import { connectRelay } from "../relay-link.ts";
+import { connectRelay, type LinkEvent, type RelayLink } from "../relay-link.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
 import { createStyle, type Style } from "../style.ts";
@@ -19,6 +22,10 @@ import type { CommandContext } from "./context.ts";
 export interface DoctorFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
   readonly output: "text" | "json";
+  /** How long the channel stays silent to see whether something cuts it; 0 leaves that out. */
+  readonly idleSeconds: number;
+  /** Where an archive for whoever helps goes. */
+  readonly bundle?: string;
 }
 
 /**
@@ -38,9 +45,13 @@ export async function doctor(flags: DoctorFlags, { deps, signal }: CommandContex
   } finally {
     end.abort();
   }
-  if (!isText) {
-    const facts = { version: VERSION, node: process.versions.node, platform: `${process.platform}-${process.arch}` };
-    deps.stdout.write(`${JSON.stringify({ ...facts, checks: report.results }, undefined, 2)}\n`);
+  const facts = { version: VERSION, node: process.versions.node, platform: `${process.platform}-${process.arch}` };
+  const json = `${JSON.stringify({ ...facts, checks: report.results }, undefined, 2)}\n`;
+  if (!isText) deps.stdout.write(json);
+  if (flags.bundle !== undefined) {
+    const path = resolve(flags.bundle);
+    const names = await writeBundle(path, json, deps);
+    deps.stderr.write(`Wrote ${path}: ${names.join(", ")}. Secrets are taken out; look before you send it.\n`);
   }
   return report.exitCode();
 }
@@ -52,7 +63,7 @@ async function examine(
 ): Promise<void> {
   const { deps, signal } = context;
   const relay = await chooseRelay(flags, deps);
-  const info = await checkNetwork(relay.url, report, { signal }, deps);
+  const info = await checkNetwork(relay.url, report, { signal, expectsOwnAuthority: relay.caFile !== undefined }, deps);
   const tokens = chooseTokens(relay.url, await findGivenTokens(flags, deps), deps);
   const found = await checkSignIn(tokens, info, report, { signal });
   const { relay: token } = found;
@@ -70,12 +81,11 @@ async function examine(
       warning: "Ask the relay's administrator for a grant.",
     };
   });
-  if (offered !== undefined)
-    await examineClusters(flags.name, offered, relay.url, found.cluster, tokens, report, context);
+  if (offered !== undefined) await examineClusters(flags, offered, relay.url, found.cluster, tokens, report, context);
 }
 
 async function examineClusters(
-  names: readonly string[] | undefined,
+  flags: DoctorFlags,
   offered: readonly Cluster[],
   relay: URL,
   token: string | undefined,
@@ -83,10 +93,17 @@ async function examineClusters(
   report: Report,
   { deps, signal }: Pick<CommandContext, "deps" | "signal">,
 ): Promise<void> {
-  const wanted: readonly (string | ClusterId)[] = names ?? offered.map(({ id }) => id);
+  const wanted: readonly (string | ClusterId)[] = flags.name ?? offered.map(({ id }) => id);
   if (wanted.length === 0) return;
   const linkDeps = { tokens, clock: deps.clock, random: deps.random, env: deps.env };
-  const link = connectRelay({ relay, signal }, linkDeps);
+  const lost = new AbortController();
+  let losses = 0;
+  const onEvent = ({ kind }: LinkEvent): void => {
+    if (kind !== "lost") return;
+    losses += 1;
+    lost.abort();
+  };
+  const link = connectRelay({ relay, signal, onEvent }, linkDeps);
   const isOpen = await report.check("channel", async () => {
     const startedAt = performance.now();
     await link.ready;
@@ -101,6 +118,37 @@ async function examineClusters(
     });
     if (cluster === undefined) continue;
     await checkCluster({ relay: relay.origin, cluster, token, link, known, now: deps.now() }, report, { signal });
+  }
+  const [asked] = offered;
+  if (flags.idleSeconds === 0 || asked === undefined) report.skip("idle channel", "left out");
+  else {
+    const channel: IdleChannel = {
+      get losses() {
+        return losses;
+      },
+      lost: lost.signal,
+      ask: async (options) => await askAgent(link, asked.id, options),
+    };
+    const idleMs = flags.idleSeconds * 1_000;
+    await report.check("idle channel", async () => await checkIdle(channel, idleMs, { signal }, deps));
+  }
+}
+
+/** What is not an answer of relay or agent. */
+const UNANSWERED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "CC_TIMEOUT",
+  "CC_CHANNEL_LOST",
+  "CC_KEEPALIVE_TIMEOUT",
+]);
+
+/** A refusal is an answer, too: the channel carried it. */
+async function askAgent(link: RelayLink, cluster: ClusterId, options: { readonly signal: AbortSignal }): Promise<void> {
+  try {
+    const stream = await link.open(cluster, { ...options, upstream: UPSTREAM_PROBE });
+    await stream.accepted;
+    stream.destroy();
+  } catch (error) {
+    if (options.signal.aborted || UNANSWERED.has(toConnectError(error).code)) throw error;
   }
 }
 

@@ -1,14 +1,18 @@
 import { buffer } from "node:stream/consumers";
 import { type ClusterId, ConnectError, decodeProbe, type HopHealth, UPSTREAM_PROBE } from "@cluster-connect/protocol";
-import type { ClusterEnd } from "../clusters/ask.ts";
+import type { ClusterEnd, OpenClusterStream } from "../clusters/ask.ts";
 import type { KnownClusters } from "../clusters/known-clusters.ts";
 import { checkReady } from "../clusters/ready.ts";
+import { countRules } from "../clusters/rules.ts";
 import { trustCluster } from "../clusters/trust.ts";
 import { askWhoIAm } from "../clusters/who-am-i.ts";
 import { formatAge } from "../output.ts";
 import type { Cluster } from "../relay-api.ts";
 import type { RelayLink } from "../relay-link.ts";
-import type { Report } from "./report.ts";
+import type { Finding, Report } from "./report.ts";
+
+/** Where everybody looks first. */
+const NAMESPACE = "default";
 
 export interface ClusterCheck {
   readonly relay: string;
@@ -37,7 +41,7 @@ export async function checkCluster(
   });
   if (trust === undefined || token === undefined) {
     const reason = token === undefined ? "there is no token for clusters" : "its authority is not trusted";
-    for (const hop of ["kube-apiserver", "identity"]) report.skip(name(hop), reason);
+    for (const hop of ["kube-apiserver", "identity", "permissions"]) report.skip(name(hop), reason);
     return;
   }
   const end: ClusterEnd = {
@@ -55,10 +59,31 @@ export async function checkCluster(
       detail: `${version ?? "version not shown to you"}, answered in ${Math.round(durationMs)} ms`,
     };
   });
-  await report.check(name("identity"), async () => {
-    const { username, groups } = await askWhoIAm(end, options, open);
-    return { value: true, detail: `${username}, groups ${groups.length === 0 ? "none" : groups.join(", ")}` };
+  const identity = await report.check(name("identity"), async () => {
+    const value = await askWhoIAm(end, options, open);
+    return {
+      value,
+      detail: `${value.username}, groups ${value.groups.length === 0 ? "none" : value.groups.join(", ")}`,
+    };
   });
+  if (identity === undefined) report.skip(name("permissions"), "the cluster does not say who you are");
+  else await report.check(name("permissions"), async () => await checkRules(identity.username, end, options, open));
+}
+
+/** The way is open, yet a person without any role can do nothing: say what an administrator would type. */
+async function checkRules(
+  username: string,
+  end: ClusterEnd,
+  options: { readonly signal: AbortSignal },
+  open: OpenClusterStream,
+): Promise<Finding<number>> {
+  const value = await countRules(end, NAMESPACE, options, open);
+  if (value > 0) return { value, detail: `${value} rules let you do something in the namespace ${NAMESPACE}` };
+  return {
+    value,
+    detail: `no role is bound to you in the namespace ${NAMESPACE}`,
+    warning: `Ask the cluster's administrator, for instance: kubectl create rolebinding NAME -n ${NAMESPACE} --clusterrole=view --user='${username}'`,
+  };
 }
 
 function tellAgent(cluster: Cluster): { value: true; detail: string; warning?: string } {
@@ -89,9 +114,11 @@ async function checkHops(
   const document = await report.check(`${cluster}: probe`, async () => {
     const startedAt = performance.now();
     const stream = await link.open(cluster, { ...options, upstream: UPSTREAM_PROBE });
+    await stream.accepted;
+    const acceptedMs = Math.round(performance.now() - startedAt);
     stream.end();
     const found = decodeProbe(await buffer(stream));
-    return { value: found, detail: `the agent answered in ${Math.round(performance.now() - startedAt)} ms` };
+    return { value: found, detail: `to the agent and back in ${acceptedMs} ms` };
   });
   if (document === undefined) return;
   await report.check(`${cluster}: auth proxy`, async () => tellHop(document.authProxy, "CC_UPSTREAM_UNREACHABLE"));

@@ -1,17 +1,18 @@
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
-import { connect, isIP } from "node:net";
-import { connect as connectTls, type PeerCertificate } from "node:tls";
+import { connect } from "node:net";
 import { proxyFor } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
 import { networkError } from "../network-error.ts";
 import { isLoopback } from "../relay-address.ts";
 import { fetchRelayInfo, type RelayInfo } from "../relay-api.ts";
-import type { Report } from "./report.ts";
+import { checkCertificate } from "./certificate.ts";
+import type { Finding, Report } from "./report.ts";
 
 const TIMEOUT_MS = 10_000;
 const MAX_SKEW_MS = 60_000;
+const ROUND_TRIPS = 3;
 
 /**
  * Checks the way to the relay: name, address, certificate, whether it is a relay, and its clock.
@@ -21,7 +22,7 @@ const MAX_SKEW_MS = 60_000;
 export async function checkNetwork(
   relay: URL,
   report: Report,
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly expectsOwnAuthority: boolean },
   deps: CliDeps,
 ): Promise<RelayInfo | undefined> {
   const proxy = await report.check("proxy settings", async () => {
@@ -39,24 +40,30 @@ export async function checkNetwork(
     }
   });
   if (address === undefined) {
-    for (const name of ["connection", "certificate", "relay", "clock"]) report.skip(name, "the name does not resolve");
+    for (const name of ["connection", "certificate", "relay", "clock", "round trip"])
+      report.skip(name, "the name does not resolve");
     return undefined;
   }
   await report.check("connection", async () => await checkTcp(host, portOf(first), options.signal));
   if (relay.protocol === "http:") report.skip("certificate", "on this machine, without TLS");
-  else if (proxy !== null)
-    report.skip("certificate", "behind an HTTP proxy: the next check tells whether it is trusted");
-  else await report.check("certificate", async () => await checkCertificate(relay, options.signal));
+  else {
+    const check = { relay, proxy: proxy ?? undefined, expectsOwn: options.expectsOwnAuthority };
+    await report.check("certificate", async () => await checkCertificate(check, options));
+  }
   const info = await report.check("relay", async () => {
     const found = await fetchRelayInfo(relay, options, deps);
     return { value: found, detail: `${found.software}, id ${found.relayId}` };
   });
-  if (info === undefined) report.skip("clock", "the relay does not answer");
-  else await report.check("clock", async () => await checkClock(relay, options.signal, deps));
+  if (info === undefined) {
+    for (const name of ["clock", "round trip"]) report.skip(name, "the relay does not answer");
+    return undefined;
+  }
+  await report.check("clock", async () => await checkClock(relay, options.signal, deps));
+  await report.check("round trip", async () => await measureRoundTrip(relay, options.signal, deps));
   return info;
 }
 
-async function checkTcp(host: string, port: number, outer: AbortSignal): Promise<{ value: true; detail: string }> {
+async function checkTcp(host: string, port: number, outer: AbortSignal): Promise<Finding<boolean>> {
   const signal = AbortSignal.any([outer, AbortSignal.timeout(TIMEOUT_MS)]);
   const socket = connect({ host, port });
   try {
@@ -69,37 +76,7 @@ async function checkTcp(host: string, port: number, outer: AbortSignal): Promise
   }
 }
 
-/** Looks at the certificate whoever signed it: a proxy that intercepts TLS is then told by its name. */
-async function checkCertificate(relay: URL, outer: AbortSignal): Promise<{ value: true; detail: string }> {
-  const signal = AbortSignal.any([outer, AbortSignal.timeout(TIMEOUT_MS)]);
-  const host = relay.hostname.replace(/^\[(.*)\]$/, "$1");
-  // Nothing is sent over this connection; it is closed once the certificate was seen.
-  // An address is no server name, by RFC 6066.
-  const servername = isIP(host) === 0 ? host : "";
-  const socket = connectTls({ host, port: portOf(relay), servername, rejectUnauthorized: false });
-  try {
-    await once(socket, "secureConnect", { signal });
-    const certificate = socket.getPeerCertificate();
-    const signer = nameOf(certificate.issuer);
-    if (socket.authorizationError !== null && socket.authorizationError !== undefined && !socket.authorized) {
-      const reason = String(socket.authorizationError);
-      throw new ConnectError("CC_TLS_UNTRUSTED", `${host} shows a certificate signed by ${signer}: ${reason}`, {
-        hint: `If ${signer} is your company's, its proxy intercepts TLS: give its authority with --ca-file. If not, stop.`,
-      });
-    }
-    return { value: true, detail: `signed by ${signer}, until ${certificate.valid_to}` };
-  } catch (cause) {
-    throw networkError(relay.host, "CC_RELAY_UNREACHABLE", timeoutOf(cause, signal));
-  } finally {
-    socket.destroy();
-  }
-}
-
-async function checkClock(
-  relay: URL,
-  signal: AbortSignal,
-  deps: CliDeps,
-): Promise<{ value: number; detail: string; warning?: string }> {
+async function checkClock(relay: URL, signal: AbortSignal, deps: CliDeps): Promise<Finding<number>> {
   const sentAt = deps.now();
   let date: string | null;
   try {
@@ -119,9 +96,20 @@ async function checkClock(
   return { value: skewMs, detail, warning: "Set this machine's clock: tokens seem expired, or not valid yet." };
 }
 
-function nameOf(names: PeerCertificate["issuer"]): string {
-  const found = names.CN ?? names.O ?? "nobody";
-  return (Array.isArray(found) ? found.join(", ") : String(found)).replaceAll(/\p{Cc}/gu, " ");
+/** The quickest of a few requests on a connection that is open. */
+async function measureRoundTrip(relay: URL, signal: AbortSignal, deps: CliDeps): Promise<Finding<number>> {
+  let bestMs = Number.POSITIVE_INFINITY;
+  for (let count = 0; count < ROUND_TRIPS; count++) {
+    const startedAt = performance.now();
+    try {
+      const response = await deps.fetch(new URL("/healthz", relay), { signal, redirect: "manual" });
+      await response.body?.cancel();
+    } catch (cause) {
+      throw networkError(relay.host, "CC_RELAY_UNREACHABLE", cause);
+    }
+    bestMs = Math.min(bestMs, performance.now() - startedAt);
+  }
+  return { value: bestMs, detail: `to the relay and back in ${Math.round(bestMs)} ms` };
 }
 
 function portOf(url: URL): number {

@@ -8,7 +8,7 @@ import { temporaryPath } from "./temporary.ts";
  *
  * @throws ConnectError `CC_FILE_UNREADABLE` naming the file.
  */
-export async function writePrivateFile(path: string, content: string): Promise<void> {
+export async function writePrivateFile(path: string, content: string | Uint8Array): Promise<void> {
   const folder = dirname(path);
   await makePrivateFolder(folder);
   const temporary = temporaryPath(folder);

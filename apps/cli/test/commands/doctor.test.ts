@@ -1,7 +1,13 @@
-import { expect, test } from "vitest";
+import { spawnSync } from "node:child_process";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { gunzipSync } from "node:zlib";
+import { expect, onTestFinished, test } from "vitest";
 import type { CheckResult } from "../../src/doctor/report.ts";
 import { createAuthority } from "../support/certificates.ts";
 import { type TestCli, testCli } from "../support/cli.ts";
+import { startHttpProxy } from "../support/http-proxy.ts";
 import { startRelay, type TestCluster, type TestRelay } from "../support/relay.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { unsignedToken } from "../support/tokens.ts";
@@ -25,7 +31,7 @@ async function stage(): Promise<Stage> {
 }
 
 async function checks(cli: TestCli, ...flags: readonly string[]): Promise<ReadonlyMap<string, CheckResult>> {
-  await cli.run("doctor", "-o", "json", ...flags);
+  await cli.run("doctor", "-o", "json", "--idle-seconds", "0", ...flags);
   const results: readonly CheckResult[] = JSON.parse(cli.out()).checks;
   return new Map(results.map((result) => [result.check, result]));
 }
@@ -33,7 +39,7 @@ async function checks(cli: TestCli, ...flags: readonly string[]): Promise<Readon
 test("when everything works every hop is told, down to who the cluster sees", async () => {
   const { cli } = await stage();
   const one = cli();
-  expect(await one.run("doctor")).toBe(0);
+  expect(await one.run("doctor", "--idle-seconds", "0")).toBe(0);
   expect(one.out()).not.toMatch(/FAIL|warn/);
   expect(one.out()).toMatch(/^ok {4}prod: kube-apiserver +v1\.36\.3, answered in \d+ ms$/m);
   expect(one.out()).toMatch(/^ok {4}prod: identity +oidc:jane, groups oidc:team, system:authenticated$/m);
@@ -42,7 +48,7 @@ test("when everything works every hop is told, down to who the cluster sees", as
 test("no token is in the report", async () => {
   const { cli } = await stage();
   const one = cli();
-  await one.run("doctor", "-o", "json");
+  await one.run("doctor", "-o", "json", "--idle-seconds", "0");
   expect(one.out() + one.err()).not.toContain("eyJ");
 });
 
@@ -50,7 +56,7 @@ test("a relay that does not answer fails its own checks and skips those behind i
   const { relay, cli } = await stage();
   await relay.stop();
   const one = cli();
-  expect(await one.run("doctor")).toBe(7);
+  expect(await one.run("doctor", "--idle-seconds", "0")).toBe(7);
   expect(one.out()).toMatch(/^FAIL {2}connection +127\.0\.0\.1:\d+ cannot be reached: connection refused$/m);
   expect(one.out()).toMatch(/^skip {2}grants +the relay does not answer$/m);
 });
@@ -112,7 +118,7 @@ test("a hop behind the agent is told by the agent itself", async () => {
   cluster.probe = { ...cluster.probe, apiserver: { ok: false, text: "connection\nrefused" } };
   cluster.answer = { status: 503, body: { kind: "Status", message: "no apiserver" } };
   const one = cli();
-  expect(await one.run("doctor")).toBe(6);
+  expect(await one.run("doctor", "--idle-seconds", "0")).toBe(6);
   expect(one.out()).toMatch(/^ok {4}prod: auth proxy +ready$/m);
   expect(one.out()).toMatch(/^FAIL {2}prod: auth proxy to kube-apiserver connection refused$/m);
 });
@@ -131,6 +137,94 @@ test("a changed authority stops before the token is sent", async () => {
 test("a cluster without a grant is told as unknown", async () => {
   const { cli } = await stage();
   const one = cli();
-  expect(await one.run("doctor", "-n", "nope")).toBe(4);
+  expect(await one.run("doctor", "-n", "nope", "--idle-seconds", "0")).toBe(4);
   expect(one.out()).toMatch(/^FAIL {2}nope: grant +\S+ knows no cluster nope/m);
+});
+
+test("somebody without any role is told what an administrator would type", async () => {
+  const { cluster, cli } = await stage();
+  cluster.rules = [];
+  const found = await checks(cli());
+  expect(found.get("prod: permissions")).toMatchObject({
+    status: "warning",
+    hint: expect.stringContaining("--clusterrole=view --user='oidc:jane'"),
+  });
+});
+
+test("a channel that nothing cuts answers after a silence", async () => {
+  const { cli } = await stage();
+  const found = await checks(cli(), "--idle-seconds", "1");
+  expect(found.get("idle channel")).toMatchObject({
+    status: "ok",
+    detail: "the channel answered after 1 s without traffic of yours",
+  });
+});
+
+test("a channel that is cut while nothing is said is told, with what to change", async () => {
+  const { relay, cli } = await stage();
+  const one = cli();
+  const ended = one.run("doctor", "--idle-seconds", "600");
+  await expect.poll(() => one.out()).toContain("prod: permissions");
+  relay.cut();
+  expect(await ended).toBe(21);
+  expect(one.out()).toMatch(/^FAIL {2}idle channel +the channel was cut after \d+ s without traffic$/m);
+  expect(one.out()).toContain("have its idle timeout raised");
+});
+
+test("a certificate that only this machine trusts is a warning, unless --ca-file says that it is meant", async () => {
+  const { cli } = await stage();
+  const relay = await startRelay({ tlsName: "localhost" });
+  const before = getCACertificates("default");
+  onTestFinished(() => setDefaultCACertificates(before));
+  setDefaultCACertificates([...before, relay.authority]);
+  const found = await checks(cli(), "--relay", `https://localhost:${relay.port}`);
+  expect(found.get("certificate")).toMatchObject({
+    status: "warning",
+    detail: expect.stringContaining("this machine trusts it, but it is not a public authority"),
+  });
+  const file = join(await tempFolder(), "ca.pem");
+  await writeFile(file, relay.authority);
+  const meant = await checks(cli(), "--relay", `https://localhost:${relay.port}`, "--ca-file", file);
+  expect(meant.get("certificate")).toMatchObject({ status: "ok" });
+});
+
+test("through an HTTP proxy the certificate is looked at, too", async () => {
+  const { cli } = await stage();
+  const relay = await startRelay({ tlsName: "relay.test" });
+  const proxy = await startHttpProxy({ [`relay.test:${relay.port}`]: relay.port });
+  const env = { HTTPS_PROXY: proxy.url };
+  const found = await checks(cli(env), "--relay", `https://relay.test:${relay.port}`);
+  expect(found.get("proxy settings")?.detail).toMatch(/^by way of 127\.0\.0\.1:\d+$/);
+  expect(found.get("certificate")?.detail).toContain("signed by test authority");
+});
+
+test("the archive holds the report and the proxies' last lines, and nothing that is secret", async () => {
+  const { cli } = await stage();
+  const one = cli({ HTTPS_PROXY: "http://jane:hunter2@proxy.example:3128" });
+  const home = one.deps.homeDir;
+  const folder = join(home, ".local", "state", "cluster-connect", "logs");
+  await mkdir(folder, { recursive: true });
+  const secrets = [unsignedToken({ aud: "cluster" }), "hunter2", "s3cr3t-refresh", "k".repeat(43)];
+  const lines = [...secrets.map((secret) => `refresh_token=${secret}`), `Bearer ${secrets[0]}`, "channel lost"];
+  await writeFile(join(folder, "proxy-1-1.log"), `${"old line\n".repeat(500)}${lines.join("\n")}\n`);
+  const file = join(home, "doctor.tar.gz");
+  expect(await one.run("doctor", "--idle-seconds", "0", "--bundle", file, "--relay", "http://127.0.0.1:1")).toBe(7);
+  expect(one.err()).toContain(
+    `Wrote ${file}: report.json, environment.txt, config.yaml, proxies.json, logs/proxy-1-1.log`,
+  );
+  const archive = gunzipSync(await readFile(file)).toString("utf8");
+  for (const secret of [...secrets, "eyJ"]) expect(archive).not.toContain(secret);
+  for (const kept of ["CC_RELAY_UNREACHABLE", "channel lost", "CLUSTER_CONNECT_TOKEN is set", "proxy.example:3128"]) {
+    expect(archive).toContain(kept);
+  }
+  expect(archive.split("old line").length).toBeLessThan(200);
+});
+
+test.runIf(process.platform === "linux")("tar reads the archive", async () => {
+  const { cli } = await stage();
+  const one = cli();
+  const file = join(one.deps.homeDir, "doctor.tar.gz");
+  await one.run("doctor", "--idle-seconds", "0", "--bundle", file);
+  const listed = spawnSync("tar", ["-tvzf", file], { encoding: "utf8" });
+  expect(listed.stdout).toMatch(/^-rw------- 0\/0 +\d+ \S+ \S+ cluster-connect\/report\.json$/m);
 });

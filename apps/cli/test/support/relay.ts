@@ -25,6 +25,8 @@ export interface TestCluster {
   readonly serverName: string;
   /** Tokens that the cluster's requests came with. */
   readonly tokens: readonly string[];
+  /** What the caller may do there; those that ask about themselves come on top. */
+  rules: readonly unknown[];
   /** What a request to the cluster gets. */
   answer: { status: number; body: unknown };
   /** Streams are refused with this code instead. */
@@ -190,6 +192,14 @@ function onStream(
   splice(upstream, stream).catch(() => {});
 }
 
+const OWN_RULE = { apiGroups: ["authorization.k8s.io"], resources: ["selfsubjectrulesreviews"], verbs: ["create"] };
+
+function reviewFor(path: string, { rules }: TestCluster): TestCluster["answer"] | undefined {
+  if (path.endsWith("/selfsubjectreviews")) return { status: 201, body: REVIEW };
+  if (!path.endsWith("/selfsubjectrulesreviews")) return undefined;
+  return { status: 201, body: { status: { resourceRules: [OWN_RULE, ...rules] } } };
+}
+
 async function startCluster(id: string): Promise<{ cluster: TestCluster; port: number }> {
   const authority = await createAuthority();
   const serverName = `${id}.clusters.cluster-connect.internal`;
@@ -199,6 +209,7 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
     authority,
     serverName,
     tokens,
+    rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["list"] }],
     answer: { status: 200, body: { gitVersion: "v1.36.3" } },
     rejection: undefined,
     announced: authority.pem,
@@ -210,8 +221,7 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
   };
   const server = createHttpsServer(await authority.issue(serverName), (request, response) => {
     tokens.push(request.headers.authorization ?? "");
-    const isReview = request.url?.endsWith("/selfsubjectreviews") === true;
-    const { status, body } = isReview ? { status: 201, body: REVIEW } : cluster.answer;
+    const { status, body } = reviewFor(request.url ?? "", cluster) ?? cluster.answer;
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   });
   server.listen(0, "127.0.0.1");

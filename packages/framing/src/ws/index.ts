@@ -3,5 +3,5 @@ export { acceptWebSocket, createWebSocketAcceptor } from "./accept.ts";
 export type { DialWebSocketOptions } from "./dial.ts";
 export { dialWebSocket } from "./dial.ts";
 export type { ProxyEnvironment } from "./proxy.ts";
-export { proxyFor } from "./proxy.ts";
+export { connectThroughProxy, proxyFor } from "./proxy.ts";
 export { refuseUpgrade } from "./refusal.ts";
