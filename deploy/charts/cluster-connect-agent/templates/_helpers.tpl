@@ -1,0 +1,171 @@
+{{- define "agent.name" -}}
+{{- default .Chart.Name .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "agent.labels" -}}
+app.kubernetes.io/name: cluster-connect-agent
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "agent.selector" -}}
+app.kubernetes.io/name: cluster-connect-agent
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{- define "agent.image" -}}
+{{ .Values.global.imageRegistry }}{{ .Values.image.agent }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "agent.authProxyImage" -}}
+{{ .Values.global.imageRegistry }}{{ .Values.image.authProxy }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "agent.identitySecret" -}}
+{{ include "agent.name" . }}-identity
+{{- end -}}
+
+{{/* OpenShift gives each namespace its own user and group; elsewhere they are named. */}}
+{{- define "agent.openshift" -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}true{{- end -}}
+{{- end -}}
+
+{{- define "agent.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: { type: RuntimeDefault }
+{{- if not (include "agent.openshift" .) }}
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+{{- end }}
+{{- end -}}
+
+{{- define "agent.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end -}}
+
+{{- define "agent.networkEnv" -}}
+{{- with .Values.global.httpsProxy }}
+- { name: HTTPS_PROXY, value: {{ . | quote }} }
+{{- end }}
+{{- with .Values.global.httpProxy }}
+- { name: HTTP_PROXY, value: {{ . | quote }} }
+{{- end }}
+{{- if or .Values.global.httpsProxy .Values.global.httpProxy }}
+- { name: NO_PROXY, value: {{ list .Values.global.noProxy "localhost,127.0.0.1,::1,$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc" | compact | join "," | quote }} }
+- { name: NODE_USE_ENV_PROXY, value: "1" }
+{{- end }}
+{{- if .Values.global.proxyCert }}
+- { name: NODE_EXTRA_CA_CERTS, value: /etc/cluster-connect/proxy-ca.crt }
+{{- end }}
+{{- end -}}
+
+{{/* The ServiceAccount's token where Kubernetes' own libraries look for it, in the containers that mount it and in no other. */}}
+{{- define "agent.tokenVolume" -}}
+projected:
+  defaultMode: 0440
+  sources:
+    - serviceAccountToken: { path: token, expirationSeconds: {{ .seconds }} }
+    - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+    - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
+{{- end -}}
+
+{{- define "agent.rbacMode" -}}
+{{- if ne .Values.rbac.mode "auto" -}}{{ .Values.rbac.mode }}
+{{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version -}}constrained
+{{- else -}}legacy
+{{- end -}}
+{{- end -}}
+
+{{- define "agent.relayUrls" -}}
+{{- concat (list .Values.relay.url | compact) .Values.relay.urls | uniq | toJson -}}
+{{- end -}}
+
+{{/* What the containers of both Jobs do, in this order; only the first and the last see Kubernetes. `identify` is the step between. */}}
+{{- define "agent.jobPod" -}}
+{{- $root := .root -}}
+serviceAccountName: {{ include "agent.name" $root }}-keeper
+automountServiceAccountToken: false
+restartPolicy: Never
+securityContext: {{- include "agent.podSecurity" $root | nindent 2 }}
+{{- with $root.Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+initContainers:
+  - name: read
+    image: {{ include "agent.image" $root }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [secret, read, --secret, {{ include "agent.identitySecret" $root }}, --dir, /work/state]
+    securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
+    resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
+    volumeMounts:
+      - { name: work, mountPath: /work }
+      - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
+  - name: authority
+    image: {{ include "agent.authProxyImage" $root }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [authority, --config, /etc/cluster-connect/auth-proxy.yaml]
+    env:
+      - { name: CC_STATE_DIR, value: /work/state }
+      - { name: CC_PUBLISH_CA_PATH, value: /work/ca.crt }
+    securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
+    resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
+    volumeMounts:
+      - { name: work, mountPath: /work }
+      - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
+  - name: {{ .identify }}
+    image: {{ include "agent.image" $root }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [{{ .identify }}, --config, /etc/cluster-connect/agent.yaml]
+    env:
+      - { name: CC_STATE_DIR, value: /work/state }
+      - { name: CC_AUTH_PROXY_AUTHORITIES_FILE, value: /work/ca.crt }
+      - { name: CC_CLUSTER_ID, value: {{ $root.Values.global.resourceName | quote }} }
+      {{- if .code }}
+      - { name: CC_CODE_FILE, value: /etc/cluster-connect-code/code }
+      {{- end }}
+      {{- include "agent.networkEnv" $root | nindent 6 }}
+    securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
+    resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
+    volumeMounts:
+      - { name: work, mountPath: /work }
+      - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
+      {{- if .code }}
+      - { name: code, mountPath: /etc/cluster-connect-code, readOnly: true }
+      {{- end }}
+containers:
+  - name: write
+    image: {{ include "agent.image" $root }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [secret, write, --secret, {{ include "agent.identitySecret" $root }}, --dir, /work/state]
+    securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
+    resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
+    volumeMounts:
+      - { name: work, mountPath: /work }
+      - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
+volumes:
+  - name: work
+    emptyDir: { medium: Memory, sizeLimit: 1Mi }
+  - name: config
+    configMap: { name: {{ include "agent.name" $root }} }
+  - name: token
+    {{- include "agent.tokenVolume" (dict "seconds" 600) | nindent 4 }}
+  {{- if .code }}
+  - name: code
+    secret: { secretName: {{ .code }}, defaultMode: 0440 }
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { findTools } from "../src/cluster/tools.ts";
+import { SILENT } from "../src/process/progress.ts";
+import { type RunResult, runToEnd } from "../src/process/run-to-end.ts";
+import { repositoryFile } from "../src/stack/repository-file.ts";
+import { NO_END } from "./support/stack.ts";
+
+const CHART = repositoryFile("deploy/charts/cluster-connect-agent");
+const CONSTRAINED = ["--kube-version", "1.36.0"];
+const LEGACY = ["--kube-version", "1.35.0"];
+const REQUIRED = ["--set", "global.resourceName=prod", "--set", "relay.url=https://relay.example.com"];
+const ISSUER = [
+  ...["--set", "authentication.jwt[0].issuer.url=https://login.example.com"],
+  ...["--set", "authentication.jwt[0].issuer.audiences={cluster}"],
+  ...["--set", "authentication.jwt[0].claimMappings.username.claim=sub"],
+  ...["--set", "authentication.jwt[0].claimMappings.username.prefix=oidc:"],
+];
+const CODE = ["--set", "enrollment.code=one-time"];
+const BASE = [...REQUIRED, ...ISSUER, ...CODE];
+
+let helmPath = "";
+let path = "";
+beforeAll(async () => {
+  const { env, platform, arch } = process;
+  const tools = await findTools({ signal: NO_END }, { env, platform, arch, progress: SILENT });
+  helmPath = tools.helm;
+  path = tools.path;
+});
+
+const helm = (...args: readonly string[]): Promise<RunResult> =>
+  runToEnd(helmPath, args, { env: { PATH: path, HOME: "/nonexistent" }, signal: NO_END });
+
+async function render(...args: readonly string[]): Promise<string> {
+  const done = await helm("template", "connect", CHART, "--namespace", "cluster-connect", ...args);
+  expect(done).toMatchObject({ code: 0, stderr: "" });
+  return done.stdout;
+}
+
+interface Rendered {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly [field: string]: unknown;
+}
+
+const objects = (text: string): readonly Rendered[] =>
+  parseAllDocuments(text).flatMap((document) => (document.toJS() === null ? [] : [document.toJS()]));
+
+const VARIANTS: Readonly<Record<string, readonly string[]>> = {
+  constrained: [...CONSTRAINED, ...BASE],
+  legacy: [...LEGACY, ...BASE],
+  limited: [...CONSTRAINED, ...BASE, "--set", "rbac.users={alice}", "--set", "rbac.groups={dev,ops}"],
+  "proxy-and-ca": [
+    ...[...CONSTRAINED, ...BASE, "--set", "global.httpsProxy=http://proxy.example:3128"],
+    ...[
+      "--set",
+      "global.noProxy=.internal",
+      "--set-string",
+      "global.proxyCert=PROXY-PEM",
+      "--set-string",
+      "relay.ca=PEM",
+    ],
+  ],
+  openshift: [...LEGACY, ...BASE, "--api-versions", "security.openshift.io/v1"],
+  accounts: [
+    ...[...CONSTRAINED, ...REQUIRED, "--set", "enrollment.existingSecret=given", "--set", "replicas=1"],
+    ...["--set", "authProxy.tokenReview.enabled=true", "--set", "authProxy.allowAs=true"],
+    ...["--set", "serviceMonitor.enabled=true", "--set", "networkPolicy.metricsFrom={monitoring}"],
+    ...["--set", "test.existingSecret=tokens", "--set", "priorityClassName=system-cluster-critical"],
+  ],
+};
+
+test.each(Object.entries(VARIANTS))("the chart's objects are those of before: %s", async (name, args) => {
+  await expect(await render(...args)).toMatchFileSnapshot(join("__snapshots__", `chart-${name}.yaml`));
+});
+
+test("lint finds nothing", async () => {
+  const done = await helm("lint", CHART, "--strict", ...BASE);
+  expect(done).toMatchObject({ code: 0 });
+});
+
+test.each([
+  ["constrained", CONSTRAINED],
+  ["legacy", LEGACY],
+])("the %s role is the one that the auth proxy asks for", async (file, version) => {
+  const role = objects(await render(...version, ...BASE)).find(({ kind }) => kind === "ClusterRole");
+  const text = await readFile(repositoryFile(`deploy/rbac/${file}.yaml`), "utf8");
+  const expected: Rendered = parse(text.split("\n---\n")[0] ?? "");
+  const flat = (rules: unknown): unknown =>
+    Array.isArray(rules)
+      ? rules.flatMap(({ apiGroups = [], resources = [], nonResourceURLs = [], verbs }) =>
+          [...resources, ...nonResourceURLs].map((on) => `${apiGroups} ${on} ${verbs}`),
+        )
+      : undefined;
+  expect(flat(role?.["rules"])).toEqual(flat(expected["rules"]));
+});
+
+test("no pod runs as root, writes its root, keeps a capability or mounts the host", async () => {
+  const text = await render(...(VARIANTS["accounts"] ?? []));
+  for (const needed of ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "drop: [ALL]"])
+    expect(text).toContain(needed);
+  for (const refused of ["hostPath", "hostNetwork", "hostPort", "privileged: true"])
+    expect(text).not.toContain(refused);
+});
+
+test("on OpenShift no user or group is asked for", async () => {
+  const text = await render(...(VARIANTS["openshift"] ?? []));
+  expect(text).not.toMatch(/runAsUser|runAsGroup|fsGroup/);
+});
+
+test.each<readonly [string, readonly string[], string]>([
+  ["no name", ["--set", "relay.url=https://r.example", ...ISSUER], "global/resourceName"],
+  [
+    "a name that no relay takes",
+    ["--set", "global.resourceName=Not A Name", "--set", "relay.url=https://r.example"],
+    "resourceName",
+  ],
+  ["no relay", ["--set", "global.resourceName=prod", ...ISSUER], "relay.url is the address of the relay"],
+  ["nobody to believe", REQUIRED, "authentication.jwt names the issuers"],
+  ["a value that there is not", [...BASE, "--set", "replica=3"], "replica"],
+  [
+    "constrained impersonation on a cluster without it",
+    [...LEGACY, ...BASE, "--set", "rbac.mode=constrained"],
+    "needs Kubernetes 1.36",
+  ],
+])("%s is refused before anything is installed", async (_name, args, said) => {
+  const done = await helm("template", "connect", CHART, ...args);
+  expect(done.code).toBe(1);
+  expect(done.stderr).toContain(said);
+});
