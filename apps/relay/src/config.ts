@@ -1,5 +1,6 @@
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
+import { ADMIN_SCHEMA, type AdminSpec } from "./admin/admins.ts";
 import { isNetwork } from "./config-values.ts";
 import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
 import { countPlaces, type StoreSettings } from "./store/place.ts";
@@ -29,6 +30,12 @@ export interface RelayConfig extends StoreSettings {
   readonly grants: readonly GrantSpec[];
   /** A folder of YAML files with further grants; followed when they change. */
   readonly grantsDir?: string | undefined;
+  /** Who may use the routes for administrators. */
+  readonly admins: readonly AdminSpec[];
+  /** Told when a cluster's state changes. */
+  readonly webhook?: { readonly url: string; readonly secretFile: string } | undefined;
+  /** A port of its own for `/metrics`, `/healthz` and `/readyz`; the public one serves no metrics then. */
+  readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly login?: LoginSettings | undefined;
   /** Addresses and networks whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
@@ -75,6 +82,11 @@ const FIELDS = z.strictObject({
   allowInsecureLoopbackIssuer: z.boolean().default(false),
   grants: z.array(GRANT_SCHEMA).default([]),
   grantsDir: z.string().min(1).optional(),
+  admins: z.array(ADMIN_SCHEMA).default([]),
+  webhook: z.strictObject({ url: z.url({ protocol: /^https?$/ }), secretFile: z.string().min(1) }).optional(),
+  metrics: z
+    .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) })
+    .optional(),
   login: LOGIN.optional(),
   trustedProxies: z
     .array(z.string().refine(isNetwork, "expected an address or network such as 10.0.0.0/8"))

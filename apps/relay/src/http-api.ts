@@ -1,29 +1,28 @@
 import type { Server } from "node:http";
-import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import { errorFields, type Health, type Logger, type Metrics } from "@cluster-connect/service";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import type { Admins } from "./admin/admins.ts";
+import type { AdminContext } from "./admin/context.ts";
+import { problemAnswer } from "./admin/problem.ts";
+import { registerRoutes } from "./admin/register.ts";
+import type { Route } from "./admin/route.ts";
+import { adminRoutes } from "./admin/routes.ts";
 import type { Authenticate } from "./authenticate.ts";
 import type { LoginSettings } from "./config.ts";
-import { errorAnswer } from "./error-body.ts";
-import type { GrantBook } from "./grants/grant-book.ts";
-import type { Registry } from "./registry.ts";
-import { clustersFor } from "./routes/clusters.ts";
-import { enroll } from "./routes/enroll.ts";
-import type { Store } from "./store/store.ts";
+import { publicRoutes } from "./routes/public.ts";
 
-export interface HttpApiDeps {
+export interface HttpApiDeps extends AdminContext {
   readonly server: Server;
-  readonly store: Store;
-  readonly registry: Registry;
-  readonly grants: GrantBook;
   readonly login: LoginSettings | undefined;
   readonly software: string;
   readonly authenticate: Authenticate;
+  readonly admins: Admins;
   readonly health: Health;
   readonly metrics: Metrics;
+  /** Serve `/metrics` here too. */
+  readonly ownMetrics: boolean;
   readonly log: Logger;
-  readonly now: () => number;
 }
 
 /** An enrollment with eight large authorities is far below this. */
@@ -35,51 +34,36 @@ export async function createHttpApi(deps: HttpApiDeps): Promise<FastifyInstance>
     serverFactory: (handler) => deps.server.on("request", handler),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
+    routerOptions: { maxParamLength: 256 },
   });
   app.setErrorHandler((error, _request, reply) => answerError(reply, fromFastify(error), deps.log));
   app.setNotFoundHandler((_request, reply) => {
-    const problem = new ConnectError("CC_REQUEST_REFUSED", "The relay has no such route");
-    return reply.status(404).send(errorAnswer(problem).body);
+    const { headers, body } = problemAnswer(new ConnectError("CC_REQUEST_REFUSED", "The relay has no such route"));
+    return reply
+      .status(404)
+      .headers(headers)
+      .send(JSON.stringify({ ...body, status: 404, title: "Not Found" }));
   });
-  addPublicRoutes(app, deps);
-  app.get("/v1/clusters", async (request, reply) => {
-    const principal: Principal = await deps.authenticate(request.raw, { signal: AbortSignal.timeout(10_000) });
-    return reply.header("cache-control", "no-store").send({ clusters: await clustersFor(principal, deps) });
-  });
-  app.post("/v1/enroll", async (request) => {
-    const answer = await enroll(request.body, deps);
-    deps.log.info({ event: "agent.enrolled", clusterId: answer.clusterId, keyId: answer.keyId }, "agent enrolled");
-    return answer;
-  });
+  const routes: readonly Route[] = [...publicRoutes(deps, () => routes), ...adminRoutes(deps)];
+  registerRoutes(app, routes, deps);
+  if (deps.ownMetrics) addMetrics(app, deps.metrics);
   await app.ready();
   return app;
 }
 
-function addPublicRoutes(app: FastifyInstance, deps: HttpApiDeps): void {
-  app.get("/.well-known/cluster-connect", async () => ({
-    relayId: deps.store.relayId,
-    software: deps.software,
-    login: deps.login ?? null,
-  }));
-  app.get("/healthz", async () => "ok");
-  app.get("/readyz", async (_request, reply) => {
-    const report = await deps.health.ready();
-    return reply
-      .status(report.ok ? 200 : 503)
-      .header("cache-control", "no-store")
-      .send(report);
-  });
+/** Only where there is no port of their own for them; not part of the published document. */
+function addMetrics(app: FastifyInstance, metrics: Metrics): void {
   app.get("/metrics", async (_request, reply) =>
-    reply.header("content-type", deps.metrics.contentType).send(await deps.metrics.text()),
+    reply.header("content-type", metrics.contentType).send(await metrics.text()),
   );
 }
 
 function answerError(reply: FastifyReply, error: unknown, log: Logger): FastifyReply {
-  const { status, headers, body } = errorAnswer(error);
+  const { status, headers, body } = problemAnswer(error);
   const fields = { event: "http.refused", status, route: reply.request.routeOptions.url ?? "none" };
   if (body.code === "CC_INTERNAL") log.error({ ...fields, ...errorFields(error) }, "request failed");
   else log.info({ ...fields, code: body.code }, "request refused");
-  return reply.status(status).headers(headers).send(body);
+  return reply.status(status).headers(headers).send(JSON.stringify(body));
 }
 
 /** Fastify's own complaints are the caller's fault; their texts may quote the body, so they are not passed on. */

@@ -107,6 +107,11 @@ export class Registry {
     };
   }
 
+  /** A cluster's tunnels, each with what the last probe through it found. */
+  probes(clusterId: ClusterId): readonly { readonly tunnel: Tunnel; readonly probe: ProbeState }[] {
+    return this.#clusters.get(clusterId)?.entries ?? [];
+  }
+
   tunnels(): readonly Tunnel[] {
     return [...this.#clusters.values()].flatMap(({ entries }) => entries.map(({ tunnel }) => tunnel));
   }

@@ -1,13 +1,13 @@
 import type { AddressInfo } from "node:net";
 import type { TokenVerifier } from "@cluster-connect/auth";
-import { listenOn, type Metrics } from "@cluster-connect/service";
+import { listenOn, type Metrics, startHealthServer } from "@cluster-connect/service";
+import { compileAdmins } from "./admin/admins.ts";
+import { openNotifications } from "./admin/notifications.ts";
+import { createStatusFeed } from "./admin/status-feed.ts";
 import { createAuthenticate } from "./authenticate.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
-import { readGrantFiles } from "./grants/directory.ts";
-import { compileGrant } from "./grants/grant.ts";
-import { openGrantBook } from "./grants/grant-book.ts";
-import { readGrantRows } from "./grants/rows.ts";
+import { openGrants } from "./grants/open.ts";
 import { createHttpApi } from "./http-api.ts";
 import { createLastSeen } from "./last-seen.ts";
 import { createLiveStreams } from "./live-streams.ts";
@@ -41,22 +41,18 @@ export interface RunningRelay {
  */
 export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RunningRelay> {
   const { log, clock, store, verifier } = deps;
+  const statuses = createStatusFeed();
   const registry = new Registry({
     now: clock.now,
-    onState: (clusterId, state, reason) =>
-      log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state"),
-  });
-  const [agents, callers] = [createSessionSet(), createSessionSet()];
-  const { grantsDir } = config;
-  const grants = await openGrantBook(
-    {
-      config: config.grants.map((spec, index) => compileGrant(`config/${index}`, "config", spec)),
-      files: grantsDir === undefined ? undefined : () => readGrantFiles(grantsDir),
-      rows: () => readGrantRows(store.db),
+    onState: (clusterId, state, reason) => {
+      log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state");
+      const at = new Date(clock.now()).toISOString();
+      statuses.publish({ at, clusterId, status: state, reason: reason ?? null });
     },
-    { clock, log },
-  );
-  await grants.refresh();
+  });
+  const notifications = await openNotifications(config, statuses, deps);
+  const [agents, callers] = [createSessionSet(), createSessionSet()];
+  const grants = await openGrants(config, { store, clock, log });
   const streams = createLiveStreams({ grants, log, clock });
   const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
@@ -65,10 +61,14 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const health = createRelayHealth({ store, verifier });
   const { server, watch } = await createRelayServer(config, { log, clock });
   const api = await createHttpApi({
-    ...{ server, store, registry, authenticate, health, log },
-    ...{ grants, login: config.login, metrics: deps.metrics },
-    ...{ software: deps.software, now: clock.now },
+    ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
+    ...{ grants, login: config.login, metrics: deps.metrics, ownMetrics: config.metrics === undefined },
+    ...{ software: deps.software, now: clock.now, admins: compileAdmins(config.admins, { now: clock.now }) },
   });
+  const operations =
+    config.metrics === undefined
+      ? undefined
+      : await startHealthServer(config.metrics, { health, metrics: deps.metrics });
   const draining = new AbortController();
   const stopped = new AbortController();
   acceptChannels(server, channelOptions(config, draining.signal), context, { authenticate, agents, callers });
@@ -78,6 +78,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     watchRevocations({ signal }, { store, registry, log, clock }),
     lastSeen.run({ signal }),
     grants.watch({ signal }),
+    notifications.run({ signal }),
     streams.watch({ signal }),
     watch({ signal }),
   ]);
@@ -96,7 +97,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       callers.closeAll();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
-      await Promise.all([api.close(), closed, chores]);
+      await Promise.all([api.close(), operations?.close(), closed, chores]);
       await lastSeen.flush();
     },
   };

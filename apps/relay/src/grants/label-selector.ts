@@ -16,13 +16,13 @@ const NAME = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 const MAX_CHARACTERS = 1_024;
 
 /** A name of 1 to 63 characters, perhaps after a DNS name and `/`. */
-function isLabelKey(text: string): boolean {
+export function isLabelKey(text: string): boolean {
   const slash = text.indexOf("/");
   return NAME.test(text.slice(slash + 1)) && (slash < 0 || PREFIX.test(text.slice(0, slash)));
 }
 
 /** At most 63 characters, or none. */
-function isLabelValue(text: string): boolean {
+export function isLabelValue(text: string): boolean {
   return text === "" || NAME.test(text);
 }
 

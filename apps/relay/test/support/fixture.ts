@@ -4,7 +4,6 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import {
   createTokenVerifier,
-  type Grant,
   generateAgentKey,
   mintEnrollmentCode,
   parseAuthenticationConfiguration,
@@ -26,6 +25,7 @@ import { createInstanceId, createMetrics, SYSTEM_CLOCK } from "@cluster-connect/
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
 import { onTestFinished } from "vitest";
 import type { RelayConfig } from "../../src/config.ts";
+import type { GrantSpec } from "../../src/grants/grant.ts";
 import { type RunningRelay, startRelay } from "../../src/relay.ts";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { placeInFolder } from "../../src/store/place.ts";
@@ -52,7 +52,7 @@ export interface Fixture {
 }
 
 export interface FixtureOptions {
-  readonly grants?: readonly Grant[];
+  readonly grants?: readonly GrantSpec[];
   readonly config?: Partial<RelayConfig>;
   /** A former fixture whose data folder, port and issuer are used again. */
   readonly after?: Fixture;
@@ -69,6 +69,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     dataDir,
     authenticationConfig: "unused",
     allowInsecureLoopbackIssuer: true,
+    admins: [{ users: ["root"], access: "write" }],
     grants: options.grants ?? [{ clusters: ["*"], groups: ["ops"] }],
     login: undefined,
     trustedProxies: [],

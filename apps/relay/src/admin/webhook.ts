@@ -1,0 +1,108 @@
+import { createHmac } from "node:crypto";
+import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
+
+/** Hands messages to somebody's HTTP endpoint, in order, each until it was taken or given up. */
+export interface Webhook {
+  /** Never waits; when the queue is full the oldest message is dropped and counted. */
+  push(message: unknown): void;
+  /** Sends until the signal is aborted. */
+  run(options: { readonly signal: AbortSignal }): Promise<void>;
+  readonly queued: number;
+}
+
+export interface WebhookOptions {
+  readonly url: string;
+  /** Signs each message, so that the endpoint knows who sent it. */
+  readonly secret: string;
+}
+
+export interface WebhookDeps {
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly onResult?: (result: "sent" | "retried" | "failed" | "dropped") => void;
+}
+
+const MAX_QUEUED = 1_000;
+const MAX_ATTEMPTS = 10;
+const TIMEOUT_MS = 10_000;
+const BASE_DELAY_MS = 500;
+const MAX_DELAY_MS = 60_000;
+
+/** Name of the header: `t=<unix seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">`. */
+export const SIGNATURE_HEADER = "cluster-connect-signature";
+
+export function createWebhook(options: WebhookOptions, deps: WebhookDeps): Webhook {
+  const queue: string[] = [];
+  let wake: (() => void) | undefined;
+  return {
+    get queued() {
+      return queue.length;
+    },
+    push(message) {
+      if (queue.length >= MAX_QUEUED) {
+        queue.shift();
+        deps.onResult?.("dropped");
+      }
+      queue.push(JSON.stringify(message));
+      wake?.();
+    },
+    async run({ signal }) {
+      while (!signal.aborted) {
+        const body = queue.shift();
+        if (body !== undefined) {
+          await deliver(body, options, signal, deps);
+          continue;
+        }
+        const waiting = Promise.withResolvers<void>();
+        const onAbort = (): void => waiting.resolve();
+        wake = onAbort;
+        signal.addEventListener("abort", onAbort, { once: true });
+        await waiting.promise;
+        signal.removeEventListener("abort", onAbort);
+      }
+    },
+  };
+}
+
+/** Full jitter between attempts; a message that nobody takes is given up, so that others get their turn. */
+async function deliver(body: string, options: WebhookOptions, signal: AbortSignal, deps: WebhookDeps): Promise<void> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS && !signal.aborted; attempt += 1) {
+    try {
+      await post(body, options, signal, deps);
+      deps.onResult?.("sent");
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      deps.onResult?.("retried");
+      deps.log.warn({ event: "webhook.retry", attempt: attempt + 1, ...errorFields(error) }, "webhook not taken");
+      const delayMs = deps.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** attempt);
+      await deps.clock.wait(delayMs, { signal }).catch(() => undefined);
+    }
+  }
+  if (signal.aborted) return;
+  deps.onResult?.("failed");
+  deps.log.error({ event: "webhook.failed", attempts: MAX_ATTEMPTS }, "webhook message given up");
+}
+
+async function post(body: string, options: WebhookOptions, signal: AbortSignal, deps: WebhookDeps): Promise<void> {
+  const response = await deps.fetch(options.url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      [SIGNATURE_HEADER]: signatureOf(body, options.secret, deps.clock.now()),
+    },
+    body,
+    redirect: "error",
+    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+  });
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`the endpoint answered with status ${response.status}`);
+}
+
+/** The value of {@link SIGNATURE_HEADER}. */
+export function signatureOf(body: string, secret: string, nowMs: number): string {
+  const seconds = Math.floor(nowMs / 1_000);
+  return `t=${seconds},v1=${createHmac("sha256", secret).update(`${seconds}.${body}`).digest("hex")}`;
+}
