@@ -13,6 +13,8 @@ import { setAuthorities } from "./store/clusters.ts";
 export interface AgentTunnelOptions {
   /** Host and perhaps port of the relay's public name, which agents sign. */
   readonly authority: string;
+  /** The agent's address, as far as it is known. */
+  readonly address?: string | undefined;
   readonly probe: { readonly intervalMs: number; readonly timeoutMs: number };
 }
 
@@ -22,6 +24,7 @@ const UNWELL_INTERVAL_MS = 1_000;
 /** Runs the session of one agent: proof, registry, probes, until its channel ends. */
 export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions, context: RelayContext): Session {
   const { instanceId, software, store, log, metrics } = context;
+  const { address } = options;
   let key: AgentKey | undefined;
   const session = acceptSession(
     channel,
@@ -29,6 +32,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
       role: "relay",
       instanceId,
       software,
+      liveRelays: context.liveRelays(),
       authenticate: async (hello, challenge) => {
         key = await verifyAgentProof(hello, challenge, { store, authority: options.authority, instanceId });
         return { sessionId: parseSessionId(randomBytes(16).toString("base64url")) };
@@ -39,7 +43,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
   const run = async (): Promise<void> => {
     const ready = await session.ready;
     if (key === undefined) throw new ConnectError("CC_INTERNAL", "An agent's session is ready without a key");
-    await runTunnel(tunnelOf(session, ready, key, context), ready, options, context);
+    await runTunnel(tunnelOf(session, ready, key, address, context), ready, options, context);
   };
   run().catch((error: unknown) => {
     log.warn({ event: "tunnel.refused", ...errorFields(error) }, "tunnel refused");
@@ -49,10 +53,17 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
   return session;
 }
 
-function tunnelOf(session: Session, ready: SessionReady, key: AgentKey, context: RelayContext): Tunnel {
+function tunnelOf(
+  session: Session,
+  ready: SessionReady,
+  key: AgentKey,
+  address: string | undefined,
+  context: RelayContext,
+): Tunnel {
   const { clusterId, keyId } = key;
   const { peer, sessionId } = ready;
-  return { clusterId, keyId, instanceId: peer.instanceId, sessionId, session, since: new Date(context.clock.now()) };
+  const since = new Date(context.clock.now());
+  return { clusterId, keyId, instanceId: peer.instanceId, sessionId, session, since, address };
 }
 
 async function runTunnel(

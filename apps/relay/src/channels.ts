@@ -40,7 +40,7 @@ export function acceptChannels(
         if (unproved >= MAX_UNPROVED_AGENTS) throw new ConnectError("CC_LIMIT_REACHED", "Too many agents are dialing");
         const channel = await accept(request, socket, head);
         if (channel === undefined) return;
-        const session = serveAgent(channel, options.agent, context);
+        const session = serveAgent(channel, { ...options.agent, address: addressOf(request) }, context);
         deps.agents.add(session);
         unproved += 1;
         const settle = (): void => {

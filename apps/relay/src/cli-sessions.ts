@@ -4,7 +4,6 @@ import { acceptSession, forwardStream, type IncomingStream, type MessageChannel 
 import { ConnectError, parseSessionId, toConnectError } from "@cluster-connect/protocol";
 import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
 import type { RelayContext } from "./relay-context.ts";
-import { isKnownCluster } from "./store/clusters.ts";
 import { type CallerSession, rewriteRequest, routeStream } from "./stream-request.ts";
 
 /** From the end of the caller's token to the end of the channel; the CLI moves its streams meanwhile. */
@@ -70,10 +69,9 @@ async function forward(
   context: RelayContext,
   log: Logger,
 ): Promise<void> {
-  const { registry, grants, store, clock, metrics } = context;
+  const { registry, grants, known, peers, clock, metrics } = context;
   const { request } = incoming;
   const startedAt = clock.now();
-  const isKnown = (id: string): Promise<boolean> => isKnownCluster(store.db, id);
   const first = request.kind === "open" ? request.open : request.resume;
   const ids = {
     clusterId: first.cluster,
@@ -81,19 +79,22 @@ async function forward(
     ...(request.kind === "open" ? { upstream: request.open.upstream, correlationId: request.open.correlationId } : {}),
   };
   try {
-    const tunnel = await routeStream(request, caller, { registry, grants, isKnownCluster: isKnown });
-    const passing = forwardStream(incoming, tunnel.session, rewriteRequest(request, caller));
-    context.streams.add({ clusterId: tunnel.clusterId, principal: caller.principal, forward: passing });
+    const route = await routeStream(request, caller, { registry, grants, known, peers });
+    const forwarded = route.kind === "peer";
+    const passing = forwardStream(incoming, route.session, rewriteRequest(request, caller, { forwarded }));
+    context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
     await passing.answered;
     metrics.opened("ok");
     metrics.answered(clock.now() - startedAt);
-    log.info({ event: "stream.open", ...ids, agentInstanceId: tunnel.instanceId }, "stream open");
+    const to = route.kind === "peer" ? { peerId: route.peerId } : { agentInstanceId: route.agentInstanceId };
+    log.info({ event: "stream.open", ...ids, ...to }, "stream open");
     const { error, upBytes, downBytes } = await passing.done;
     metrics.forwarded(upBytes, downBytes);
     log.info({ event: "stream.closed", ...ids, code: error?.code ?? "ok", upBytes, downBytes }, "stream closed");
   } catch (cause) {
     const { code, message, retryAfterMs } = toConnectError(cause);
     metrics.opened(code);
+    if (code === "CC_FORWARD_LOOP") peers.wasWrong();
     if (code === "CC_INTERNAL") throw cause;
     log.info({ event: "stream.refused", ...ids, code, reason: message }, "stream refused");
     incoming.reject(code, message, retryAfterMs);

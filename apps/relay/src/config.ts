@@ -3,6 +3,7 @@ import { z } from "zod";
 import { ADMIN_SCHEMA, type AdminSpec } from "./admin/admins.ts";
 import { isNetwork } from "./config-values.ts";
 import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
+import type { PeerSettings } from "./peers/tls.ts";
 import { countPlaces, type StoreSettings } from "./store/place.ts";
 
 /** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
@@ -41,6 +42,10 @@ export interface RelayConfig extends StoreSettings {
   readonly trustedProxies: readonly string[];
   readonly probe: { readonly intervalSeconds: number; readonly timeoutSeconds: number };
   readonly drainSeconds: number;
+  /** With other relays that share the store; absent for a relay alone. */
+  readonly peers?: PeerSettings | undefined;
+  /** How long what was read last counts while the store does not answer. */
+  readonly storeOutageSeconds: number;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -60,6 +65,14 @@ const STORE: z.ZodType<NonNullable<StoreSettings["store"]>> = z.strictObject({
       urlFile: z.string().min(1).optional(),
     })
     .optional(),
+});
+
+const PEERS: z.ZodType<PeerSettings> = z.strictObject({
+  listen: z.strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) }),
+  address: z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/, "expected host:port"),
+  certFile: z.string().min(1),
+  keyFile: z.string().min(1),
+  caFile: z.string().min(1),
 });
 
 const PUBLIC_URL: z.ZodType<URL> = z
@@ -97,6 +110,8 @@ const FIELDS = z.strictObject({
       timeoutSeconds: z.number().min(0.1).max(60).default(5),
     })
     .prefault({}),
+  peers: PEERS.optional(),
+  storeOutageSeconds: z.number().min(0).max(86_400).default(900),
   drainSeconds: z.number().min(0).max(3_600).default(30),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });

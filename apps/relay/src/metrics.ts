@@ -7,7 +7,7 @@ export interface RelayMetrics {
   /** A stream that a caller asked for, by what became of it: `ok` or an error code. */
   readonly opened: (result: string) => void;
   /** A session that ended, by role and code. */
-  readonly ended: (role: "agent" | "cli", code: string) => void;
+  readonly ended: (role: "agent" | "cli" | "peer", code: string) => void;
   /** Bytes of a forwarded stream, once it has ended. */
   readonly forwarded: (upBytes: number, downBytes: number) => void;
   /** From OPEN to the agent's answer. */

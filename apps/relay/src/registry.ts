@@ -10,6 +10,8 @@ export interface Tunnel {
   readonly sessionId: SessionId;
   readonly session: Session;
   readonly since: Date;
+  /** The agent's address as this relay saw it. */
+  readonly address?: string | undefined;
 }
 
 /** A cluster as this relay sees it right now. */
@@ -42,16 +44,24 @@ export class Registry {
   readonly #clusters = new Map<ClusterId, ClusterEntry>();
   readonly #now: () => number;
   readonly #onState: StateListener;
+  readonly #onChange: () => void;
 
-  constructor(deps: { readonly now: () => number; readonly onState: StateListener }) {
+  /** @param deps `onChange` is told when a tunnel comes or goes, or its probe finds something else. */
+  constructor(deps: {
+    readonly now: () => number;
+    readonly onState: StateListener;
+    readonly onChange?: () => void;
+  }) {
     this.#now = deps.now;
     this.#onState = deps.onState;
+    this.#onChange = deps.onChange ?? (() => undefined);
   }
 
   add(tunnel: Tunnel): void {
     const cluster = this.#clusters.get(tunnel.clusterId) ?? newCluster();
     this.#clusters.set(tunnel.clusterId, cluster);
     cluster.entries.push({ tunnel, probe: { kind: "pending" } });
+    this.#onChange();
     this.#update(tunnel.clusterId, cluster);
   }
 
@@ -60,12 +70,14 @@ export class Registry {
     const index = cluster?.entries.findIndex((entry) => entry.tunnel === tunnel) ?? -1;
     if (cluster === undefined || index < 0) return;
     cluster.entries.splice(index, 1);
+    this.#onChange();
     this.#update(tunnel.clusterId, cluster);
   }
 
   /** Notes that a tunnel takes no more streams: it drains. */
   drains(tunnel: Tunnel): void {
     const cluster = this.#clusters.get(tunnel.clusterId);
+    this.#onChange();
     if (cluster !== undefined) this.#update(tunnel.clusterId, cluster);
   }
 
@@ -74,7 +86,9 @@ export class Registry {
     const cluster = this.#clusters.get(tunnel.clusterId);
     const entry = cluster?.entries.find((candidate) => candidate.tunnel === tunnel);
     if (cluster === undefined || entry === undefined) return;
+    const isNews = entry.probe.kind !== probe.kind;
     entry.probe = probe;
+    if (isNews) this.#onChange();
     this.#update(tunnel.clusterId, cluster);
   }
 
@@ -107,9 +121,9 @@ export class Registry {
     };
   }
 
-  /** A cluster's tunnels, each with what the last probe through it found. */
-  probes(clusterId: ClusterId): readonly { readonly tunnel: Tunnel; readonly probe: ProbeState }[] {
-    return this.#clusters.get(clusterId)?.entries ?? [];
+  /** Tunnels that take streams, each with what the last probe through it found. */
+  entries(): readonly { readonly tunnel: Tunnel; readonly probe: ProbeState }[] {
+    return [...this.#clusters.values()].flatMap(({ entries }) => entries.filter(takesStreams));
   }
 
   tunnels(): readonly Tunnel[] {

@@ -2,9 +2,11 @@ import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
 import type { GrantBook } from "./grants/grant-book.ts";
+import type { KnownClusters } from "./known-clusters.ts";
 import type { LastSeen } from "./last-seen.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
+import type { Peers } from "./peers/peers.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
 
@@ -15,6 +17,10 @@ export interface RelayContext {
   readonly software: string;
   readonly store: Store;
   readonly registry: Registry;
+  readonly known: KnownClusters;
+  readonly peers: Peers;
+  /** How many relays there are under the public name, this one included. */
+  readonly liveRelays: () => number;
   readonly lastSeen: LastSeen;
   readonly streams: LiveStreams;
   readonly grants: GrantBook;

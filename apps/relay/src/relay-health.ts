@@ -1,12 +1,19 @@
 import type { TokenVerifier } from "@cluster-connect/auth";
 import { createHealth, type Health } from "@cluster-connect/service";
 import { sql } from "kysely";
+import type { StoreState } from "./peers/fleet.ts";
 import type { Store } from "./store/store.ts";
 
-/** Ready: the store answers, and the keys of some issuer are known, so that callers can be verified. */
-export function createRelayHealth(deps: { readonly store: Store; readonly verifier: TokenVerifier }): Health {
+/** Ready: the store answers, or has until a while ago and what is held still counts, and the keys of some issuer are known, so that callers can be verified. */
+export function createRelayHealth(deps: {
+  readonly store: Store;
+  readonly storeState: () => StoreState;
+  readonly verifier: TokenVerifier;
+}): Health {
   const health = createHealth();
   health.add("store", async () => {
+    const { away, readAt, withinOutage } = deps.storeState();
+    if (away) return { ok: withinOutage, text: `does not answer; what was read ${readAt.toISOString()} is served` };
     await sql`select 1`.execute(deps.store.db);
     return { ok: true, text: "open" };
   });

@@ -12,6 +12,7 @@ import { createHttpApi } from "./http-api.ts";
 import { createLastSeen } from "./last-seen.ts";
 import { createLiveStreams } from "./live-streams.ts";
 import { createRelayMetrics } from "./metrics.ts";
+import { createFleet } from "./peers/fleet.ts";
 import { Registry } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { createRelayHealth } from "./relay-health.ts";
@@ -20,7 +21,11 @@ import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
-export interface RelayDeps extends Omit<RelayContext, "registry" | "lastSeen" | "streams" | "metrics" | "grants"> {
+export interface RelayDeps 
+  extends Omit<
+    RelayContext,
+    "registry" | "lastSeen" | "streams" | "metrics" | "grants" | "known" | "peers" | "liveRelays"
+  > {
   readonly verifier: TokenVerifier;
   readonly metrics: Metrics;
 }
@@ -44,6 +49,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const statuses = createStatusFeed();
   const registry = new Registry({
     now: clock.now,
+    onChange: () => fleet.changed(),
     onState: (clusterId, state, reason) => {
       log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state");
       const at = new Date(clock.now()).toISOString();
@@ -51,14 +57,16 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     },
   });
   const notifications = await openNotifications(config, statuses, deps);
+  const fleet = await createFleet(config, { ...deps, registry });
   const [agents, callers] = [createSessionSet(), createSessionSet()];
   const grants = await openGrants(config, { store, clock, log });
   const streams = createLiveStreams({ grants, log, clock });
   const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
-  const context: RelayContext = { ...deps, grants, registry, lastSeen, streams, metrics };
+  const { known, peers, liveRelays } = fleet;
+  const context: RelayContext = { ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
-  const health = createRelayHealth({ store, verifier });
+  const health = createRelayHealth({ store, verifier, storeState: fleet.storeState });
   const { server, watch } = await createRelayServer(config, { log, clock });
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
@@ -72,7 +80,11 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const draining = new AbortController();
   const stopped = new AbortController();
   acceptChannels(server, channelOptions(config, draining.signal), context, { authenticate, agents, callers });
-  const address = await listenOn(server, config.listen);
+  await fleet.start(context, { draining: draining.signal });
+  const address = await listenOn(server, config.listen).catch(async (error: unknown) => {
+    await fleet.close();
+    throw error;
+  });
   const { signal } = stopped;
   const chores = Promise.all([
     watchRevocations({ signal }, { store, registry, log, clock }),
@@ -81,6 +93,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     notifications.run({ signal }),
     streams.watch({ signal }),
     watch({ signal }),
+    fleet.run({ signal }),
   ]);
   return {
     address,
@@ -88,7 +101,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     async drain(options) {
       health.drain();
       draining.abort();
-      await Promise.all([agents.drain(options), callers.drain(options)]);
+      await Promise.all([fleet.drain(options), agents.drain(options), callers.drain(options)]);
     },
     async close() {
       draining.abort();
@@ -98,6 +111,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
       await Promise.all([api.close(), operations?.close(), closed, chores]);
+      await fleet.close();
       await lastSeen.flush();
     },
   };

@@ -1,8 +1,10 @@
 import type { Principal } from "@cluster-connect/auth";
-import type { StreamRequest } from "@cluster-connect/framing";
-import { type Caller, ConnectError, type SessionId } from "@cluster-connect/protocol";
+import type { Session, StreamRequest } from "@cluster-connect/framing";
+import { type Caller, ConnectError, type InstanceId, type SessionId } from "@cluster-connect/protocol";
 import type { GrantBook } from "./grants/grant-book.ts";
-import type { Registry, Tunnel } from "./registry.ts";
+import type { KnownClusters } from "./known-clusters.ts";
+import type { Peers } from "./peers/peers.ts";
+import type { Registry } from "./registry.ts";
 
 /** Who sends the streams of one session. */
 export interface CallerSession {
@@ -15,18 +17,24 @@ export interface CallerSession {
 export interface StreamDeps {
   readonly registry: Registry;
   readonly grants: Pick<GrantBook, "decide">;
-  readonly isKnownCluster: (clusterId: string) => Promise<boolean>;
+  readonly known: KnownClusters;
+  readonly peers: Peers;
 }
+
+/** Where a caller's stream goes: into an agent's tunnel, or to the relay that holds one. */
+export type Route =
+  | { readonly kind: "tunnel"; readonly session: Session; readonly agentInstanceId: InstanceId }
+  | { readonly kind: "peer"; readonly session: Session; readonly peerId: InstanceId };
 
 const RETRY_AFTER_MS = 1_000;
 
 /**
- * Finds the tunnel that a caller's stream goes into.
+ * Finds where a caller's stream goes; a tunnel of this relay's own comes before another relay's.
  *
  * @throws ConnectError `CC_PROTOCOL` when the caller wrote what only a relay writes; `CC_CLUSTER_UNKNOWN` for a cluster
  *   that is not there or not granted, not told apart; `CC_AGENT_OFFLINE` when no agent, or not the one named, is there.
  */
-export async function routeStream(request: StreamRequest, caller: CallerSession, deps: StreamDeps): Promise<Tunnel> {
+export async function routeStream(request: StreamRequest, caller: CallerSession, deps: StreamDeps): Promise<Route> {
   const first = request.kind === "open" ? request.open : request.resume;
   const sessionId = request.kind === "open" ? request.open.sessionId : undefined;
   if (first.caller !== undefined || sessionId !== undefined || first.forwarded) {
@@ -34,11 +42,10 @@ export async function routeStream(request: StreamRequest, caller: CallerSession,
   }
   const { cluster } = first;
   const { allowed } = deps.grants.decide(caller.principal, cluster);
-  const known = allowed && (await deps.isKnownCluster(cluster));
+  const known = allowed && (await deps.known.has(cluster));
   if (!known) throw new ConnectError("CC_CLUSTER_UNKNOWN", `There is no cluster ${cluster} that you may reach`);
-  const tunnel =
-    request.kind === "open" ? deps.registry.pick(cluster) : deps.registry.find(cluster, request.resume.instanceId);
-  if (tunnel !== undefined) return tunnel;
+  const route = ownRoute(request, deps.registry) ?? (await peerRoute(request, deps.peers));
+  if (route !== undefined) return route;
   const text =
     request.kind === "open"
       ? `No agent of cluster ${cluster} is connected`
@@ -46,8 +53,30 @@ export async function routeStream(request: StreamRequest, caller: CallerSession,
   throw new ConnectError("CC_AGENT_OFFLINE", text, { retryAfterMs: RETRY_AFTER_MS });
 }
 
-/** The stream's first frame as the agent gets it: with the caller as this relay verified them. */
-export function rewriteRequest(request: StreamRequest, session: CallerSession): StreamRequest {
+function ownRoute(request: StreamRequest, registry: Registry): Route | undefined {
+  const tunnel =
+    request.kind === "open"
+      ? registry.pick(request.open.cluster)
+      : registry.find(request.resume.cluster, request.resume.instanceId);
+  if (tunnel === undefined) return undefined;
+  return { kind: "tunnel", session: tunnel.session, agentInstanceId: tunnel.instanceId };
+}
+
+async function peerRoute(request: StreamRequest, peers: Peers): Promise<Route | undefined> {
+  const route = await peers.route(request);
+  return route === undefined ? undefined : { kind: "peer", session: route.session, peerId: route.relayId };
+}
+
+/**
+ * The stream's first frame as the next hop gets it: with the caller as this relay verified them.
+ *
+ * @param forwarded whether the next hop is another relay, which must not forward it again.
+ */
+export function rewriteRequest(
+  request: StreamRequest,
+  session: CallerSession,
+  { forwarded }: { readonly forwarded: boolean },
+): StreamRequest {
   const { principal, address, sessionId } = session;
   const caller: Caller = {
     issuer: principal.issuer,
@@ -57,8 +86,8 @@ export function rewriteRequest(request: StreamRequest, session: CallerSession): 
   };
   switch (request.kind) {
     case "open":
-      return { kind: "open", open: { ...request.open, caller, sessionId, forwarded: false } };
+      return { kind: "open", open: { ...request.open, caller, sessionId, forwarded } };
     case "resume":
-      return { kind: "resume", resume: { ...request.resume, caller, forwarded: false } };
+      return { kind: "resume", resume: { ...request.resume, caller, forwarded } };
   }
 }

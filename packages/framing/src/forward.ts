@@ -75,6 +75,9 @@ export function forwardStream(incoming: IncomingStream, target: ForwardTarget, r
   return forwarding;
 }
 
+/** Refusals that say: not here, not now. */
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CC_FORWARD_LOOP", "CC_DRAINING"]);
+
 class Forwarding implements Forward, LegOwner {
   readonly done: Promise<ForwardEnd>;
   readonly answered: Promise<void>;
@@ -140,8 +143,7 @@ class Forwarding implements Forward, LegOwner {
         return;
       case "REJECT":
         if (leg === this.opener || this.#isAnswered) outOfTurn(frame);
-        to.send("REJECT", frame.payload);
-        this.#end(errorOf(decodeEnd(frame.payload)));
+        this.#refuse(to, frame.payload);
         return;
       case "RESET":
         to.send("RESET", frame.payload);
@@ -172,6 +174,14 @@ class Forwarding implements Forward, LegOwner {
 
   #otherThan(leg: Leg): Leg {
     return leg === this.opener ? this.taker : this.opener;
+  }
+
+  /** What the next relay or a leaving agent cannot serve, another can: the opener finds it by asking again. */
+  #refuse(to: Leg, payload: Uint8Array): void {
+    const error = errorOf(decodeEnd(payload));
+    if (ELSEWHERE.has(error.code)) to.reset("CC_CHANNEL_LOST", "The way to the agent has changed");
+    else to.send("REJECT", payload);
+    this.#end(error);
   }
 
   #answer(frame: Frame): void {

@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly instanceId: InstanceId;
   /** Product and version, for the peer's log. */
   readonly software: string;
+  /** Relays: how many of them there are, for HELLO. */
+  readonly liveRelays?: number;
   readonly limits?: Partial<HelloLimits>;
   readonly keepalive?: KeepaliveOptions;
   readonly handshakeTimeoutMs?: number;

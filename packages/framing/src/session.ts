@@ -299,8 +299,9 @@ export class Session implements ForwardTarget {
   }
 
   #hello(): Hello {
-    const { role, instanceId, software } = this.#options;
-    return { versions: OWN_VERSIONS, role, instanceId, software, limits: this.#limits };
+    const { role, instanceId, software, liveRelays } = this.#options;
+    const own = { versions: OWN_VERSIONS, role, instanceId, software, limits: this.#limits };
+    return liveRelays === undefined ? own : { ...own, liveRelays };
   }
 
   #onFrame(frame: Frame): void {

@@ -58,6 +58,7 @@ export type ErrorCode =
   | "CC_ENROLLMENT_CODE_INVALID"
   | "CC_AGENT_KEY_REFUSED"
   | "CC_CHALLENGE_FAILED"
+  | "CC_PEER_REFUSED"
   | "CC_IMPERSONATION_DENIED"
   | "CC_PRIVILEGE_TOO_WIDE"
   | "CC_PERMISSION_MISSING"
@@ -386,6 +387,13 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 52,
     retry: false,
     hint: "Check that the agent dials the relay by its public name; the signed challenge did not match.",
+  },
+  CC_PEER_REFUSED: {
+    wire: 53,
+    http: 403,
+    exit: 72,
+    retry: false,
+    hint: "Check that each relay's certificate names the host of its `peers.address` and that all trust the same authority.",
   },
   CC_IMPERSONATION_DENIED: {
     http: 403,

@@ -11,6 +11,7 @@ export interface Fields {
   optionalString(name: string, maxLength: number): string | undefined;
   /** A whole number between two bounds, both included. */
   integer(name: string, min: number, max: number): number;
+  optionalInteger(name: string, min: number, max: number): number | undefined;
   /** True or false; the fallback where the field is absent. */
   boolean(name: string, fallback: boolean): boolean;
   requiredBoolean(name: string): boolean;
@@ -61,6 +62,7 @@ function fieldsOf(value: unknown, what: string): Fields {
       if (typeof found === "number" && Number.isInteger(found) && found >= min && found <= max) return found;
       return fail(name, `a whole number from ${min} to ${max}`);
     },
+    optionalInteger: (name, min, max) => (own.has(name) ? fields.integer(name, min, max) : undefined),
     boolean: (name, fallback) => (own.has(name) ? fields.requiredBoolean(name) : fallback),
     requiredBoolean(name) {
       const found = own.get(name);

@@ -52,6 +52,8 @@ export interface Hello {
   readonly challenge?: Secret;
   /** Agents only. */
   readonly agent?: AgentProof;
+  /** Relays only: how many relays take streams under the name that was dialed, this one included. */
+  readonly liveRelays?: number;
 }
 
 /** The acceptor's last word of the handshake: the dialer is who it says, the session is open. */
@@ -69,6 +71,8 @@ export const DEFAULT_HELLO_LIMITS: HelloLimits = {
 
 export const OWN_VERSIONS: MinorRange = { minor: MINOR_VERSION, oldestMinor: OLDEST_MINOR_VERSION };
 
+const MAX_LIVE_RELAYS = 1_000_000;
+
 /** JSON payload of HELLO. */
 export function encodeHello(hello: Hello): Uint8Array {
   return encodeFields(hello);
@@ -81,6 +85,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const limits = required(fields, "limits");
   const challenge = fields.optionalParsed("challenge", parseSecret);
   const agent = fields.object("agent");
+  const liveRelays = fields.optionalInteger("liveRelays", 1, MAX_LIVE_RELAYS);
   return {
     versions: { minor: versions.integer("minor", 0, 65_535), oldestMinor: versions.integer("oldestMinor", 0, 65_535) },
     role: fields.parsed("role", parseRole),
@@ -93,6 +98,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
     },
     ...(challenge === undefined ? {} : { challenge }),
     ...(agent === undefined ? {} : { agent: agentProof(agent) }),
+    ...(liveRelays === undefined ? {} : { liveRelays }),
   };
 }
 

@@ -52,6 +52,7 @@ const hello: Hello = {
   limits: DEFAULT_HELLO_LIMITS,
   challenge: key,
   agent: { clusterId: cluster, keyId: parseKeyId("B".repeat(43)), authority: "relay.example", signature: "c" },
+  liveRelays: 3,
 };
 
 const resume: Resume = {

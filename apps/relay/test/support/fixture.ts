@@ -56,12 +56,15 @@ export interface FixtureOptions {
   readonly config?: Partial<RelayConfig>;
   /** A former fixture whose data folder, port and issuer are used again. */
   readonly after?: Fixture;
+  /** A fixture that runs, whose store and issuer are shared. */
+  readonly beside?: Fixture;
 }
 
 /** A relay with a real store, sockets and issuer; everyone in the group `ops` may reach every cluster. */
 export async function startFixture(options: FixtureOptions = {}): Promise<Fixture> {
-  const issuer = options.after?.issuer ?? (await startTestIssuer());
-  const dataDir = options.after?.dataDir ?? (await temporaryFolder());
+  const former = options.after ?? options.beside;
+  const issuer = former?.issuer ?? (await startTestIssuer());
+  const dataDir = former?.dataDir ?? (await temporaryFolder());
   const url = options.after?.url ?? new URL(`http://127.0.0.1:${await freePort()}`);
   const config: RelayConfig = {
     listen: { host: "127.0.0.1", port: Number(url.port) },
@@ -75,11 +78,12 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     trustedProxies: [],
     probe: { intervalSeconds: 0.1, timeoutSeconds: 2 },
     drainSeconds: 5,
+    storeOutageSeconds: 900,
     log: { level: "info" },
     ...options.config,
   };
   const log = createMemoryLogger();
-  const store = await openStore(placeInFolder(dataDir), new Date());
+  const store = options.beside?.store ?? (await openStore(placeInFolder(dataDir), new Date()));
   const relay = await startRelay(config, {
     instanceId: createInstanceId(),
     software: "relay/test",
@@ -94,12 +98,12 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
   });
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
-    stopped ??= relay.close().then(() => store.close());
+    stopped ??= relay.close().then(() => (options.beside === undefined ? store.close() : undefined));
     return stopped;
   };
   onTestFinished(async () => {
     await stop();
-    await issuer.stop();
+    if (options.beside === undefined) await issuer.stop();
   });
   return { url, relay, store, issuer, log, dataDir, config, stop };
 }

@@ -1,0 +1,114 @@
+import type { SessionDeps } from "@cluster-connect/framing";
+import type { InstanceId } from "@cluster-connect/protocol";
+import type { Clock, Logger } from "@cluster-connect/service";
+import { createKnownClusters, type KnownClusters } from "../known-clusters.ts";
+import type { Registry } from "../registry.ts";
+import type { RelayContext } from "../relay-context.ts";
+import { createSessionSet } from "../session-set.ts";
+import type { Store } from "../store/store.ts";
+import { createDirectory } from "./directory.ts";
+import { createLease } from "./lease.ts";
+import { createLinks } from "./links.ts";
+import { listenForPeers, type PeerListener } from "./listener.ts";
+import { createMembership } from "./membership.ts";
+import { createPeers, NO_PEERS, type Peers } from "./peers.ts";
+import { type PeerSettings, readPeerCredentials } from "./tls.ts";
+
+export interface FleetSettings {
+  readonly peers?: PeerSettings | undefined;
+  readonly storeOutageSeconds: number;
+}
+
+export interface FleetDeps {
+  readonly instanceId: InstanceId;
+  readonly software: string;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly sessionDeps: SessionDeps;
+}
+
+/** How the store is, for `/readyz`. */
+export interface StoreState {
+  /** It could not be read lately. */
+  readonly away: boolean;
+  /** Since when what is known of it is what is known. */
+  readonly readAt: Date;
+  /** What is held still counts. */
+  readonly withinOutage: boolean;
+}
+
+/** This relay among the others that share its store. */
+export interface Fleet {
+  readonly peers: Peers;
+  readonly known: KnownClusters;
+  readonly liveRelays: () => number;
+  readonly storeState: () => StoreState;
+  /** A tunnel came or went, or its probe found something else. */
+  changed(): void;
+  /** Listens for the others and tells them of this relay. @throws ConnectError `CC_PORT_IN_USE`, or of the store. */
+  start(context: RelayContext, options: { readonly draining: AbortSignal }): Promise<void>;
+  run(options: { readonly signal: AbortSignal }): Promise<void>;
+  drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A relay that died is forgotten after this long; one that lives says so five times meanwhile. */
+const LEASE_MS = 10_000;
+const BEAT_MS = 2_000;
+
+/** @throws ConnectError of the files that the settings name. */
+export async function createFleet(settings: FleetSettings, deps: FleetDeps): Promise<Fleet> {
+  const { store, registry, log, clock, instanceId, software } = deps;
+  const outageMs = settings.storeOutageSeconds * 1_000;
+  const credentials = settings.peers === undefined ? undefined : await readPeerCredentials(settings.peers);
+  const directory = createDirectory({ ownId: instanceId, outageMs }, { store, now: clock.now });
+  const links = credentials === undefined ? undefined : createLinks({ ...deps, credentials, now: clock.now });
+  const address = settings.peers?.address ?? "";
+  const own = { id: instanceId, address, software, startedAt: new Date(clock.now()), ttlMs: LEASE_MS };
+  const lease = createLease(own, { store, registry });
+  const membership = createMembership({ intervalMs: BEAT_MS }, { lease, directory, links, log, clock });
+  const sessions = createSessionSet();
+  let listener: PeerListener | undefined;
+
+  const addressOf = async (peerId: InstanceId): Promise<string | undefined> => {
+    if (directory.relay(peerId) === undefined && !directory.away) await directory.refresh().catch(() => undefined);
+    return directory.relay(peerId)?.address;
+  };
+
+  return {
+    peers: links === undefined ? NO_PEERS : createPeers({ directory, links }),
+    known: createKnownClusters({ outageMs }, { store, away: () => directory.away, log, now: clock.now }),
+    liveRelays: () => (links === undefined ? 1 : directory.liveRelays),
+    storeState: () => ({
+      away: directory.away,
+      readAt: new Date(directory.readAt),
+      withinOutage: clock.now() < directory.readAt + outageMs,
+    }),
+    changed: () => membership.changed(),
+    async start(context, { draining }) {
+      if (settings.peers !== undefined && credentials !== undefined) {
+        listener = await listenForPeers(settings.peers, { credentials, addressOf, sessions, draining }, context);
+        log.info({ event: "peers.listening", port: listener.address.port, address }, "listening for other relays");
+      }
+      try {
+        await membership.join();
+      } catch (error) {
+        await listener?.close();
+        throw error;
+      }
+    },
+    run: (options) => membership.run(options),
+    async drain(options) {
+      await membership.drain();
+      await sessions.drain(options);
+    },
+    async close() {
+      links?.close();
+      sessions.closeAll();
+      await listener?.close();
+      await membership.leave();
+    },
+  };
+}

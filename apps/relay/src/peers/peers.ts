@@ -1,0 +1,71 @@
+import type { Session, StreamRequest } from "@cluster-connect/framing";
+import { ConnectError, type InstanceId } from "@cluster-connect/protocol";
+import type { StoredRelay } from "../store/relays.ts";
+import type { StoredTunnel } from "../store/tunnels.ts";
+import type { Directory } from "./directory.ts";
+import type { Links } from "./links.ts";
+
+/** The way to an agent through another relay. */
+export interface PeerRoute {
+  readonly session: Session;
+  readonly relayId: InstanceId;
+}
+
+/** Finds the relay that holds a tunnel which this one does not. */
+export interface Peers {
+  /** @returns undefined when no relay holds one, or none that can be reached. */
+  route(request: StreamRequest): Promise<PeerRoute | undefined>;
+  /** What a peer said about its tunnels proved wrong. */
+  wasWrong(): void;
+}
+
+/** A relay alone. */
+export const NO_PEERS: Peers = { route: () => Promise.resolve(undefined), wasWrong: () => undefined };
+
+export function createPeers(deps: { readonly directory: Directory; readonly links: Links }): Peers {
+  const { directory, links } = deps;
+
+  function candidates(request: StreamRequest): readonly StoredRelay[] {
+    const tunnels =
+      request.kind === "open"
+        ? directory.tunnels(request.open.cluster)
+        : directory
+            .tunnels(request.resume.cluster)
+            .filter(({ agentInstanceId }) => agentInstanceId === request.resume.instanceId);
+    return relaysOf(tunnels);
+  }
+
+  /** In the order of their tunnels, those that can be reached at once before others. */
+  function relaysOf(tunnels: readonly StoredTunnel[]): readonly StoredRelay[] {
+    const found = [...new Set(tunnels.map(({ relayId }) => relayId))].flatMap((id) => directory.relay(id) ?? []);
+    return found
+      .filter(({ address }) => address !== "")
+      .toSorted((a, b) => Number(links.isOpen(b.id)) - Number(links.isOpen(a.id)));
+  }
+
+  async function reach(relays: readonly StoredRelay[]): Promise<PeerRoute | undefined> {
+    for (const relay of relays) {
+      try {
+        const session = await links.session(relay);
+        if (session.state === "open") return { session, relayId: relay.id };
+      } catch (error) {
+        // Another one may hold a tunnel too; the link has logged why this one is no way.
+        if (!(error instanceof ConnectError)) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  return {
+    async route(request) {
+      const known = await reach(candidates(request));
+      if (known !== undefined || directory.away) return known;
+      // The tunnel may be younger than what is known here.
+      await directory.refresh().catch(() => undefined);
+      return await reach(candidates(request));
+    },
+    wasWrong() {
+      if (!directory.away) directory.refresh().catch(() => undefined);
+    },
+  };
+}

@@ -1,0 +1,194 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import {
+  createResumeRegistry,
+  createStreamOpener,
+  dialSession,
+  type IncomingStream,
+  type MuxStream,
+} from "@cluster-connect/framing";
+import { dialWebSocket } from "@cluster-connect/framing/ws";
+import { createInstanceId } from "@cluster-connect/service";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { selfSigned } from "../support/certificate.ts";
+import { dialAgent, dialCli, enrollAgent, type Fixture, openRequest, opsToken } from "../support/fixture.ts";
+import { startFleet } from "../support/fleet.ts";
+
+const signal = new AbortController().signal;
+
+async function two(): Promise<readonly [Fixture, Fixture]> {
+  const [a, b] = await startFleet(2);
+  if (a === undefined || b === undefined) throw new Error("two relays were asked for");
+  return [a, b];
+}
+
+/** Waits until the store says that there are so many tunnels. */
+async function tunnelsKnown({ store }: Fixture, count: number): Promise<void> {
+  await vi.waitUntil(
+    async () => (await store.db.selectFrom("tunnels").select("id").execute()).length === count,
+    10_000,
+  );
+}
+
+test("a caller of one relay reaches the agent of another", async () => {
+  const [a, b] = await two();
+  const agent = await enrollAgent(a);
+  const request = Promise.withResolvers<IncomingStream["request"]>();
+  const tunnel = await dialAgent(b, agent, {
+    onStream: (incoming) => {
+      request.resolve(incoming.request);
+      const stream = incoming.accept({ instanceId: agent.instanceId });
+      stream.pipe(stream);
+    },
+  });
+  await tunnel.ready;
+  await tunnelsKnown(a, 1);
+  const cli = await dialCli(a, await opsToken(a));
+  const stream = cli.open(openRequest());
+  stream.end("hello");
+  await expect(text(stream)).resolves.toBe("hello");
+  const { sessionId } = await cli.ready;
+  await expect(request.promise).resolves.toMatchObject({
+    kind: "open",
+    open: { forwarded: false, sessionId, caller: { subject: "jane", username: "jane" } },
+  });
+});
+
+test("a tunnel of the caller's own relay is preferred", async () => {
+  const [a, b] = await two();
+  const [near, far] = [await enrollAgent(a), await enrollAgent(a)];
+  await (await dialAgent(b, far)).ready;
+  await (await dialAgent(a, near)).ready;
+  await tunnelsKnown(a, 2);
+  const cli = await dialCli(a, await opsToken(a));
+  for (let count = 0; count < 3; count += 1) {
+    await expect(cli.open(openRequest()).accepted).resolves.toMatchObject({ instanceId: near.instanceId });
+  }
+});
+
+test("an agent that left one relay for another is found there", async () => {
+  const [a, b] = await two();
+  const agent = await enrollAgent(a);
+  const first = await dialAgent(b, agent);
+  await first.ready;
+  await tunnelsKnown(a, 1);
+  const cli = await dialCli(a, await opsToken(a));
+  await cli.open(openRequest()).accepted;
+  first.close();
+  await b.log.once("tunnel.closed");
+  await (await dialAgent(a, agent)).ready;
+  await expect(cli.open(openRequest()).accepted).resolves.toMatchObject({ instanceId: agent.instanceId });
+});
+
+test("a stream goes on at another relay, to an agent at a third, without a lost or repeated byte", async () => {
+  const [a, b, c] = await startFleet(3);
+  if (a === undefined || b === undefined || c === undefined) throw new Error("three relays were asked for");
+  const agent = await enrollAgent(a);
+  const registry = createResumeRegistry();
+  onTestFinished(() => registry.close());
+  const onStream = (incoming: IncomingStream): void => {
+    const held = registry.answer(incoming, { instanceId: agent.instanceId, graceMs: 30_000 });
+    held?.pipe(held);
+  };
+  await (await dialAgent(c, agent, { onStream })).ready;
+  await tunnelsKnown(a, 1);
+  const opener = createStreamOpener();
+  const cli = await dialCli(a, await opsToken(a));
+  opener.use(cli);
+  const stream = await opener.open(openRequest(), { signal });
+  const sent = randomBytes(2_000_000);
+  const received = hashOf(stream);
+  stream.write(sent.subarray(0, 1_000_000));
+  await vi.waitUntil(() => stream.bytesTaken > 100_000);
+  cli.close();
+  opener.use(await dialCli(b, await opsToken(b)));
+  stream.end(sent.subarray(1_000_000));
+  await expect(received).resolves.toBe(createHash("sha256").update(sent).digest("hex"));
+});
+
+test("a stream that its peer cannot serve any more is opened again on another way", async () => {
+  const [a, b] = await two();
+  const agent = await enrollAgent(a);
+  const refused = Promise.withResolvers<void>();
+  let opens = 0;
+  const onStream = (incoming: IncomingStream): void => {
+    opens += 1;
+    if (opens === 1) {
+      incoming.reject("CC_DRAINING", "This agent leaves");
+      refused.resolve();
+      return;
+    }
+    const stream = incoming.accept({ instanceId: agent.instanceId });
+    stream.pipe(stream);
+  };
+  await (await dialAgent(b, agent, { onStream })).ready;
+  await tunnelsKnown(a, 1);
+  const opener = createStreamOpener();
+  opener.use(await dialCli(a, await opsToken(a)));
+  const stream = await opener.open(openRequest(), { signal, reopen: true });
+  stream.end("hello");
+  await refused.promise;
+  await expect(text(stream)).resolves.toBe("hello");
+});
+
+test("a relay says how many there are, and what it holds is known to the others until it leaves", async () => {
+  const [a, b] = await two();
+  const agent = await enrollAgent(a);
+  const tunnel = await dialAgent(b, agent);
+  await tunnel.ready;
+  expect(tunnel.peer?.liveRelays).toBe(2);
+  await tunnelsKnown(a, 1);
+  await b.stop();
+  await tunnelsKnown(a, 0);
+  const cli = await dialCli(a, await opsToken(a));
+  await expect(cli.open(openRequest()).accepted).rejects.toMatchObject({ code: "CC_AGENT_OFFLINE" });
+});
+
+async function hashOf(stream: MuxStream): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of stream) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** Dials the port for relays with this certificate, as the relay with this id. */
+async function dialPeer(
+  fixture: Fixture,
+  tls: { readonly cert: string; readonly key: string; readonly ca: string },
+  instanceId = createInstanceId(),
+) {
+  const url = new URL(`https://${fixture.config.peers?.address}/v1/peer`);
+  const channel = await dialWebSocket(url, { signal: AbortSignal.timeout(10_000), tls });
+  return dialSession(channel, { role: "peer", instanceId, software: "peer/test" });
+}
+
+test("the port for relays takes nobody without a certificate of their authority", async () => {
+  const [a] = await two();
+  const ca = await readFile(a.config.peers?.caFile ?? "", "utf8");
+  const other = await selfSigned();
+  await expect(dialPeer(a, { ...other, ca })).rejects.toMatchObject({ code: "CC_RELAY_UNREACHABLE" });
+});
+
+test("the port for relays takes no certificate for a relay that the store does not know", async () => {
+  const [a] = await two();
+  const [ca, key] = [
+    await readFile(a.config.peers?.caFile ?? "", "utf8"),
+    await readFile(a.config.peers?.keyFile ?? "", "utf8"),
+  ];
+  const session = await dialPeer(a, { cert: ca, key, ca });
+  await expect(session.ready).rejects.toMatchObject({ code: "CC_PEER_REFUSED" });
+});
+
+test("a session of a caller or an agent is no session of a relay, whatever it says", async () => {
+  const [a] = await two();
+  const channel = await dialWebSocket(new URL("/v1/connect", a.url), {
+    signal: AbortSignal.timeout(10_000),
+    headers: { authorization: `Bearer ${await opsToken(a)}` },
+  });
+  const asPeer = dialSession(channel, { role: "peer", instanceId: createInstanceId(), software: "peer/test" });
+  await expect(asPeer.ready).rejects.toMatchObject({ code: "CC_PROTOCOL" });
+  const response = await dialWebSocket(new URL("/v1/peer", a.url), { signal: AbortSignal.timeout(10_000) }).catch(
+    (error: unknown) => error,
+  );
+  expect(response).toMatchObject({ code: "CC_REQUEST_REFUSED" });
+});

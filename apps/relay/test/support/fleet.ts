@@ -1,0 +1,44 @@
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { PeerSettings } from "../../src/peers/tls.ts";
+import { selfSigned } from "./certificate.ts";
+import { type Fixture, type FixtureOptions, startFixture } from "./fixture.ts";
+import { temporaryFolder } from "./folder.ts";
+
+async function freePort(): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const server = createServer().listen(0, "127.0.0.1", () => {
+    const address = server.address();
+    server.close(() => resolve(address !== null && typeof address === "object" ? address.port : 0));
+  });
+  return await promise;
+}
+
+/** Certificate files that relays on 127.0.0.1 may share: it is its own authority. */
+export async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyFile" | "caFile">> {
+  const folder = await temporaryFolder();
+  const { cert, key } = await selfSigned();
+  const [certFile, keyFile] = [join(folder, "tls.crt"), join(folder, "tls.key")];
+  await writeFile(certFile, cert);
+  await writeFile(keyFile, key);
+  return { certFile, keyFile, caFile: certFile };
+}
+
+/** Settings of one relay among others. */
+export async function peerSettings(files: Awaited<ReturnType<typeof peerFiles>>): Promise<PeerSettings> {
+  const port = await freePort();
+  return { listen: { host: "127.0.0.1", port }, address: `127.0.0.1:${port}`, ...files };
+}
+
+/** Relays that share a store and know each other. */
+export async function startFleet(count: number, options: FixtureOptions = {}): Promise<readonly Fixture[]> {
+  const files = await peerFiles();
+  const relays: Fixture[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const [first] = relays;
+    const config = { ...options.config, peers: await peerSettings(files) };
+    relays.push(await startFixture({ ...options, config, ...(first === undefined ? {} : { beside: first }) }));
+  }
+  return relays;
+}
