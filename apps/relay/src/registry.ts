@@ -121,6 +121,11 @@ export class Registry {
     };
   }
 
+  /** A cluster's tunnels, each with what the last probe through it found. */
+  probes(clusterId: ClusterId): readonly { readonly tunnel: Tunnel; readonly probe: ProbeState }[] {
+    return this.#clusters.get(clusterId)?.entries ?? [];
+  }
+
   /** Tunnels that take streams, each with what the last probe through it found. */
   entries(): readonly { readonly tunnel: Tunnel; readonly probe: ProbeState }[] {
     return [...this.#clusters.values()].flatMap(({ entries }) => entries.filter(takesStreams));

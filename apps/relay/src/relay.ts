@@ -21,7 +21,7 @@ import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
-export interface RelayDeps 
+export interface RelayDeps
   extends Omit<
     RelayContext,
     "registry" | "lastSeen" | "streams" | "metrics" | "grants" | "known" | "peers" | "liveRelays"

@@ -16,7 +16,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Certificate files that relays on 127.0.0.1 may share: it is its own authority. */
-export async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyFile" | "caFile">> {
+async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyFile" | "caFile">> {
   const folder = await temporaryFolder();
   const { cert, key } = await selfSigned();
   const [certFile, keyFile] = [join(folder, "tls.crt"), join(folder, "tls.key")];
@@ -26,7 +26,7 @@ export async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyF
 }
 
 /** Settings of one relay among others. */
-export async function peerSettings(files: Awaited<ReturnType<typeof peerFiles>>): Promise<PeerSettings> {
+async function peerSettings(files: Awaited<ReturnType<typeof peerFiles>>): Promise<PeerSettings> {
   const port = await freePort();
   return { listen: { host: "127.0.0.1", port }, address: `127.0.0.1:${port}`, ...files };
 }
