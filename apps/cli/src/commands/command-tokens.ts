@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import type { CliDeps, SelfCommand } from "../deps.ts";
+import type { CliDeps } from "../deps.ts";
 import { writePrivateFile } from "../files/private-file.ts";
+import type { CredentialCommand } from "../kubeconfig/entry.ts";
 import type { RelayChoice } from "../settings/relay-choice.ts";
 import { readGivenToken } from "../tokens/given-token.ts";
 import type { GivenTokens } from "../tokens/token-flags.ts";
@@ -17,7 +18,7 @@ export async function credentialCommand(
   given: GivenTokens,
   folder: string,
   deps: CliDeps,
-): Promise<SelfCommand> {
+): Promise<CredentialCommand> {
   const { cluster } = given;
   let tokenFile: string | undefined;
   if (cluster !== undefined) {
@@ -35,5 +36,17 @@ export async function credentialCommand(
       ...(relay.caFile === undefined ? [] : ["--ca-file", relay.caFile]),
       ...(tokenFile === undefined ? [] : ["--token-file", tokenFile]),
     ],
+    ...ownFolders(deps),
   };
+}
+
+/** What decides where logins and proxies are kept. */
+const FOLDER_VARIABLES = ["XDG_CONFIG_HOME", "XDG_STATE_HOME"];
+
+function ownFolders({ env }: CliDeps): Pick<CredentialCommand, "env"> {
+  const set = FOLDER_VARIABLES.flatMap((name) => {
+    const value = env[name];
+    return value === undefined || value === "" ? [] : [[name, value] as const];
+  });
+  return set.length === 0 ? {} : { env: Object.fromEntries(set) };
 }

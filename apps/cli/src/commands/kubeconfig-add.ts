@@ -2,8 +2,8 @@ import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
 import { findClusters, requireNames } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
 import { trustCluster } from "../clusters/trust.ts";
-import type { CliDeps, SelfCommand } from "../deps.ts";
-import { entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
+import type { CliDeps } from "../deps.ts";
+import { type CredentialCommand, entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
 import { changeKubeconfig } from "../kubeconfig/file.ts";
 import { changeKeptEntries, type KeptEntry } from "../kubeconfig/kept-entries.ts";
 import { chooseKeptPort } from "../kubeconfig/kept-port.ts";
@@ -56,7 +56,7 @@ async function addOne(
   cluster: Cluster,
   kubeconfig: string,
   relay: RelayChoice,
-  credential: SelfCommand,
+  credential: CredentialCommand,
   flags: KubeconfigAddFlags,
   signal: AbortSignal,
   deps: CliDeps,

@@ -2,12 +2,12 @@ import { rm } from "node:fs/promises";
 import { ConnectError } from "@cluster-connect/protocol";
 import { requireNames } from "../clusters/find.ts";
 import { openWay, type Way } from "../clusters/way.ts";
-import type { CliDeps, SelfCommand } from "../deps.ts";
+import type { CliDeps } from "../deps.ts";
 import { writePrivateFile } from "../files/private-file.ts";
 import { formatProcessId, identifyProcess } from "../files/process-id.ts";
 import { createWorkFolder, sweepWorkFolders } from "../files/work-folder.ts";
 import { parseKubeconfig } from "../kubeconfig/document.ts";
-import { entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
+import { type CredentialCommand, entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
 import { checkKubeconfig } from "../kubeconfig/file.ts";
 import { type KubeconfigTarget, locateKubeconfig } from "../kubeconfig/location.ts";
 import { enterKubeconfig, leaveKubeconfig, repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
@@ -73,9 +73,12 @@ export async function proxy(flags: ProxyFlags, context: CommandContext): Promise
     try {
       await tellReady(flags, way, entries, plan.target, deps, screen);
       await untilAborted(signal);
+      // The terminal shows ^C in front of what comes next.
+      if (deps.stderr.isTerminal) screen.line("");
     } finally {
       if (flags.readyFile !== undefined) await rm(flags.readyFile, { force: true });
       await leave(plan, flags.keep === true);
+      if (signal.aborted) screen.event(describeEnd(plan.target, entries, flags.keep === true));
     }
   } finally {
     end.abort(new ConnectError("CC_CANCELLED", "The proxy has ended"));
@@ -104,7 +107,7 @@ function entriesFor(
   way: Way,
   relay: RelayChoice,
   context: string | undefined,
-  credential: SelfCommand,
+  credential: CredentialCommand,
 ): readonly KubeconfigEntry[] {
   return way.clusters.map(({ cluster, trust }) => ({
     name: entryName(relay.url, cluster.id),
@@ -150,6 +153,11 @@ async function leave(plan: Plan, keep: boolean): Promise<void> {
   // The command's own signal is aborted by now; this must happen nevertheless.
   const { signal } = new AbortController();
   await leaveKubeconfig(plan.target.path, { ...plan, signal, keep });
+}
+
+function describeEnd(target: KubeconfigTarget, entries: readonly KubeconfigEntry[], keep: boolean): string {
+  if (target.kind !== "file" || keep) return "Ended";
+  return `Ended; ${entries.map(({ context }) => context).join(", ")} is out of ${target.path} again`;
 }
 
 async function tellReady(

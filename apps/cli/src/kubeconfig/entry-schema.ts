@@ -8,5 +8,9 @@ export const ENTRY: z.ZodType<KubeconfigEntry> = z.object({
   port: z.int(),
   serverName: z.string(),
   authorities: z.string(),
-  credential: z.object({ command: z.string(), args: z.array(z.string()) }),
+  credential: z.object({
+    command: z.string(),
+    args: z.array(z.string()),
+    env: z.record(z.string(), z.string()).optional(),
+  }),
 });

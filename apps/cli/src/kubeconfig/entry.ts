@@ -11,7 +11,13 @@ export interface KubeconfigEntry {
   readonly serverName: string;
   /** PEM. */
   readonly authorities: string;
-  readonly credential: SelfCommand;
+  readonly credential: CredentialCommand;
+}
+
+/** How kubectl starts the credential plugin. */
+export interface CredentialCommand extends SelfCommand {
+  /** Where this tool's folders are, when not in the usual places: kubectl may be started from another shell. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Entries whose cluster and user begin with this are made and removed by this tool; all others are left alone. */
@@ -38,6 +44,9 @@ export function userValue(entry: KubeconfigEntry): Readonly<Record<string, unkno
       apiVersion: "client.authentication.k8s.io/v1",
       command: entry.credential.command,
       args: [...entry.credential.args],
+      ...(entry.credential.env === undefined
+        ? {}
+        : { env: Object.entries(entry.credential.env).map(([name, value]) => ({ name, value })) }),
       interactiveMode: "IfAvailable",
       provideClusterInfo: false,
     },

@@ -203,3 +203,16 @@ test("a token that is given as text is not written into an entry", async () => {
   expect(code).toBe(2);
   expect(err).toContain("A token that is given as text cannot stay in an entry (CC_USAGE)");
 });
+
+test("an entry says where this tool's folders are, so that kubectl works from any shell", async () => {
+  const home = await tempFolder();
+  const relay = await startRelay();
+  await relay.addCluster("prod");
+  const path = join(home, "config");
+  const tokens = { CLUSTER_CONNECT_TOKEN: unsignedToken(), CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken() };
+  const folders = { XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: join(home, "s") };
+  const env = { HOME: home, KUBECONFIG: path, CLUSTER_CONNECT_RELAY: relay.url, ...tokens, ...folders };
+  expect((await startProgram(env, "kubeconfig", "add", "-n", "prod").ended).code).toBe(0);
+  const [user] = parse(await readFile(path, "utf8")).users;
+  expect(user.user.exec.env).toEqual(Object.entries(folders).map(([name, value]) => ({ name, value })));
+});
