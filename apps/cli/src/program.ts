@@ -17,6 +17,7 @@ import type { WaitFlags } from "./commands/wait.ts";
 import { SHELLS, type Shell } from "./completion/shells.ts";
 import { waitOption, withNames, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
+import { addAdmin } from "./program-admin.ts";
 import { addIssuers } from "./program-issuers.ts";
 import { addKubeconfig } from "./program-kubeconfig.ts";
 import { VERSION } from "./version.ts";
@@ -61,6 +62,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addDoctor(program, context, result);
   addExplain(program, context);
   addIssuers(program, context);
+  addAdmin(program, context, result);
   addCredential(program, context);
   addRelay(program, context, result);
   addCompletion(program, context);

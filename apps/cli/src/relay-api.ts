@@ -107,6 +107,40 @@ export async function fetchClusters(
   return (await get(relay, "/v1/clusters", CLUSTERS, token, options, deps)).clusters;
 }
 
+/** A decision about grants, as the relay explains it. */
+export interface AccessDecision {
+  readonly cluster: string;
+  readonly allowed: boolean;
+  readonly reason: string;
+  /** Which grant allows it. */
+  readonly grant: string | null;
+  /** Grants that lack one thing only. */
+  readonly near: readonly { readonly grant: string; readonly lack: string; readonly text: string }[];
+}
+
+export const ACCESS: z.ZodType<AccessDecision> = z.object({
+  cluster: z.string(),
+  allowed: z.boolean(),
+  reason: z.string(),
+  grant: z.string().nullable(),
+  near: z.array(z.object({ grant: z.string(), lack: z.string(), text: z.string() })),
+});
+
+/**
+ * Asks whether and why the caller may reach a cluster.
+ *
+ * @throws ConnectError as {@link fetchClusters}; `CC_RELAY_REFUSED` from a relay that does not explain itself yet.
+ */
+export async function fetchAccess(
+  relay: URL,
+  token: string,
+  cluster: ClusterId,
+  options: RequestOptions,
+  deps: RelayApiDeps,
+): Promise<AccessDecision> {
+  return await get(relay, `/v1/access?cluster=${cluster}`, ACCESS, token, options, deps);
+}
+
 async function get<T>(
   relay: URL,
   path: string,
@@ -115,27 +149,57 @@ async function get<T>(
   options: RequestOptions,
   deps: RelayApiDeps,
 ): Promise<T> {
+  const answer = await askRelay(relay, { method: "GET", path, token }, options, deps);
+  if (answer.status !== 200) throw refusal(relay.host, answer.status, answer.body);
+  return parseAnswer(schema, answer.body, `${relay.host}${path}`);
+}
+
+/** An HTTP request to a relay. */
+export interface RelayRequest {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly token: string | undefined;
+  readonly body?: unknown;
+}
+
+/**
+ * Sends a request, whatever its answer.
+ *
+ * @throws ConnectError `CC_RELAY_UNREACHABLE`, `CC_TLS_UNTRUSTED`, or `CC_RELAY_REFUSED` for an answer that is too long.
+ */
+export async function askRelay(
+  relay: URL,
+  request: RelayRequest,
+  options: RequestOptions,
+  deps: RelayApiDeps,
+): Promise<{ readonly status: number; readonly body: unknown }> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  let text: string;
-  let status: number;
+  const { method, path, token, body } = request;
   try {
     const response = await deps.fetch(new URL(path, relay), {
-      headers: { accept: "application/json", "user-agent": SOFTWARE, ...authorization },
+      method,
+      headers: {
+        accept: "application/json",
+        "user-agent": SOFTWARE,
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       redirect: "manual",
       signal,
     });
-    status = response.status;
-    text = await readLimited(response, relay.host);
+    return { status: response.status, body: parseJson(await readLimited(response, relay.host)) };
   } catch (error) {
     options.signal.throwIfAborted();
     throw networkError(relay.host, "CC_RELAY_UNREACHABLE", error);
   }
-  const body = parseJson(text);
-  if (status !== 200) throw refusal(relay.host, status, body);
+}
+
+/** @throws ConnectError `CC_RELAY_REFUSED` naming the address when the answer is another than it should be. */
+export function parseAnswer<T>(schema: z.ZodType<T>, body: unknown, address: string): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new ConnectError("CC_RELAY_REFUSED", `${relay.host}${path} does not answer as a cluster-connect relay does`);
+  throw new ConnectError("CC_RELAY_REFUSED", `${address} does not answer as a cluster-connect relay does`);
 }
 
 async function readLimited(response: Response, host: string): Promise<string> {
@@ -149,7 +213,8 @@ async function readLimited(response: Response, host: string): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-function refusal(host: string, status: number, body: unknown): ConnectError {
+/** What a relay refuses with, in its own words where it has any. */
+export function refusal(host: string, status: number, body: unknown): ConnectError {
   const failure = FAILURE.safeParse(body);
   if (failure.success && isErrorCode(failure.data.code) && failure.data.code !== "CC_REQUEST_REFUSED") {
     return new ConnectError(failure.data.code, `${host}: ${failure.data.message.replaceAll(/\s+/g, " ")}`);

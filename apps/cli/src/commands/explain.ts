@@ -1,8 +1,10 @@
+import { ConnectError, parseClusterId } from "@cluster-connect/protocol";
+import { describeAccess } from "../admin/grants.ts";
 import { findClusters, requireNames } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
 import { trustCluster } from "../clusters/trust.ts";
 import { askWhoIAm, type ClusterIdentity } from "../clusters/who-am-i.ts";
-import { fetchClusters } from "../relay-api.ts";
+import { type AccessDecision, fetchAccess, fetchClusters } from "../relay-api.ts";
 import { connectRelay } from "../relay-link.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
@@ -37,6 +39,8 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
   const relay = await chooseRelay(flags, deps);
   const tokens = chooseTokens(relay.url, await findGivenTokens(flags, deps), deps);
   const { token: relayToken } = await tokens.token("relay", { signal });
+  const access = await accessTo(names, relay.url, relayToken, { deps, signal });
+  for (const decision of access) if (!decision.allowed) deps.stderr.write(describeAccess(decision, "You"));
   const offered = await fetchClusters(relay.url, relayToken, { signal }, deps);
   const known = openKnownClusters(foldersOf(deps));
   const end = new AbortController();
@@ -54,7 +58,7 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
         await link.open(id, open);
       seen[id] = await askWhoIAm({ cluster: id, serverName, authorities: authorities.pem, token }, options, open);
     }
-    deps.stdout.write(flags.output === "json" ? json(token, seen) : text(token, seen));
+    deps.stdout.write(flags.output === "json" ? json(token, access, seen) : text(token, access, seen));
   } finally {
     end.abort();
   }
@@ -65,11 +69,35 @@ function shownClaims(token: string): readonly (readonly [string, unknown])[] {
   return SHOWN_CLAIMS.filter((name) => Object.hasOwn(claims, name)).map((name) => [name, claims[name]]);
 }
 
-function json(token: string, seen: Readonly<Record<string, ClusterIdentity>>): string {
-  return `${JSON.stringify({ claims: Object.fromEntries(shownClaims(token)), clusters: seen }, undefined, 2)}\n`;
+/** What the relay says about grants; nothing from one that does not explain itself yet. */
+async function accessTo(
+  names: readonly string[],
+  relay: URL,
+  token: string,
+  { deps, signal }: Pick<CommandContext, "deps" | "signal">,
+): Promise<readonly AccessDecision[]> {
+  try {
+    return await Promise.all(names.map((name) => fetchAccess(relay, token, parseClusterId(name), { signal }, deps)));
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === "CC_RELAY_REFUSED") return [];
+    throw error;
+  }
 }
 
-function text(token: string, seen: Readonly<Record<string, ClusterIdentity>>): string {
+function json(
+  token: string,
+  access: readonly AccessDecision[],
+  seen: Readonly<Record<string, ClusterIdentity>>,
+): string {
+  const claims = Object.fromEntries(shownClaims(token));
+  return `${JSON.stringify({ claims, access, clusters: seen }, undefined, 2)}\n`;
+}
+
+function text(
+  token: string,
+  access: readonly AccessDecision[],
+  seen: Readonly<Record<string, ClusterIdentity>>,
+): string {
   const claims = shownClaims(token).map(([name, value]) => row(name, JSON.stringify(value)));
   const clusters = Object.entries(seen).flatMap(([id, { username, groups, uid, extra }]) => [
     `\n${id} takes you for\n`,
@@ -78,7 +106,8 @@ function text(token: string, seen: Readonly<Record<string, ClusterIdentity>>): s
     ...(uid === undefined ? [] : [row("uid", uid)]),
     ...Object.entries(extra).map(([key, values]) => row("extra", `${key} = ${values.join(", ")}`)),
   ]);
-  return ["Your token for clusters says\n", ...claims, ...clusters].join("");
+  const grants = access.flatMap((decision) => ["\n", describeAccess(decision, "You")]);
+  return ["Your token for clusters says\n", ...claims, ...grants, ...clusters].join("");
 }
 
 function row(name: string, value: string): string {

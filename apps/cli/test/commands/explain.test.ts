@@ -39,3 +39,13 @@ test("as JSON it is for scripts, and holds no token", async () => {
   });
   expect(cli.out()).not.toContain("eyJ");
 });
+
+test("which grant lets the caller in is said, and which nearly would", async () => {
+  const cli = await stage();
+  expect(await cli.run("explain", "-n", "prod")).toBe(0);
+  expect(cli.out()).toContain("\nYou may reach prod: granted to group team by api/team\n");
+  expect(await cli.run("explain", "-n", "gone")).toBe(4);
+  expect(cli.err()).toContain(
+    "You may not reach gone: the grant has expired\n  api/old would allow it, but it has expired\n",
+  );
+});

@@ -1,0 +1,140 @@
+import { ConnectError, toConnectError } from "@cluster-connect/protocol";
+import { z } from "zod";
+import type { CommandContext } from "../commands/context.ts";
+import { readTextFile } from "../files/text-file.ts";
+import { parseJson } from "../json.ts";
+import { type OutputFormat, writeListing } from "../output.ts";
+import { ACCESS, type AccessDecision } from "../relay-api.ts";
+import { type AdminFlags, connectAdmin, DONE } from "./api.ts";
+
+const NAMES = z.array(z.string()).default([]);
+
+const GRANT = z.object({
+  id: z.string(),
+  source: z.string(),
+  clusters: NAMES,
+  clusterSelector: z.string().optional(),
+  users: NAMES,
+  groups: NAMES,
+  servicePrincipals: NAMES,
+  issuer: z.string().optional(),
+  condition: z.string().optional(),
+  expiresAt: z.string().optional(),
+});
+
+type Grant = z.output<typeof GRANT>;
+
+export interface GrantsListFlags extends AdminFlags {
+  readonly output: OutputFormat;
+}
+
+/** Lists grants of every source. */
+export async function listGrants(flags: GrantsListFlags, context: CommandContext): Promise<void> {
+  const api = await connectAdmin(flags, context);
+  await writeListing(
+    {
+      key: "grants",
+      items: await api.list("/v1/admin/grants", GRANT),
+      nameOf: ({ id }) => id,
+      none: "There are no grants, so nobody reaches any cluster.",
+      columns: [
+        { title: "ID", text: ({ id }) => id },
+        { title: "CLUSTERS", text: ({ clusters, clusterSelector }) => clusterSelector ?? clusters.join(",") },
+        { title: "WHO", text: whoOf },
+        { title: "EXPIRES", text: ({ expiresAt }) => expiresAt ?? "never" },
+      ],
+    },
+    flags.output,
+    context.deps,
+  );
+}
+
+function whoOf({ users, groups, servicePrincipals, condition }: Grant): string {
+  const names = [
+    ...users.map((name) => `user ${name}`),
+    ...groups.map((name) => `group ${name}`),
+    ...servicePrincipals.map((name) => `service principal ${name}`),
+  ];
+  const who = names.length === 0 ? "anybody" : names.join(", ");
+  return condition === undefined ? who : `${who} if ${condition}`;
+}
+
+export interface GrantsAddFlags extends AdminFlags {
+  readonly name?: readonly string[];
+  readonly selector?: string;
+  readonly user?: readonly string[];
+  readonly group?: readonly string[];
+  readonly servicePrincipal?: readonly string[];
+  readonly issuer?: string;
+  readonly condition?: string;
+  readonly expires?: number;
+}
+
+/** Adds a grant and prints its id. */
+export async function addGrant(flags: GrantsAddFlags, context: CommandContext): Promise<void> {
+  const { deps } = context;
+  const api = await connectAdmin(flags, context);
+  const { name, selector, user, group, servicePrincipal, issuer, condition, expires } = flags;
+  const grant = await api.send("POST", "/v1/admin/grants", GRANT, {
+    ...(name === undefined ? {} : { clusters: name }),
+    ...(selector === undefined ? {} : { clusterSelector: selector }),
+    ...(user === undefined ? {} : { users: user }),
+    ...(group === undefined ? {} : { groups: group }),
+    ...(servicePrincipal === undefined ? {} : { servicePrincipals: servicePrincipal }),
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(condition === undefined ? {} : { condition }),
+    ...(expires === undefined ? {} : { expiresAt: new Date(deps.now() + expires * 1_000).toISOString() }),
+  });
+  deps.stdout.write(`${grant.id}\n`);
+}
+
+/** Removes a grant that was added here. */
+export async function removeGrant(id: string, flags: AdminFlags, context: CommandContext): Promise<void> {
+  const api = await connectAdmin(flags, context);
+  await api.send("DELETE", `/v1/admin/grants/${encodeURIComponent(id)}`, DONE);
+  context.deps.stderr.write(`Removed ${id}; streams that it allowed end within seconds.\n`);
+}
+
+export interface GrantsCheckFlags extends AdminFlags {
+  readonly name?: readonly string[];
+  readonly user: string;
+  readonly group?: readonly string[];
+  readonly issuer?: string;
+  readonly subject?: string;
+  readonly claimsFile?: string;
+  readonly output: "text" | "json";
+}
+
+/** Says whether and why somebody may reach clusters. @returns the exit code: that of a missing grant when not. */
+export async function checkGrants(flags: GrantsCheckFlags, context: CommandContext): Promise<boolean> {
+  const { deps } = context;
+  const { name = [], user, group = [], issuer = "", subject = "", claimsFile } = flags;
+  if (name.length === 0) throw new ConnectError("CC_USAGE", "Name a cluster with -n");
+  const api = await connectAdmin(flags, context);
+  const claims = claimsFile === undefined ? {} : await readClaims(claimsFile);
+  const caller = { username: user, groups: group, issuer, subject, claims };
+  const decisions: AccessDecision[] = [];
+  for (const cluster of name) {
+    decisions.push(await api.send("POST", "/v1/admin/grants/check", ACCESS, { cluster, caller }));
+  }
+  if (flags.output === "json") deps.stdout.write(`${JSON.stringify({ decisions }, undefined, 2)}\n`);
+  else deps.stdout.write(decisions.map((decision) => describeAccess(decision, user)).join(""));
+  return decisions.every(({ allowed }) => allowed);
+}
+
+/** A decision as lines for a person. */
+export function describeAccess(decision: AccessDecision, who: string): string {
+  const { cluster, allowed, reason, grant, near } = decision;
+  const verdict = allowed ? `may reach ${cluster}: ${reason} by ${grant}` : `may not reach ${cluster}: ${reason}`;
+  const misses = near.map((miss) => `  ${miss.grant} would allow it, but ${miss.text}\n`);
+  return [`${who} ${verdict}\n`, ...misses].join("");
+}
+
+async function readClaims(path: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    return z.record(z.string(), z.unknown()).parse(parseJson(await readTextFile(path)));
+  } catch (error) {
+    if (error instanceof ConnectError) throw toConnectError(error);
+    throw new ConnectError("CC_USAGE", `${path} does not hold a JSON object of claims`);
+  }
+}
