@@ -13,6 +13,7 @@ import type { AgentConfig } from "./config.ts";
 import { createDispatch } from "./dispatch.ts";
 import { ensureIdentity } from "./enroll.ts";
 import { probeUpstream } from "./probe.ts";
+import { createReached } from "./reached.ts";
 import { createTunnelStatus, type TunnelStatus } from "./status.ts";
 import { runTunnel } from "./tunnel.ts";
 
@@ -67,21 +68,18 @@ export async function startAgent(
   const stop = new AbortController();
   const draining = new AbortController();
   const statuses: TunnelStatus[] = [];
-  const tunnels = config.relay.urls.map((relay) => {
+  const tunnels = config.relay.urls.flatMap((relay) => {
     const status = createTunnelStatus(relay);
     statuses.push(status);
     deps.health.add(`tunnel ${relay.host}`, () => status.check());
-    const { instanceId, software, sessionDeps } = deps;
-    return runTunnel(
-      { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stop.signal },
-      {
-        dispatch,
-        status,
-        log,
-        sessionDeps,
-        env: deps.env,
-        authorities: () => readAuthorities(config.authProxy.authoritiesFile),
-      },
+    const { instanceId, software, sessionDeps, env } = deps;
+    const reached = createReached({ now: deps.clock.now });
+    const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
+    return Array.from({ length: config.relay.tunnels }, () =>
+      runTunnel(
+        { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stop.signal },
+        { dispatch, status, reached, log, sessionDeps, env, authorities },
+      ),
     );
   });
   const done = Promise.all(tunnels).then(() => undefined);

@@ -6,8 +6,10 @@ import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.t
 /** The agent's settings. @see apps/agent/README.md */
 export interface AgentConfig {
   readonly relay: {
-    /** Addresses of relays; the agent keeps a tunnel to each. The first one enrolls it. */
+    /** Names of relays; the first one enrolls the agent. */
     readonly urls: readonly URL[];
+    /** To how many of the relays under each name the agent keeps a tunnel. */
+    readonly tunnels: number;
     /** PEM file to trust instead of the system's authorities. */
     readonly caFile?: string | undefined;
   };
@@ -53,7 +55,11 @@ const ADDRESS: z.ZodType<UpstreamAddress> = z.string().transform((text, context)
 const UPSTREAM_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
-  relay: z.strictObject({ urls: z.array(RELAY_URL).min(1), caFile: z.string().min(1).optional() }),
+  relay: z.strictObject({
+    urls: z.array(RELAY_URL).min(1),
+    tunnels: z.int().min(1).max(16).default(2),
+    caFile: z.string().min(1).optional(),
+  }),
   code: z.string().min(1).optional(),
   codeFile: z.string().min(1).optional(),
   stateDir: z.string().min(1),

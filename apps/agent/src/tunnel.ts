@@ -11,6 +11,7 @@ import {
 import { errorFields, type Logger } from "@cluster-connect/service";
 import type { Dispatch } from "./dispatch.ts";
 import type { Identity } from "./identity.ts";
+import type { Reached } from "./reached.ts";
 import type { TunnelStatus } from "./status.ts";
 
 export interface TunnelOptions {
@@ -31,6 +32,7 @@ export interface TunnelDeps {
   /** What the auth proxy publishes by now. */
   readonly authorities: () => Promise<string | undefined>;
   readonly status: TunnelStatus;
+  readonly reached: Reached;
   readonly env: ProxyEnvironment;
   readonly log: Logger;
   readonly sessionDeps: SessionDeps;
@@ -40,7 +42,8 @@ export interface TunnelDeps {
 const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
 
 /**
- * Keeps a tunnel to one relay up until the signal is aborted.
+ * Keeps a tunnel to one relay up until the signal is aborted; which one of those under the name, the balancer before them
+ * decides, but never one that another tunnel leads to.
  *
  * A refused key is tried again too, at the longest wait: an operator may enroll it meanwhile.
  */
@@ -52,13 +55,19 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
       signal,
       backoff: BACKOFF,
       retry: () => !draining.aborted,
+      onWake: (wake, wakeSignal) => deps.reached.onLost(wake, wakeSignal),
       onReady: (session) => {
         deps.status.up(session);
+        deps.reached.opened(session);
         log.info({ event: "tunnel.open", relayInstanceId: session.peer?.instanceId }, "tunnel open");
       },
       onEnd: (error, delayMs) => {
         deps.status.down(error);
         const fields = { event: "tunnel.closed", delayMs: Math.round(delayMs), ...errorFields(error) };
+        if (error.code === "CC_CANCELLED") {
+          log.debug({ ...fields, event: "tunnel.spare" }, "no other relay reached, looking again later");
+          return;
+        }
         log.warn({ ...fields, hint: error.hint }, "tunnel closed, dialing again");
       },
     });
@@ -75,18 +84,22 @@ async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSigna
     proxy: proxyFor(relay, deps.env),
     ...tls,
   });
-  const session = dialSession(
+  const session: Session = dialSession(
     channel,
     {
       role: "agent",
       instanceId,
       software,
-      prove: async (hello) => prove(hello, options, await deps.authorities()),
+      prove: async (hello) => {
+        deps.reached.claim(hello.instanceId, hello.liveRelays ?? 1, session);
+        return prove(hello, options, await deps.authorities());
+      },
       onStream: deps.dispatch,
     },
     deps.sessionDeps,
   );
   deps.status.dialed(session);
+  void session.draining.then(() => deps.reached.release(session));
   return session;
 }
 

@@ -322,3 +322,12 @@ describe("a stream whose tunnel is lost", () => {
     await expect(answer.promise).resolves.toMatchObject({ type: "REJECT", code: "CC_RESUME_UNKNOWN" });
   });
 });
+
+test("behind one name with one relay there is one tunnel, and the agent is ready", async () => {
+  const relay = await startTestRelay();
+  const { health, log } = await startTestAgent(await configFor(relay, { relay: { urls: [relay.url], tunnels: 2 } }));
+  await relay.nextSession();
+  await Promise.all([log.once("tunnel.open"), log.once("tunnel.spare")]);
+  expect(relay.hellos).toHaveLength(1);
+  await expect(health.ready()).resolves.toMatchObject({ ok: true });
+});

@@ -9,7 +9,7 @@ const EXAMPLE = join(import.meta.dirname, "../../../examples/agent.yaml");
 
 test("the example is valid", async () => {
   await expect(loadAgentConfig({ file: EXAMPLE, env: {} })).resolves.toMatchObject({
-    relay: { urls: [new URL("https://relay.example.com")] },
+    relay: { urls: [new URL("https://relay.example.com")], tunnels: 2 },
     authProxy: { address: { kind: "socket", path: "/run/cluster-connect/auth-proxy.sock" } },
     drainSeconds: 30,
   });

@@ -11,7 +11,7 @@ import { startTestRelay } from "./support/test-relay.ts";
 const signal = new AbortController().signal;
 
 function deps() {
-  return { log: createMemoryLogger(), clock: SYSTEM_CLOCK, random: () => 0.01 };
+  return { env: {}, log: createMemoryLogger(), clock: SYSTEM_CLOCK, random: () => 0.01 };
 }
 
 test("the first start enrolls with the code; the next ones keep key and cluster without asking", async () => {

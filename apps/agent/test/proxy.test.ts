@@ -35,7 +35,7 @@ test("enrollment and tunnel go through the proxy that the environment names", as
   const proxy = await startProxy();
   const caFile = join(await temporaryFolder(), "relay.crt");
   await writeFile(caFile, tls.cert);
-  const config = await configFor(relay, { relay: { urls: [relay.url], caFile } });
+  const config = await configFor(relay, { relay: { urls: [relay.url], tunnels: 1, caFile } });
   await startTestAgent(config, { env: { HTTPS_PROXY: proxy.url } });
   await relay.nextSession();
   expect(proxy.asked).toEqual([relay.url.host, relay.url.host]);

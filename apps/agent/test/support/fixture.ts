@@ -30,7 +30,7 @@ export async function configFor(
   const authoritiesFile = join(folder, "ca.crt");
   await copyFile(join(import.meta.dirname, "authority.pem"), authoritiesFile);
   return {
-    relay: { urls: [relay.url] },
+    relay: { urls: [relay.url], tunnels: 1 },
     code: "cc1-test",
     stateDir: join(folder, "state"),
     authProxy: {
