@@ -1,4 +1,12 @@
+import { ConnectError } from "@cluster-connect/protocol";
 import type { AuditEvent } from "./audit-log.ts";
+
+/** Loads no image: for providers whose nodes are somebody else's, or that have none. */
+export const noImages = async (): Promise<never> => {
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", "This Kubernetes takes no images from here", {
+    hint: "Push them to a registry that it reaches, and name that in the chart's values.",
+  });
+};
 
 /** What a provider's cluster can do; suites leave out what needs more. */
 interface ClusterFeatures {
@@ -20,6 +28,17 @@ export interface Cluster extends AsyncDisposable {
   readonly features: ClusterFeatures;
   /** Every audit event from the first on, then those that follow; none where {@link ClusterFeatures.auditLog} is false. */
   auditEvents(options: { readonly signal: AbortSignal }): AsyncIterable<AuditEvent>;
+  /** Where pods reach this machine; loopback where there are no pods of this machine's own. */
+  readonly hostAddress: string;
+  /**
+   * Gives pods an image.
+   *
+   * @param archive As `docker save` writes it.
+   * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` where the provider has no node of its own.
+   */
+  loadImage(archive: string): Promise<void>;
+  /** Runs a command where the node's network is; undefined where there is no node of our own. */
+  readonly onNode?: (command: string, args: readonly string[]) => Promise<string>;
   /** Ends what the provider started and removes its files. */
   stop(): Promise<void>;
 }

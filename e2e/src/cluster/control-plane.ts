@@ -8,7 +8,7 @@ import { getStatus } from "./api-request.ts";
 import type { Assets } from "./assets.ts";
 import { followAuditLog } from "./audit-log.ts";
 import { createAuthority, type Identity, type LeafSpec, newKeyPairPem } from "./certificates.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, noImages } from "./cluster.ts";
 import {
   APISERVER_HOSTS,
   AUDIT_POLICY,
@@ -200,6 +200,8 @@ function describe(
     apiserverUrl,
     caPem: credentials.caPem,
     features: { controllers: assets.controllerManager !== undefined, pods: false, auditLog: true },
+    hostAddress: "127.0.0.1",
+    loadImage: noImages,
     auditEvents: (follow) => followAuditLog(join(folder, FILES.auditLog), follow),
     stop,
     [Symbol.asyncDispose]: stop,

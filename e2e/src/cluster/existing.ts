@@ -5,7 +5,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { parse } from "yaml";
 import { z } from "zod";
 import { runToEnd } from "../process/run-to-end.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, noImages } from "./cluster.ts";
 import type { Tools } from "./tools.ts";
 
 const CONFIG = z.object({
@@ -55,6 +55,8 @@ export async function useExisting(
     apiserverUrl: cluster.server,
     caPem,
     features: { controllers: true, pods: true, auditLog: false },
+    hostAddress: "127.0.0.1",
+    loadImage: noImages,
     auditEvents: async function* () {},
     stop,
     [Symbol.asyncDispose]: stop,

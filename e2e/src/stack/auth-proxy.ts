@@ -37,7 +37,7 @@ export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authenticationPath = join(folder, "authentication.json");
   const apiserverCaPath = join(folder, "apiserver-ca.crt");
-  await writeAuthentication(authenticationPath, options.issuerUrl, CLUSTER_AUDIENCE);
+  await writeAuthentication(authenticationPath, { issuerUrl: options.issuerUrl, audience: CLUSTER_AUDIENCE });
   await writeFile(apiserverCaPath, apiserver.caPem);
   const socket = join(folder, "proxy.sock");
   const caFile = join(folder, "ca.crt");

@@ -31,6 +31,8 @@ export interface IssuerOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly accessTokenSeconds?: number;
+  /** Address to listen at with TLS, for callers from elsewhere; plain HTTP on loopback without it. */
+  readonly secure?: { readonly host: string; readonly certPem: string; readonly keyPem: string };
 }
 
 /** A running OpenID Connect provider. */
@@ -68,6 +70,7 @@ export async function startIssuer(options: IssuerOptions, deps: { readonly keepe
   const machineSecret = randomBytes(24).toString("base64url");
   const config: IssuerConfig = {
     port: 0,
+    ...(options.secure === undefined ? {} : { secure: options.secure }),
     jwks: { keys: [key] },
     users: [...USERS],
     clients: [

@@ -16,6 +16,10 @@ export interface RelayOptions {
   readonly signal: AbortSignal;
   readonly issuerUrl: string;
   /** Behind something that the suite put in front, with TLS when its address says so; on a free port otherwise. */
+  /** Address to listen at and to be called by; loopback by default. */
+  readonly host?: string;
+  /** PEM of the issuer's authority, where it has TLS. */
+  readonly issuerCaPem?: string;
   readonly behind?: { readonly publicUrl: string; readonly port: number };
 }
 
@@ -34,6 +38,7 @@ export interface Relay {
 }
 
 const MAIN: string = repositoryFile("apps/relay/src/main.ts");
+const LOOPBACK = "127.0.0.1";
 const PROBE_SECONDS = 1;
 const START_TIMEOUT_MS = 30_000;
 
@@ -42,16 +47,16 @@ export async function startRelay(
   options: RelayOptions,
   deps: { readonly keeper: Keeper; readonly now: () => Date },
 ): Promise<Relay> {
-  const { folder, issuerUrl, behind } = options;
+  const { folder, issuerUrl, behind, host = LOOPBACK } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authenticationPath = join(folder, "authentication.json");
-  await writeAuthentication(authenticationPath, issuerUrl, RELAY_AUDIENCE);
+  await writeAuthentication(authenticationPath, { ...options, audience: RELAY_AUDIENCE });
   const secure = behind === undefined || behind.publicUrl.startsWith("https:");
-  const tls = secure ? await writeCertificate(folder, deps.now) : undefined;
+  const tls = secure ? await writeCertificate(folder, host, deps.now) : undefined;
   let run = 0;
   const startOn = async (port: number): Promise<Relay> => {
-    const url = behind?.publicUrl ?? `https://127.0.0.1:${port}`;
-    const config = settings(folder, authenticationPath, url, port, issuerUrl, tls);
+    const url = behind?.publicUrl ?? `https://${host}:${port}`;
+    const config = settings(folder, authenticationPath, url, { host, port }, issuerUrl, tls);
     const startProgram = async (signal: AbortSignal): Promise<Program> => {
       run += 1;
       const spec = {
@@ -87,9 +92,9 @@ interface Tls {
   readonly caFile: string;
 }
 
-async function writeCertificate(folder: string, now: () => Date): Promise<Tls> {
+async function writeCertificate(folder: string, host: string, now: () => Date): Promise<Tls> {
   const authority = await createAuthority("cluster-connect demo relay", { now });
-  const leaf = await authority.issue({ commonName: "relay", hosts: ["127.0.0.1", "localhost"] });
+  const leaf = await authority.issue({ commonName: "relay", hosts: [...new Set([host, LOOPBACK, "localhost"])] });
   const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key"), caFile: join(folder, "ca.crt") };
   await writeFile(tls.caFile, authority.certPem);
   await writeFile(tls.certFile, leaf.certPem);
@@ -101,12 +106,12 @@ function settings(
   folder: string,
   authenticationConfig: string,
   publicUrl: string,
-  port: number,
+  listen: { readonly host: string; readonly port: number },
   issuer: string,
   tls: Tls | undefined,
 ): Readonly<Record<string, unknown>> {
   return {
-    listen: { host: "127.0.0.1", port },
+    listen,
     publicUrl,
     ...(tls === undefined ? {} : { tls: { certFile: tls.certFile, keyFile: tls.keyFile } }),
     dataDir: join(folder, "data"),

@@ -4,10 +4,10 @@ import type { Cluster } from "../cluster.ts";
 import type { NodeAddresses } from "../components.ts";
 import { type ControlPlaneDeps, startControlPlane } from "../control-plane.ts";
 import { makeCgroups } from "./cgroups.ts";
-import { makeLink } from "./link.ts";
+import { type Link, makeLink } from "./link.ts";
 import { makeNamespaces } from "./namespaces.ts";
 import type { NodeAssets } from "./node-assets.ts";
-import { startNode } from "./start-node.ts";
+import { importImage, startNode } from "./start-node.ts";
 
 /** What a cluster with a node needs from its surroundings. */
 export interface NodeClusterDeps extends ControlPlaneDeps {
@@ -39,8 +39,9 @@ export async function startNodeCluster(
     await cgroups.remove();
   };
   let cluster: Cluster | undefined;
+  let link: Link;
   try {
-    const link = await makeLink(namespaces, { signal });
+    link = await makeLink(namespaces, { signal });
     const addresses: NodeAddresses = { name: NODE_NAME, apiserver: link.host, kubelet: link.node };
     cluster = await startControlPlane({ ...options, node: addresses }, deps);
     const credentials = dirname(cluster.kubeconfigPath);
@@ -57,6 +58,9 @@ export async function startNodeCluster(
   return {
     ...controlPlane,
     features: { ...controlPlane.features, pods: true },
+    hostAddress: link.host,
+    onNode: (command, args) => namespaces.run(command, args),
+    loadImage: (archive) => importImage(archive, namespaces),
     stop,
     [Symbol.asyncDispose]: stop,
   };

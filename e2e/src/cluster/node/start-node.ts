@@ -59,14 +59,20 @@ async function failWhenOneEnds(programs: readonly Program[]): Promise<never> {
   throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `${ended.name} ended while the node started: ${last}`);
 }
 
-async function importImage(options: NodeOptions, { namespaces, arch }: NodeDeps): Promise<void> {
+const ctr = (namespaces: Namespaces, ...args: readonly string[]): Promise<string> =>
+  namespaces.run("ctr", ["--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", ...args]);
+
+/** Gives the node's pods an image, from an archive of `docker save`. */
+export async function importImage(archive: string, namespaces: Namespaces): Promise<void> {
+  await ctr(namespaces, "images", "import", archive);
+}
+
+async function importNodeImage(options: NodeOptions, { namespaces, arch }: NodeDeps): Promise<void> {
   const path = join(options.folder, NODE_FILES.image);
   const { signal } = options;
-  const ctr = (...args: readonly string[]): Promise<string> =>
-    namespaces.run("ctr", ["--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", ...args]);
   await writeNodeImage(path, { signal }, { arch });
-  await pollUntil(async () => ctr("version").catch(() => undefined), { signal });
-  await ctr("images", "import", path);
+  await pollUntil(async () => ctr(namespaces, "version").catch(() => undefined), { signal });
+  await importImage(path, namespaces);
 }
 
 /**
@@ -85,7 +91,7 @@ export async function startNode(options: NodeOptions, deps: NodeDeps): Promise<v
     command: "containerd",
     args: ["--config", file(NODE_FILES.containerd)],
   });
-  await Promise.race([importImage(options, deps), failWhenOneEnds([containerd])]);
+  await Promise.race([importNodeImage(options, deps), failWhenOneEnds([containerd])]);
   const kubelet = await namespaces.start({
     name: "kubelet",
     command: assets.kubelet,

@@ -23,6 +23,8 @@ export interface IssuerClient {
 export interface IssuerConfig {
   /** 0 chooses a free one. */
   readonly port: number;
+  /** Another address than loopback, and TLS. */
+  readonly secure?: { readonly host: string; readonly certPem: string; readonly keyPem: string } | undefined;
   /** Private signing keys as a JWK set. */
   readonly jwks: {
     readonly keys: readonly { readonly kty: string; readonly kid: string; readonly alg: typeof SIGNING_ALGORITHM }[];
@@ -48,6 +50,7 @@ const client: z.ZodType<IssuerClient> = z.strictObject({
 
 const issuerConfig: z.ZodType<IssuerConfig> = z.strictObject({
   port: z.int().min(0).max(65_535),
+  secure: z.strictObject({ host: name, certPem: name, keyPem: name }).optional(),
   jwks: z.looseObject({
     keys: z.array(z.looseObject({ kty: name, kid: name, alg: z.literal(SIGNING_ALGORITHM) })).min(1),
   }),

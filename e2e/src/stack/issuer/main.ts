@@ -2,16 +2,20 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { parseIssuerConfig } from "./config.ts";
 import { answerLogin } from "./login-page.ts";
 import { createProvider } from "./provider.ts";
 
 const config = parseIssuerConfig(await readFile(process.argv[2] ?? "", "utf8"));
-const listener = createServer();
-listener.listen(config.port, "127.0.0.1");
+const { secure } = config;
+const listener =
+  secure === undefined ? createServer() : createSecureServer({ cert: secure.certPem, key: secure.keyPem });
+const host = secure?.host ?? "127.0.0.1";
+listener.listen(config.port, host);
 await once(listener, "listening");
 const address = listener.address();
-const url = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : config.port}`;
+const url = `${secure === undefined ? "http" : "https"}://${host}:${typeof address === "object" && address !== null ? address.port : config.port}`;
 const provider = createProvider(url, config);
 provider.on("server_error", (_ctx, error) => console.error(error));
 const callback = provider.callback();

@@ -1,0 +1,47 @@
+import { join } from "node:path";
+import { ConnectError } from "@cluster-connect/protocol";
+import { cacheRoot } from "../cluster/cache-folder.ts";
+import { findExecutable } from "../cluster/find-executable.ts";
+import { NODE_PATH } from "../cluster/node/prerequisites.ts";
+import { definedOnly } from "../process/program-env.ts";
+import type { Progress } from "../process/progress.ts";
+import { runToEnd } from "../process/run-to-end.ts";
+import { repositoryFile } from "../stack/repository-file.ts";
+
+/** Apps whose images the suites install. */
+const IMAGE_APPS = ["agent", "auth-proxy", "cli"] as const;
+
+/** Why no image can be made on this machine, and what to do about it; undefined when they can. */
+export async function missingForImages(env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  if (env["E2E_IMAGES"]) return undefined;
+  if (process.getuid?.() !== 0) return "images need root, for a Docker daemon of their own";
+  const found = await findExecutable("dockerd", { PATH: NODE_PATH });
+  return found === undefined ? "run: apt-get install --no-install-recommends docker.io" : undefined;
+}
+
+/**
+ * Archives of the images, made from the sources as they are; from the folder `E2E_IMAGES` where that is set.
+ *
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with the last line of what failed.
+ */
+export async function provideImages(
+  options: { readonly signal: AbortSignal },
+  deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress },
+): Promise<readonly string[]> {
+  const { env, progress } = deps;
+  const given = env["E2E_IMAGES"];
+  const folder = given || join(cacheRoot(env), "images");
+  if (!given) await progress.during("images", () => make(folder, options, env));
+  return IMAGE_APPS.map((app) => join(folder, `${app}.tar`));
+}
+
+async function make(folder: string, options: { readonly signal: AbortSignal }, env: NodeJS.ProcessEnv): Promise<void> {
+  const script = repositoryFile("e2e/images/make.sh");
+  const done = await runToEnd(script, [folder], { env: definedOnly(env), ...options });
+  if (done.code === 0) {
+    process.stderr.write(done.stdout);
+    return;
+  }
+  const last = done.stderr.trim().split("\n").at(-1) ?? "";
+  throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `the images were not made: ${last}`);
+}
