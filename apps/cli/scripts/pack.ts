@@ -3,11 +3,12 @@
  * `pack.ts --binary [FOLDER]` into one executable for this platform (a Node single executable application).
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type BuildOptions, build } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const NAME = "cluster-connect";
@@ -44,6 +45,9 @@ async function packFiles(): Promise<void> {
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[hash]",
     // Some dependencies are CommonJS and ask for Node's own modules.
+    // The key store's binding for this platform; on others the program does without.
+    loader: { ".node": "copy" },
+    assetNames: "chunks/[name]-[hash]",
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
   chmodSync(join(folder, `${NAME}.mjs`), 0o755);
@@ -54,8 +58,19 @@ async function packBinary(): Promise<void> {
   const blob = join(folder, `${NAME}.blob`);
   const config = join(folder, "sea.json");
   const executable = join(folder, process.platform === "win32" ? `${NAME}.exe` : NAME);
-  await build({ ...COMMON, entryPoints: ["src/main.ts"], outfile: script, format: "cjs" });
-  writeFileSync(config, JSON.stringify({ main: script, output: blob, disableExperimentalSEAWarning: true }));
+  const binding = keyringBinding();
+  await build({
+    ...COMMON,
+    entryPoints: ["src/main.ts"],
+    outfile: script,
+    format: "cjs",
+    plugins: [keyringAsAsset(binding)],
+    // What asks where its own file is finds that there is none.
+    define: { "import.meta.url": '""' },
+  });
+  const assets = binding === undefined ? {} : { "keyring.node": binding };
+  const sea = { main: script, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true, assets };
+  writeFileSync(config, JSON.stringify(sea));
   run(process.execPath, ["--experimental-sea-config", config]);
   copyFileSync(process.execPath, executable);
   chmodSync(executable, 0o755);
@@ -66,6 +81,34 @@ async function packBinary(): Promise<void> {
   run(process.execPath, [postject, executable, "NODE_SEA_BLOB", blob, "--sentinel-fuse", FUSE, ...macho]);
   if (process.platform === "darwin") run("codesign", ["--sign", "-", executable]);
   for (const path of [config, blob, script]) rmSync(path);
+}
+
+/** The native library that `@napi-rs/keyring` has for this platform. */
+function keyringBinding(): string | undefined {
+  const require = createRequire(createRequire(join(HERE, "package.json")).resolve("@napi-rs/keyring"));
+  for (const suffix of ["", "-gnu", "-musl", "-msvc"]) {
+    try {
+      const folder = dirname(
+        require.resolve(`@napi-rs/keyring-${process.platform}-${process.arch}${suffix}/package.json`),
+      );
+      const name = readdirSync(folder).find((file) => file.endsWith(".node"));
+      if (name !== undefined) return join(folder, name);
+    } catch {
+      // Another build of the library.
+    }
+  }
+  return undefined;
+}
+
+/** A library can only be loaded from a file, which a single executable does not have beside it. */
+function keyringAsAsset(binding: string | undefined): Plugin {
+  const path = fileURLToPath(import.meta.resolve("./keyring-asset.ts"));
+  return {
+    name: "keyring-as-asset",
+    setup({ onResolve }) {
+      onResolve({ filter: /^@napi-rs\/keyring$/ }, () => (binding === undefined ? { external: true } : { path }));
+    },
+  };
 }
 
 function run(command: string, args: readonly string[]): void {

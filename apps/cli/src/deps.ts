@@ -1,4 +1,5 @@
 import type { Clock } from "@cluster-connect/framing";
+import type { KeyStore } from "./tokens/key-store.ts";
 
 /** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -50,6 +51,8 @@ export interface CliDeps {
   readonly pid: number;
   /** Shows an address in the person's browser; false when there is none. */
   readonly openBrowser: (url: string) => Promise<boolean>;
+  /** The system's store for keys; undefined where there is none. */
+  readonly openKeyStore: () => Promise<KeyStore | undefined>;
   /** Makes these authorities (PEM) trusted beside the machine's own, for all TLS of this process. */
   readonly trustAuthorities: (pem: string) => void;
 }

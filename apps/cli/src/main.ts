@@ -59,6 +59,10 @@ void run(process.argv.slice(2), {
   homeDir: homedir(),
   pid: process.pid,
   openBrowser: (url) => openBrowser(url, process.platform, process.env),
+  openKeyStore: async () => {
+    const { openOsKeyStore } = await import("./tokens/os-key-store.ts");
+    return await openOsKeyStore(process.platform, process.env);
+  },
   trustAuthorities: (pem) => {
     setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
   },

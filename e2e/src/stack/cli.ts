@@ -76,6 +76,8 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
     ...folders,
     HOME: folder,
     TMPDIR: temporary,
+    // Nothing of a suite goes into the key store of whoever runs it.
+    CLUSTER_CONNECT_TOKEN_STORE: "file",
     PATH: options.path,
     KUBECACHEDIR: join(folder, "kube-cache"),
   };

@@ -76,6 +76,7 @@ export type ErrorCode =
   | "CC_STORE_FAILED"
   | "CC_STORE_NEWER"
   | "CC_TIMEOUT"
+  | "CC_KEY_STORE_UNAVAILABLE"
   | "CC_KUBERNETES_UNAVAILABLE";
 
 /**
@@ -474,6 +475,12 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 70,
     retry: true,
     hint: "Repeat the command; the named hop did not answer in time.",
+  },
+  CC_KEY_STORE_UNAVAILABLE: {
+    http: 503,
+    exit: 75,
+    retry: true,
+    hint: "Unlock the key store and repeat, or log in again with CLUSTER_CONNECT_TOKEN_STORE=file.",
   },
   CC_KUBERNETES_UNAVAILABLE: {
     http: 503,

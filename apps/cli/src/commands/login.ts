@@ -12,6 +12,7 @@ import { saveSettings } from "../settings/config-file.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
 import { openTokenCache } from "../tokens/choose-tokens.ts";
+import { describeKept } from "../tokens/kept-how.ts";
 import { loginKey } from "../tokens/token-cache.ts";
 import type { CommandContext } from "./context.ts";
 
@@ -38,12 +39,13 @@ export async function login(flags: LoginFlags, { deps, signal }: CommandContext)
   const configuration = await discoverIssuer(settings, { signal }, deps);
   const first = await signIn(flags, configuration, settings, { deps, signal, screen });
   const record = await completeSignIn(relay.url.origin, settings, first, configuration, { signal }, deps);
-  await openTokenCache(deps).update(loginKey(relay.url.origin), { signal }, async () => record);
+  const kept = await openTokenCache(deps).put(loginKey(relay.url.origin), { signal }, record);
   await saveSettings(foldersOf(deps), {
     relay: relay.url.origin,
     ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }),
   });
   screen.line(`Logged in at ${relay.url.origin} as ${record.name}.`);
+  screen.line(`Kept in ${describeKept(kept)}.`);
   screen.line("Next: cluster-connect clusters");
 }
 

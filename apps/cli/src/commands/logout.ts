@@ -14,8 +14,8 @@ export async function logout(flags: LogoutFlags, { deps, signal }: CommandContex
   const keys = flags.all === true ? await cache.keys() : [loginKey((await chooseRelay(flags, deps)).url.origin)];
   let removed = 0;
   for (const key of keys) {
-    const record = await cache.read(key).catch(() => undefined);
-    if (await cache.remove(key)) removed += 1;
+    const record = await cache.read(key, { signal }).catch(() => undefined);
+    if (await cache.remove(key, { signal })) removed += 1;
     if (record?.refreshToken === undefined) continue;
     const { revokeLogin } = await import("../login/revoke.ts");
     if (!(await revokeLogin(record, record.refreshToken, { signal }, deps))) {

@@ -5,6 +5,7 @@ import {
   pollDeviceAuthorizationGrant,
   type TokenEndpointResponse,
 } from "openid-client";
+import { raceAbort } from "../race-abort.ts";
 import type { LoginSettings } from "../relay-api.ts";
 import { issuerError } from "./issuer-error.ts";
 import { audienceParameters, signInParameters } from "./oidc.ts";
@@ -49,16 +50,9 @@ export async function signInByDevice(
       { signal: options.signal },
     );
     // The library looks at the signal only between two questions, which are seconds apart.
-    return await Promise.race([answered, rejectWhenAborted(options.signal)]);
+    return await raceAbort(answered, options.signal);
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);
   }
-}
-
-async function rejectWhenAborted(signal: AbortSignal): Promise<never> {
-  if (!signal.aborted) {
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-  }
-  throw signal.reason;
 }

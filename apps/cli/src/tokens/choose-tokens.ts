@@ -10,13 +10,15 @@ import { findPipeline, type Pipeline } from "./pipeline.ts";
 import { expiryOf } from "./stored-token.ts";
 import { createTokenCache, loginKey, type TokenCache } from "./token-cache.ts";
 import type { GivenTokens } from "./token-flags.ts";
+import { createTokenVault, tokenStoreChoice } from "./token-vault.ts";
 
 /** Where a token does not tell its end. */
 const ASSUMED_LIFE_MS = 120_000;
 
 /** The folder with kept logins. */
-export function openTokenCache(deps: Pick<CliDeps, "env" | "homeDir">): TokenCache {
-  return createTokenCache(join(foldersOf(deps).state, "logins"));
+export function openTokenCache(deps: Pick<CliDeps, "env" | "homeDir" | "openKeyStore">): TokenCache {
+  const vault = createTokenVault(tokenStoreChoice(deps.env), deps);
+  return createTokenCache(join(foldersOf(deps).state, "logins"), vault);
 }
 
 /**
@@ -100,7 +102,7 @@ function createMachineTokens(
   const tokens = createLoginTokens(key, relay.origin, cache, renew, deps);
   return {
     async token(purpose, options) {
-      if ((await cache.read(key)) === undefined) await begin(key, relay, machine, cache, options.signal, deps);
+      if ((await cache.read(key, options)) === undefined) await begin(key, relay, machine, cache, options.signal, deps);
       return await tokens.token(purpose, options);
     },
   };

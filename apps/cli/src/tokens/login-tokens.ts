@@ -25,7 +25,7 @@ export function createLoginTokens(
 ): CallerTokens {
   return {
     async token(purpose, { signal }) {
-      const record = await cache.read(key);
+      const record = await cache.read(key, { signal });
       if (record === undefined) throw notLoggedIn(relay);
       const found = tokenFor(record, purpose);
       if (found !== undefined && isFresh(found, deps.now())) return found;

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { readTextFileIfAny } from "../files/text-file.ts";
 import { formatLoginRecord, type LoginRecord, parseLoginRecord } from "./login-record.ts";
+import { storeOf, type TokenVault } from "./token-vault.ts";
 
 /** Logins kept in files that only this user can read, one for each relay and client. */
 export interface TokenCache {
   /** @throws ConnectError `CC_NOT_LOGGED_IN` when what is kept cannot be used. */
-  read(key: string): Promise<LoginRecord | undefined>;
+  read(key: string, options: { readonly signal: AbortSignal }): Promise<LoginRecord | undefined>;
   /**
    * Changes a login while no other process does.
    *
@@ -19,9 +20,23 @@ export interface TokenCache {
     options: { readonly signal: AbortSignal },
     change: (current: LoginRecord | undefined) => Promise<LoginRecord>,
   ): Promise<LoginRecord>;
+  /** Keeps a new login in place of an old one, in the way that is chosen now, and says how. */
+  put(key: string, options: { readonly signal: AbortSignal }, record: LoginRecord): Promise<KeptHow>;
   /** False when there was none. */
-  remove(key: string): Promise<boolean>;
+  remove(key: string, options: { readonly signal: AbortSignal }): Promise<boolean>;
+  /** Of every login. */
+  howKept(): Promise<readonly KeptHow[]>;
   keys(): Promise<readonly string[]>;
+}
+
+/** Where a login is: in a file that only this user can read, whose key a key store may hold. */
+export interface KeptHow {
+  readonly path: string;
+  readonly keyStore: string | undefined;
+}
+
+interface CacheOptions {
+  readonly signal: AbortSignal;
 }
 
 /** A renewal asks an issuer over the network; whoever comes second waits at least as long as that may take. */
@@ -34,45 +49,84 @@ export function loginKey(relay: string, clientId?: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 24);
 }
 
-export function createTokenCache(folder: string): TokenCache {
+export function createTokenCache(folder: string, vault: TokenVault): TokenCache {
   const pathOf = (key: string): string => join(folder, `${key}${SUFFIX}`);
 
-  async function read(key: string): Promise<LoginRecord | undefined> {
-    const text = await readTextFileIfAny(pathOf(key));
-    return text === undefined ? undefined : parseLoginRecord(text, pathOf(key));
+  async function parse(key: string, content: string, options: CacheOptions): Promise<LoginRecord> {
+    return parseLoginRecord(await vault.open(content, key, options), pathOf(key));
+  }
+
+  async function read(key: string, options: CacheOptions): Promise<LoginRecord | undefined> {
+    const content = await readTextFileIfAny(pathOf(key));
+    return content === undefined ? undefined : await parse(key, content, options);
+  }
+
+  async function write(
+    key: string,
+    record: LoginRecord,
+    previous: string | undefined,
+    options: CacheOptions,
+  ): Promise<KeptHow> {
+    const { writePrivateFile } = await import("../files/private-file.ts");
+    const content = await vault.seal(formatLoginRecord(record), key, previous, options);
+    await writePrivateFile(pathOf(key), content);
+    return { path: pathOf(key), keyStore: storeOf(content) };
+  }
+
+  async function locked<T>(key: string, options: CacheOptions, work: () => Promise<T>): Promise<T> {
+    // Not needed by the most frequent command, which prints a token that is still good.
+    const { makePrivateFolder } = await import("../files/private-file.ts");
+    const { withFileLock } = await import("../files/file-lock.ts");
+    await makePrivateFolder(folder);
+    const lock = join(folder, `${key}.lock`);
+    return await withFileLock(lock, { ...options, waitMs: LOCK_WAIT_MS }, tooLate(lock), work);
+  }
+
+  async function keys(): Promise<readonly string[]> {
+    const names = await readdir(folder).catch(() => []);
+    return names.filter((name) => name.endsWith(SUFFIX)).map((name) => name.slice(0, -SUFFIX.length));
   }
 
   return {
     read,
-    async update(key, options, change) {
-      // Not needed by the most frequent command, which prints a token that is still good.
-      const { makePrivateFolder, writePrivateFile } = await import("../files/private-file.ts");
-      const { withFileLock } = await import("../files/file-lock.ts");
-      await makePrivateFolder(folder);
-      const lock = join(folder, `${key}.lock`);
-      return await withFileLock(lock, { ...options, waitMs: LOCK_WAIT_MS }, tooLate(lock), async () => {
-        const current = await readOrForget(() => read(key));
+    keys,
+    update: (key, options, change) =>
+      locked(key, options, async () => {
+        const content = await readTextFileIfAny(pathOf(key));
+        const current = content === undefined ? undefined : await orForgotten(parse(key, content, options));
         const changed = await change(current);
-        if (changed !== current) await writePrivateFile(pathOf(key), formatLoginRecord(changed));
+        // What could not be read is kept anew, as is chosen now.
+        if (changed !== current) await write(key, changed, current === undefined ? undefined : content, options);
         return changed;
-      });
-    },
-    async remove(key) {
-      const found = (await readTextFileIfAny(pathOf(key))) !== undefined;
+      }),
+    put: (key, options, record) =>
+      locked(key, options, async () => {
+        const before = await readTextFileIfAny(pathOf(key));
+        const how = await write(key, record, undefined, options);
+        if (before !== undefined) await vault.forget(before, options);
+        return how;
+      }),
+    async remove(key, options) {
+      const content = await readTextFileIfAny(pathOf(key));
       await rm(pathOf(key), { force: true });
-      return found;
+      if (content !== undefined) await vault.forget(content, options);
+      return content !== undefined;
     },
-    async keys() {
-      const names = await readdir(folder).catch(() => []);
-      return names.filter((name) => name.endsWith(SUFFIX)).map((name) => name.slice(0, -SUFFIX.length));
+    async howKept() {
+      const found: KeptHow[] = [];
+      for (const key of await keys()) {
+        const content = await readTextFileIfAny(pathOf(key));
+        if (content !== undefined) found.push({ path: pathOf(key), keyStore: storeOf(content) });
+      }
+      return found;
     },
   };
 }
 
 /** A record that cannot be read is replaced by the next login. */
-async function readOrForget(read: () => Promise<LoginRecord | undefined>): Promise<LoginRecord | undefined> {
+async function orForgotten(reading: Promise<LoginRecord>): Promise<LoginRecord | undefined> {
   try {
-    return await read();
+    return await reading;
   } catch (error) {
     if (error instanceof ConnectError && error.code === "CC_NOT_LOGGED_IN") return undefined;
     throw error;

@@ -35,14 +35,18 @@ async function loggedIn(options: Parameters<typeof startIssuer>[0] = {}): Promis
 
 /** Makes the kept cluster token as old as it would be later. */
 async function age({ home, relay }: Stage, leftMs: number): Promise<void> {
-  await openTokenCache({ env: {}, homeDir: home }).update(loginKey(relay.url), { signal }, async (record) => {
-    if (record === undefined) throw new Error("not logged in");
-    const token = record.tokens[CLUSTER_AUDIENCE];
-    if (token === undefined) throw new Error("no token");
-    const expiresAt = new Date(Date.now() + leftMs);
-    const obtainedAt = new Date(expiresAt.getTime() - 600_000);
-    return { ...record, tokens: { ...record.tokens, [CLUSTER_AUDIENCE]: { ...token, expiresAt, obtainedAt } } };
-  });
+  await openTokenCache({ env: {}, homeDir: home, openKeyStore: async () => undefined }).update(
+    loginKey(relay.url),
+    { signal },
+    async (record) => {
+      if (record === undefined) throw new Error("not logged in");
+      const token = record.tokens[CLUSTER_AUDIENCE];
+      if (token === undefined) throw new Error("no token");
+      const expiresAt = new Date(Date.now() + leftMs);
+      const obtainedAt = new Date(expiresAt.getTime() - 600_000);
+      return { ...record, tokens: { ...record.tokens, [CLUSTER_AUDIENCE]: { ...token, expiresAt, obtainedAt } } };
+    },
+  );
 }
 
 test("the answer is what kubectl expects, ends a little early, and is all there is on standard output", async () => {

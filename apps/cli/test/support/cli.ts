@@ -41,6 +41,7 @@ export function testCli(
     homeDir: home,
     pid: process.pid,
     openBrowser: async () => false,
+    openKeyStore: async () => undefined,
     trustAuthorities: () => {},
     ...options.deps,
   };

@@ -23,7 +23,7 @@ export interface Program {
 
 export function startProgram(env: Environment, ...argv: readonly string[]): Program {
   const child = spawn(process.execPath, ["--conditions=source", MAIN, ...argv], {
-    env: { PATH: process.env["PATH"], ...env },
+    env: { PATH: process.env["PATH"], CLUSTER_CONNECT_TOKEN_STORE: "file", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { CompactSign, type JWSHeaderParameters } from "jose";
 import type { SignatureAlgorithm } from "../issuers.ts";
+import { portOf } from "./port-of.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
 
 export interface TestIssuerOptions {
@@ -109,10 +109,4 @@ async function listen(port: number, answer: (path: string, response: ServerRespo
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   return server;
-}
-
-function portOf(server: Server): number {
-  const address: AddressInfo | string | null = server.address();
-  if (address === null || typeof address === "string") throw new Error("The test issuer has no port");
-  return address.port;
 }

@@ -1,0 +1,128 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import { text } from "node:stream/consumers";
+import { createFakeEntraGrants, type FakeEntraApp, type GrantAnswer } from "./fake-entra-grants.ts";
+import { createFakeEntraTokens } from "./fake-entra-tokens.ts";
+import { portOf } from "./port-of.ts";
+import { createSigningKey } from "./signing-key.ts";
+
+export interface FakeEntraOptions {
+  /** Certificate and key for `localhost`, PEM. */
+  readonly tls: { readonly cert: string; readonly key: string };
+  readonly apps: readonly FakeEntraApp[];
+  readonly accessTokenSeconds?: number;
+  /** 0, the default, takes a free one. */
+  readonly port?: number;
+}
+
+/**
+ * A fake of Microsoft Entra ID: its addresses, grants and claims as the public documentation describes them, on
+ * loopback with TLS. It shows how the library and this product behave, not how Entra does.
+ */
+export interface FakeEntra {
+  /** Stands for `https://login.microsoftonline.com`. */
+  readonly url: string;
+  readonly tenantId: string;
+  /** What an application of this tenant is told as issuer. */
+  readonly issuer: string;
+  /** `iss` of tokens: what the real authority would write. */
+  readonly tokenIssuer: string;
+  /** How many tokens were given, by grant type. */
+  readonly grants: Readonly<Record<string, number>>;
+  /** Meets each request first; true when it has answered. */
+  fault: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
+  /** What a verifier fetches: discovery and keys under {@link tokenIssuer}. */
+  document(url: URL): string;
+  /** Does what a person does who was shown a device code. */
+  enterDeviceCode(code: string): boolean;
+  /** Ends every refresh token. */
+  revoke(): void;
+  stop(): Promise<void>;
+}
+
+const TENANT = "11111111-2222-4333-8444-555555555555";
+
+/** Starts the fake. Everybody who signs in is jane. */
+export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEntra> {
+  const key = await createSigningKey("RS256");
+  const tokenIssuer = `https://login.microsoftonline.com/${TENANT}/v2.0`;
+  const seconds = options.accessTokenSeconds ?? 3_600;
+  const tokens = createFakeEntraTokens({ key, tenantId: TENANT, issuer: tokenIssuer, seconds });
+  const server = createServer(options.tls, (request, response) => {
+    if (entra.fault?.(request, response) === true) return;
+    void route(request, response);
+  });
+  server.listen(options.port ?? 0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `https://localhost:${portOf(server)}`;
+  const grants = createFakeEntraGrants(tokens, {
+    apps: options.apps,
+    tokenEndpoint: `${url}/${TENANT}/oauth2/v2.0/token`,
+  });
+
+  async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const asked = new URL(request.url ?? "/", url);
+    const fields = new URLSearchParams(request.method === "POST" ? await text(request) : asked.search);
+    switch (asked.pathname) {
+      case `/${TENANT}/v2.0/.well-known/openid-configuration`:
+        return send(response, { status: 200, body: metadata(url, `${url}/${TENANT}/v2.0`) });
+      case `/${TENANT}/discovery/v2.0/keys`:
+        return send(response, { status: 200, body: { keys: [key.jwk] } });
+      case `/${TENANT}/oauth2/v2.0/authorize`:
+        response.writeHead(302, { location: grants.authorize(fields).href }).end();
+        return;
+      case `/${TENANT}/oauth2/v2.0/devicecode`:
+        return send(response, grants.startDevice(fields, `${url}/device`));
+      case `/${TENANT}/oauth2/v2.0/token`:
+        return send(response, await grants.token(fields));
+      default:
+        response.writeHead(404).end();
+    }
+  }
+
+  const entra: FakeEntra = {
+    url,
+    tenantId: TENANT,
+    issuer: `${url}/${TENANT}/v2.0`,
+    tokenIssuer,
+    grants: grants.counts,
+    fault: undefined,
+    document(asked) {
+      if (asked.href === `${tokenIssuer}/.well-known/openid-configuration`) {
+        return JSON.stringify(metadata("https://login.microsoftonline.com", tokenIssuer));
+      }
+      return JSON.stringify({ keys: [key.jwk] });
+    },
+    enterDeviceCode: grants.enterDeviceCode,
+    revoke: grants.revoke,
+    async stop() {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+  return entra;
+}
+
+function metadata(host: string, issuer: string): unknown {
+  const base = `${host}/${TENANT}`;
+  return {
+    issuer,
+    authorization_endpoint: `${base}/oauth2/v2.0/authorize`,
+    device_authorization_endpoint: `${base}/oauth2/v2.0/devicecode`,
+    token_endpoint: `${base}/oauth2/v2.0/token`,
+    jwks_uri: `${base}/discovery/v2.0/keys`,
+    response_types_supported: ["code"],
+    response_modes_supported: ["query", "form_post"],
+    subject_types_supported: ["pairwise"],
+    id_token_signing_alg_values_supported: ["RS256"],
+    code_challenge_methods_supported: ["S256"],
+  };
+}
+
+function send(response: ServerResponse, answer: GrantAnswer): void {
+  response.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body));
+}
