@@ -1,11 +1,13 @@
-/** Chunks up to this size are joined, so that many tiny frames do not cost many objects. */
-const SMALL_BYTES = 512;
-const SCRATCH_BYTES = 4_096;
+import { SLAB_BYTES, type SlabPool } from "./slab-pool.ts";
+
+/** Chunks from this size on go into slabs; what is smaller gets memory of its own, twice as much each time. */
+const SLAB_FROM_BYTES = 2_048;
 
 /**
- * Bytes of one direction between two absolute offsets, kept as the chunks they came in.
+ * Bytes of one direction between two absolute offsets.
  *
- * Chunks are handed out without copying, so whoever appends one must not write to it again.
+ * They are copied on the way in and lie in memory of the queue's own; views of it are handed out, and hold true until
+ * their bytes are dropped.
  */
 export interface ByteQueue {
   /** Offset of the first byte that is held. */
@@ -13,19 +15,19 @@ export interface ByteQueue {
   /** Offset after the last byte that is held. */
   readonly end: number;
   append(chunk: Uint8Array): void;
-  /** Removes and returns the first bytes, at most `maxBytes`, as one chunk; undefined when empty. */
-  take(maxBytes: number): Uint8Array | undefined;
-  /** Returns the bytes from offset `from` on, at most `maxBytes`, and keeps them. */
+  /** The bytes from offset `from` on that lie together, at most `maxBytes`; undefined when there are none. */
+  view(from: number, maxBytes: number): Uint8Array | undefined;
+  /** All bytes from offset `from` on, at most `maxBytes`. */
   read(from: number, maxBytes: number): Uint8Array[];
-  /** Forgets everything below `offset`. */
+  /** Forgets everything below `offset`; its memory will be used again. */
   dropTo(offset: number): void;
-  /** Forgets everything. */
+  /** Forgets everything; views that are out stay true. */
   clear(): void;
 }
 
-/** @param start offset of the first byte to come. */
-export function createByteQueue(start = 0): ByteQueue {
-  return new ChunkQueue(start);
+/** @param slabs without one, the memory is not used again. */
+export function createByteQueue(slabs?: SlabPool): ByteQueue {
+  return new ChunkQueue(slabs);
 }
 
 const NO_CHUNKS: Uint8Array[] = [];
@@ -33,18 +35,16 @@ const NO_OFFSETS: number[] = [];
 
 /** A class, not closures: every stream has two, and most are empty. */
 class ChunkQueue implements ByteQueue {
+  readonly #slabs: SlabPool | undefined;
+  /** Memory, and the offset of its first byte. All but the last are full. */
   #chunks: Uint8Array[] = NO_CHUNKS;
   #offsets: number[] = NO_OFFSETS;
   #head = 0;
-  #first: number;
-  #end: number;
-  /** The last chunk, when it lies in a buffer of ours that has room behind it. */
-  #scratch: Uint8Array | undefined;
-  #scratchUsed = 0;
+  #first = 0;
+  #end = 0;
 
-  constructor(start: number) {
-    this.#first = start;
-    this.#end = start;
+  constructor(slabs: SlabPool | undefined) {
+    this.#slabs = slabs;
   }
 
   get start(): number {
@@ -56,26 +56,26 @@ class ChunkQueue implements ByteQueue {
   }
 
   append(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
-    if (chunk.length > SMALL_BYTES || !this.#appendSmall(chunk)) {
-      this.#scratch = undefined;
-      this.#push(chunk);
+    let from = 0;
+    while (from < chunk.length) {
+      const index = this.#chunks.length - 1;
+      const last = this.#chunks[index];
+      const used = this.#end - (this.#offsets[index] ?? 0);
+      if (last === undefined || used === last.length) {
+        this.#grow(chunk.length - from);
+        continue;
+      }
+      const part =
+        from === 0 && chunk.length <= last.length - used ? chunk : chunk.subarray(from, from + last.length - used);
+      last.set(part, used);
+      from += part.length;
+      this.#end += part.length;
     }
-    this.#end += chunk.length;
   }
 
-  take(maxBytes: number): Uint8Array | undefined {
-    const chunk = this.#chunks[this.#head];
-    if (chunk === undefined || maxBytes <= 0) return undefined;
-    if (chunk.length <= maxBytes) {
-      this.#first += chunk.length;
-      this.#shift();
-      return chunk;
-    }
-    this.#first += maxBytes;
-    this.#chunks[this.#head] = chunk.subarray(maxBytes);
-    this.#offsets[this.#head] = this.#first;
-    return chunk.subarray(0, maxBytes);
+  view(from: number, maxBytes: number): Uint8Array | undefined {
+    if (from < this.#first || from >= this.#end || maxBytes <= 0) return undefined;
+    return this.#part(this.#indexOf(from), from, Math.min(this.#end, from + maxBytes));
   }
 
   read(from: number, maxBytes: number): Uint8Array[] {
@@ -84,10 +84,8 @@ class ChunkQueue implements ByteQueue {
     if (from < this.#first || from >= to) return found;
     let offset = from;
     for (let index = this.#indexOf(from); offset < to; index += 1) {
-      const chunk = this.#chunks[index];
-      if (chunk === undefined) break;
-      const begin = offset - (this.#offsets[index] ?? offset);
-      const part = chunk.subarray(begin, Math.min(chunk.length, begin + to - offset));
+      const part = this.#part(index, offset, to);
+      if (part === undefined) break;
       found.push(part);
       offset += part.length;
     }
@@ -95,18 +93,20 @@ class ChunkQueue implements ByteQueue {
   }
 
   dropTo(offset: number): void {
-    while (this.#first < offset) {
-      const chunk = this.#chunks[this.#head];
-      if (chunk === undefined) return;
-      const chunkStart = this.#offsets[this.#head] ?? this.#first;
-      if (chunkStart + chunk.length > offset) {
-        this.#first = offset;
-        this.#chunks[this.#head] = chunk.subarray(offset - chunkStart);
-        this.#offsets[this.#head] = offset;
-        return;
-      }
-      this.#first = chunkStart + chunk.length;
-      this.#shift();
+    this.#first = Math.max(this.#first, Math.min(offset, this.#end));
+    if (this.#first === this.#end) {
+      for (let index = this.#head; index < this.#chunks.length; index += 1) this.#free(index);
+      this.#reset();
+      return;
+    }
+    while ((this.#offsets[this.#head + 1] ?? this.#end) <= this.#first) {
+      this.#free(this.#head);
+      this.#head += 1;
+    }
+    if (this.#head >= 64 && this.#head * 2 >= this.#chunks.length) {
+      this.#chunks = this.#chunks.slice(this.#head);
+      this.#offsets = this.#offsets.slice(this.#head);
+      this.#head = 0;
     }
   }
 
@@ -119,47 +119,33 @@ class ChunkQueue implements ByteQueue {
     this.#chunks = NO_CHUNKS;
     this.#offsets = NO_OFFSETS;
     this.#head = 0;
-    this.#scratch = undefined;
   }
 
-  #push(chunk: Uint8Array): void {
+  /** Memory for so many bytes that come now, or for the first of them. */
+  #grow(bytes: number): void {
     if (this.#chunks === NO_CHUNKS) {
       this.#chunks = [];
       this.#offsets = [];
     }
-    this.#chunks.push(chunk);
+    const wanted = Math.max(bytes, this.#end - this.#first);
+    this.#chunks.push(wanted < SLAB_FROM_BYTES ? new Uint8Array(wanted) : this.#slab());
     this.#offsets.push(this.#end);
   }
 
-  #shift(): void {
-    this.#head += 1;
-    if (this.#head === this.#chunks.length) {
-      this.#reset();
-    } else if (this.#head >= 64 && this.#head * 2 >= this.#chunks.length) {
-      this.#chunks = this.#chunks.slice(this.#head);
-      this.#offsets = this.#offsets.slice(this.#head);
-      this.#head = 0;
-    }
+  #slab(): Uint8Array {
+    return this.#slabs?.acquire() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
   }
 
-  #appendSmall(chunk: Uint8Array): boolean {
-    const lastIndex = this.#chunks.length - 1;
-    const last = this.#chunks[lastIndex];
-    if (last === undefined) return false;
-    const scratch = this.#scratch;
-    if (scratch !== undefined && this.#scratchUsed + chunk.length <= scratch.length) {
-      scratch.set(chunk, this.#scratchUsed);
-      this.#scratchUsed += chunk.length;
-      this.#chunks[lastIndex] = scratch.subarray(last.byteOffset - scratch.byteOffset, this.#scratchUsed);
-      return true;
-    }
-    if (last.length > SMALL_BYTES) return false;
-    const fresh = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-    fresh.set(chunk, 0);
-    this.#scratch = fresh;
-    this.#scratchUsed = chunk.length;
-    this.#push(fresh.subarray(0, chunk.length));
-    return true;
+  #free(index: number): void {
+    const chunk = this.#chunks[index];
+    if (chunk?.length === SLAB_BYTES) this.#slabs?.release(chunk);
+  }
+
+  #part(index: number, from: number, to: number): Uint8Array | undefined {
+    const chunk = this.#chunks[index];
+    if (chunk === undefined) return undefined;
+    const offset = this.#offsets[index] ?? from;
+    return chunk.subarray(from - offset, Math.min(chunk.length, to - offset));
   }
 
   /** Index of the chunk that holds `offset`, which lies in [first, end). */

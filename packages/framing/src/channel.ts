@@ -8,7 +8,7 @@ export interface ChannelEnd {
 export interface ChannelListener {
   /**
    * The next bytes of the peer's messages, in order, in pieces of any size: where a message begins does not matter.
-   * The channel never writes to them again, so they may be kept.
+   * They are true during the call only: whoever keeps them copies them.
    */
   message(bytes: Uint8Array): void;
   /** `bufferedBytes` fell to the low mark: there is room to send again. */
@@ -19,16 +19,18 @@ export interface ChannelListener {
 
 /** Ordered, reliable, binary messages between two processes, until one of them closes. */
 export interface MessageChannel {
-  /** Bytes given to {@link send} that have not left this process. */
+  /** Bytes given to {@link append} that have not left this process. */
   readonly bufferedBytes: number;
   /** Names the listener; messages that came before are delivered to it, in order. */
   listen(listener: ChannelListener): void;
-  /** Sends one message made of these parts, which must not change afterwards. A closed channel drops it. */
-  send(parts: readonly Uint8Array[]): void;
+  /** Begins or goes on with a message: the parts are copied before this returns. A closed channel drops them. */
+  append(parts: readonly Uint8Array[]): void;
+  /** Sends the message, if one was begun. */
+  flush(): void;
   /** Stops taking messages from the peer; one or a few that were already read may still come. */
   pause(): void;
   resume(): void;
-  /** Sends what was given to {@link send}, then closes; `close` is called at the latest after a few seconds. */
+  /** Sends what was given to {@link append}, then closes; `close` is called at the latest after a few seconds. */
   close(code: number, reason: string): void;
   /** Drops everything at once. */
   terminate(): void;

@@ -1,8 +1,8 @@
 import { decodeHeader, type FrameHeader, type FrameType, HEADER_BYTES, type StreamId } from "@cluster-connect/protocol";
 
 /**
- * A frame as it came; of DATA, possibly a part: its bytes are handed on as they come and are never joined. The payload shares memory with the message it came in,
- * which nobody writes to again.
+ * A frame as it came; of DATA, possibly a part: its bytes are handed on as they come, never joined, and true only until
+ * the next call of the decoder. Other payloads have memory of their own.
  */
 export interface Frame {
   readonly type: FrameType;
@@ -16,6 +16,8 @@ export interface Decoder {
    * Takes the next message. Frames are read by {@link next} before another message is pushed.
    */
   push(bytes: Uint8Array): void;
+  /** Copies what is left of the message: it will not be true any longer. */
+  keep(): void;
   /**
    * The next frame, or part of DATA; undefined when more bytes are needed. Unknown optional frames are skipped.
    *
@@ -53,18 +55,11 @@ export function createDecoder(): Decoder {
   }
 
   function readPayload(length: number): Uint8Array | undefined {
-    const available = input.length - position;
     if (partial === undefined) {
-      if (available >= length) {
-        const payload = input.subarray(position, position + length);
-        position += length;
-        return payload;
-      }
-      // Allocated for this frame alone: a pooled slab would be held by every frame that shares it.
-      partial = Buffer.allocUnsafeSlow(length);
+      partial = new Uint8Array(length);
       partialFilled = 0;
     }
-    const count = Math.min(length - partialFilled, available);
+    const count = Math.min(length - partialFilled, input.length - position);
     partial.set(input.subarray(position, position + count), partialFilled);
     partialFilled += count;
     position += count;
@@ -90,6 +85,11 @@ export function createDecoder(): Decoder {
   return {
     push(bytes) {
       input = bytes;
+      position = 0;
+    },
+    keep() {
+      if (position < input.length) input = new Uint8Array(input.subarray(position));
+      else input = EMPTY;
       position = 0;
     },
     next() {

@@ -18,6 +18,7 @@ import type { Frame } from "./decode.ts";
 import { payloadBytes } from "./encode.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
+import type { SlabPool } from "./slab-pool.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
 
@@ -47,6 +48,8 @@ export interface EndpointOptions {
   readonly windowBytes: number;
   /** What the peer's first frame promised: the taker knows it from OPEN. */
   readonly sendLimit: number;
+  /** Memory for what is held. */
+  readonly slabs: SlabPool;
 }
 
 interface Link {
@@ -70,10 +73,11 @@ export class Endpoint implements StreamMember {
   #finConsumed = false;
 
   constructor(options: EndpointOptions, listener: EndpointListener) {
+    const { side, windowBytes, sendLimit, slabs } = options;
     this.#listener = listener;
-    this.#out = new Outbound(options.sendLimit);
-    this.#in = new Inbound(options.side, options.windowBytes, () => this.#link?.host.windows);
-    this.#state = options.side === "opener" ? "pending" : "open";
+    this.#out = new Outbound(sendLimit, slabs);
+    this.#in = new Inbound(side, windowBytes, { slabs, windows: () => this.#link?.host.windows });
+    this.#state = side === "opener" ? "pending" : "open";
   }
 
   get state(): StreamState {
@@ -127,7 +131,7 @@ export class Endpoint implements StreamMember {
     this.#wake();
   }
 
-  /** Bytes for the peer; they are kept until its consumer took them, so nobody may write to the chunk again. */
+  /** Bytes for the peer; a copy is kept until its consumer took them. */
   write(chunk: Uint8Array): void {
     if (this.#state === "closed" || this.#out.finished) return;
     this.#out.append(chunk);
@@ -143,13 +147,18 @@ export class Endpoint implements StreamMember {
     this.#sendDueFin();
   }
 
-  /** The next bytes for the consumer, who now owns them; undefined when there are none. */
+  /** The next bytes for the consumer, true until {@link giveBack}; undefined when there are none. */
   take(): Uint8Array | undefined {
     const chunk = this.#in.take();
     if (chunk === undefined) return undefined;
     this.#link?.host.buffers.release(chunk.length);
     this.#giveCredit(false);
     return chunk;
+  }
+
+  /** So many of the bytes that were taken, the oldest ones, are needed no more. */
+  giveBack(bytes: number): void {
+    this.#in.giveBack(bytes);
   }
 
   /** Whether everything was taken and the peer's FIN comes next; then it is taken, once. */

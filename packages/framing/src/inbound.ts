@@ -1,25 +1,32 @@
 import { ConnectError, INITIAL_WINDOW_BYTES, type Offsets, type WindowPayload } from "@cluster-connect/protocol";
 import type { Budget } from "./budget.ts";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
-import { unshared } from "./unshared.ts";
+import type { SlabPool } from "./slab-pool.ts";
 import { createReceiveWindow, type ReceiveWindow } from "./window.ts";
 import { createWindowGrowth, type WindowGrowth } from "./window-growth.ts";
 
 /** The direction towards an endpoint: what came, what its consumer took, and the credit for it. */
 export class Inbound {
-  /** Bytes from the last one taken to the last one received. */
-  readonly #bytes: ByteQueue = createByteQueue();
+  /** Bytes from the last one given back to the last one received. */
+  readonly #bytes: ByteQueue;
   readonly #window: ReceiveWindow;
   readonly #growth: WindowGrowth;
   readonly #initialBytes: number;
+  #taken = 0;
   #final: number | undefined;
   #finTaken = false;
 
   /**
    * @param side a taker owes what an opener may send unasked, whatever its own window.
-   * @param windows the budget of the session at hand, for growing.
+   * @param deps `windows` is the budget of the session at hand, for growing.
    */
-  constructor(side: "opener" | "taker", windowBytes: number, windows: () => Budget | undefined) {
+  constructor(
+    side: "opener" | "taker",
+    windowBytes: number,
+    deps: { readonly slabs: SlabPool; readonly windows: () => Budget | undefined },
+  ) {
+    const { slabs, windows } = deps;
+    this.#bytes = createByteQueue(slabs);
     this.#initialBytes = windowBytes;
     this.#window = createReceiveWindow(windowBytes, side === "taker" ? INITIAL_WINDOW_BYTES : 0);
     this.#growth = createWindowGrowth({
@@ -31,11 +38,11 @@ export class Inbound {
 
   /** Bytes that came and were not taken. */
   get unreadBytes(): number {
-    return this.#bytes.end - this.#bytes.start;
+    return this.#bytes.end - this.#taken;
   }
 
   get takenBytes(): number {
-    return this.#bytes.start;
+    return this.#taken;
   }
 
   get windowBytes(): number {
@@ -56,7 +63,7 @@ export class Inbound {
     if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
     if (this.#final !== undefined) throw new ConnectError("CC_STREAM_STATE", "DATA after FIN");
     this.#window.check(this.#bytes.end + payload.length);
-    this.#bytes.append(unshared(payload));
+    this.#bytes.append(payload);
   }
 
   /**
@@ -72,13 +79,21 @@ export class Inbound {
     return repeated;
   }
 
+  /** The next bytes; they hold true until {@link giveBack}. */
   take(): Uint8Array | undefined {
-    return this.#bytes.take(Number.MAX_SAFE_INTEGER);
+    const view = this.#bytes.view(this.#taken, Number.MAX_SAFE_INTEGER);
+    this.#taken += view?.length ?? 0;
+    return view;
+  }
+
+  /** So many of the bytes that were taken, the oldest ones, are needed no more. */
+  giveBack(bytes: number): void {
+    this.#bytes.dropTo(Math.min(this.#taken, this.#bytes.start + bytes));
   }
 
   /** Whether FIN comes next and was not taken before. */
   takeFin(): boolean {
-    if (this.#final === undefined || this.#bytes.start < this.#final || this.#finTaken) return false;
+    if (this.#final === undefined || this.#taken < this.#final || this.#finTaken) return false;
     this.#finTaken = true;
     return true;
   }
@@ -103,10 +118,11 @@ export class Inbound {
 
   clear(): void {
     this.#bytes.clear();
+    this.#taken = this.#bytes.end;
   }
 
   /** FIN counts as one byte. */
   get #consumed(): number {
-    return this.#bytes.start + (this.#finTaken ? 1 : 0);
+    return this.#taken + (this.#finTaken ? 1 : 0);
   }
 }

@@ -7,6 +7,7 @@ const CHANNEL_FULL_BYTES = 2_097_152;
 
 /** Frames on their way out of a channel, one at a time, unless reading is held. */
 export interface Inbox {
+  /** @param bytes are true during the call only. */
   push(bytes: Uint8Array): void;
   /** Reads nothing more until {@link release}. */
   hold(): void;
@@ -65,8 +66,13 @@ export function createInbox(channel: MessageChannel, listener: InboxListener): I
   return {
     push(bytes) {
       if (closed) return;
-      input.push(bytes);
+      if (held || full) {
+        input.push(new Uint8Array(bytes));
+        return;
+      }
+      decoder.push(bytes);
       read();
+      if (held || full) decoder.keep();
     },
     hold() {
       held = true;

@@ -7,7 +7,6 @@ import {
   encodeEnd,
   INITIAL_WINDOW_BYTES,
   type InstanceId,
-  MAX_PAYLOAD_BYTES,
   MAX_WINDOW_BYTES,
   type Open,
   type Resume,
@@ -18,7 +17,6 @@ import type { Frame } from "./decode.ts";
 import { errorOf } from "./endpoint.ts";
 import { MuxStream } from "./stream.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
-import { unshared } from "./unshared.ts";
 
 /** A stream's first frame. */
 export type StreamRequest =
@@ -89,6 +87,7 @@ export class IncomingStream implements StreamMember {
       side: "taker",
       windowBytes,
       sendLimit: Math.min(request.open.windowBytes, MAX_WINDOW_BYTES),
+      slabs: this.#host.slabs,
     });
     if (this.signal.aborted) {
       this.#answered = true;
@@ -143,7 +142,7 @@ export class IncomingStream implements StreamMember {
     if (this.#early.end + payload.length > INITIAL_WINDOW_BYTES) {
       throw new ConnectError("CC_FLOW_CONTROL", "More came before the answer than an opener may send");
     }
-    this.#early.append(unshared(payload));
+    this.#early.append(payload);
   }
 
   fail(error: ConnectError): void {
@@ -164,13 +163,7 @@ export class IncomingStream implements StreamMember {
   #takeEarly(): Frame[] {
     const { streamId } = this;
     const frames: Frame[] = [];
-    for (
-      let bytes = this.#early.take(MAX_PAYLOAD_BYTES);
-      bytes !== undefined;
-      bytes = this.#early.take(MAX_PAYLOAD_BYTES)
-    ) {
-      frames.push({ type: "DATA", streamId, payload: bytes });
-    }
+    for (const payload of this.#early.read(0, INITIAL_WINDOW_BYTES)) frames.push({ type: "DATA", streamId, payload });
     if (this.#fin !== undefined) frames.push(this.#fin);
     return frames;
   }

@@ -10,7 +10,6 @@ import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
 import { payloadBytes } from "./encode.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
-import { unshared } from "./unshared.ts";
 
 /** What a leg's owner decides: everything that needs to know both legs. */
 export interface LegOwner {
@@ -29,7 +28,7 @@ export class Leg implements StreamMember {
   #host: StreamHost | undefined;
   #streamId: StreamId | undefined;
   /** Bytes of the other side that wait for a turn, and the FIN behind them. */
-  readonly #waiting: ByteQueue = createByteQueue();
+  #waiting: ByteQueue = createByteQueue();
   #fin: Uint8Array | undefined;
 
   constructor(side: "opener" | "taker", owner: LegOwner) {
@@ -40,6 +39,7 @@ export class Leg implements StreamMember {
   attach(host: StreamHost, streamId: StreamId): void {
     this.#host = host;
     this.#streamId = streamId;
+    this.#waiting = createByteQueue(host.slabs);
   }
 
   /** Sends a frame before any that waits. */
@@ -60,7 +60,7 @@ export class Leg implements StreamMember {
   queueBytes(payload: Uint8Array): void {
     const host = this.#host;
     if (host === undefined) return;
-    this.#waiting.append(unshared(payload));
+    this.#waiting.append(payload);
     host.buffers.hold(payload.length);
     if (host.buffers.exceeded && this.waitingBytes > FAIR_BYTES) {
       throw new ConnectError("CC_CHANNEL_LOST", "More waits for this channel than the relay holds; resume the stream");

@@ -1,6 +1,7 @@
 import { MAX_PAYLOAD_BYTES } from "@cluster-connect/protocol";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import { payloadBytes } from "./encode.ts";
+import type { SlabPool } from "./slab-pool.ts";
 import { createSendWindow, type SendWindow } from "./window.ts";
 
 /** What a credit changed. */
@@ -14,7 +15,7 @@ export interface Credited {
 /** The direction away from an endpoint: what is written, what went out, and what a RESUME would send again. */
 export class Outbound {
   /** Bytes from the peer's `consumed` to the last one written. */
-  readonly #bytes: ByteQueue = createByteQueue();
+  readonly #bytes: ByteQueue;
   readonly #window: SendWindow;
   /** Next offset to send over the channel at hand, and the highest ever sent. */
   #sentOffset = 0;
@@ -25,7 +26,8 @@ export class Outbound {
   #finEverSent = false;
   #finAcked = false;
 
-  constructor(sendLimit: number) {
+  constructor(sendLimit: number, slabs: SlabPool) {
+    this.#bytes = createByteQueue(slabs);
     this.#window = createSendWindow(sendLimit);
   }
 
@@ -64,7 +66,7 @@ export class Outbound {
     this.#finished = true;
   }
 
-  /** The payload of the next DATA frame, which counts as sent. */
+  /** The payload of the next DATA frame, which counts as sent; true until the peer acknowledges it. */
   nextData(maxBytes: number): readonly Uint8Array[] {
     const parts = this.#bytes.read(this.#sentOffset, Math.min(this.sendableBytes, maxBytes, MAX_PAYLOAD_BYTES));
     this.#sentOffset += payloadBytes(parts);

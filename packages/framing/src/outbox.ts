@@ -10,7 +10,7 @@ const CHANNEL_HIGH_BYTES = 262_144;
 
 /** Frames on their way into a channel: gathered into messages, DATA by turns and within the hop window. */
 export interface Outbox {
-  /** Sends a frame with the next message, before DATA that waits. */
+  /** Sends a frame with the next message, before DATA that waits; the parts of DATA are copied before this returns. */
   send(type: FrameType, streamId: number, parts: readonly Uint8Array[]): void;
   /** Sends a frame at once, as a message of its own and even before {@link open}. */
   sendFirst(type: FrameType, parts: readonly Uint8Array[]): void;
@@ -28,31 +28,34 @@ export interface Outbox {
 
 export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
   const scheduler = createScheduler<StreamMember>();
-  let parts: Uint8Array[] = [];
-  let partsBytes = 0;
+  let held: (readonly Uint8Array[])[] = [];
+  let messageBytes = 0;
   let state: "held" | "open" | "closed" = "held";
   let scheduled = false;
   let dataBytes = 0;
   // Since the path last held DATA back, there was always some that waited.
   let hungry = false;
 
-  function sendMessage(): void {
-    if (parts.length === 0) return;
-    const message = parts;
-    parts = [];
-    partsBytes = 0;
-    channel.send(message);
-  }
-
   function put(type: FrameType, streamId: number, payload: readonly Uint8Array[]): void {
     const length = payloadBytes(payload);
-    if (partsBytes + HEADER_BYTES + length > MAX_MESSAGE_BYTES && state === "open") sendMessage();
-    parts.push(frameHeader(type, streamId, length), ...payload);
-    partsBytes += HEADER_BYTES + length;
+    const frame = [frameHeader(type, streamId, length), ...payload];
+    if (state === "held") held.push(frame);
+    else append(frame, HEADER_BYTES + length);
     if (type === "DATA") {
       dataBytes += length;
       hop.sent(length, hungry);
     }
+  }
+
+  function append(frame: readonly Uint8Array[], bytes: number): void {
+    if (messageBytes + bytes > MAX_MESSAGE_BYTES) endMessage();
+    channel.append(frame);
+    messageBytes += bytes;
+  }
+
+  function endMessage(): void {
+    messageBytes = 0;
+    channel.flush();
   }
 
   function schedule(): void {
@@ -64,14 +67,14 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
   function flush(): void {
     scheduled = false;
     if (state !== "open") return;
-    while (channel.bufferedBytes + partsBytes < CHANNEL_HIGH_BYTES && hop.open) {
+    while (channel.bufferedBytes < CHANNEL_HIGH_BYTES && hop.open) {
       const member = scheduler.head();
       if (member === undefined) break;
       const { bytes, more } = member.turn(scheduler.size > 1 ? Math.min(TURN_BYTES, hop.turnBytes) : hop.turnBytes);
       scheduler.sent(member, bytes, more);
     }
     hungry = scheduler.size > 0;
-    sendMessage();
+    if (messageBytes > 0) endMessage();
   }
 
   return {
@@ -85,7 +88,9 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     },
     sendFirst(type, payload) {
       if (state === "closed") return;
-      channel.send([frameHeader(type, 0, payloadBytes(payload)), ...payload]);
+      if (messageBytes > 0) endMessage();
+      channel.append([frameHeader(type, 0, payloadBytes(payload)), ...payload]);
+      channel.flush();
     },
     wake(member) {
       if (state === "closed") return;
@@ -96,26 +101,14 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     open() {
       if (state !== "held") return;
       state = "open";
-      // What was kept back may be longer than one message: cut it at frames.
-      const held = parts;
-      parts = [];
-      partsBytes = 0;
-      sendHeld(held);
+      for (const frame of held) append(frame, payloadBytes(frame));
+      held = [];
       schedule();
     },
     flush,
     close() {
       state = "closed";
-      parts = [];
-      partsBytes = 0;
+      held = [];
     },
   };
-
-  function sendHeld(held: readonly Uint8Array[]): void {
-    for (const part of held) {
-      if (partsBytes + part.length > MAX_MESSAGE_BYTES) sendMessage();
-      parts.push(part);
-      partsBytes += part.length;
-    }
-  }
 }

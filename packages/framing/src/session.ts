@@ -150,6 +150,7 @@ export class Session implements ForwardTarget {
       send: (type, id, parts) => this.#outbox.send(type, id, parts),
       wake: (member) => this.#outbox.wake(member),
       release: (id, member) => this.#release(id, member),
+      slabs: deps.slabs,
       now: () => deps.clock.now(),
       maxWindowBytes: Math.min(MAX_WINDOW_BYTES, this.#limits.maxWindowBytes),
       windows: this.#windows,
@@ -220,7 +221,12 @@ export class Session implements ForwardTarget {
   open(request: OpenRequest, options: { readonly signal?: AbortSignal } = {}): MuxStream {
     options.signal?.throwIfAborted();
     const open = this.fillOpen(request);
-    const stream = new MuxStream({ side: "opener", windowBytes: open.windowBytes, sendLimit: INITIAL_WINDOW_BYTES });
+    const stream = new MuxStream({
+      side: "opener",
+      windowBytes: open.windowBytes,
+      sendLimit: INITIAL_WINDOW_BYTES,
+      slabs: this.#deps.slabs,
+    });
     const { host, streamId } = this.addMember(stream.endpoint, { kind: "open", open });
     stream.endpoint.link(host, streamId);
     const { signal } = options;

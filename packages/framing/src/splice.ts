@@ -2,6 +2,8 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ConnectError } from "@cluster-connect/protocol";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
+import { discard } from "./discard.ts";
+import { MuxStream } from "./stream.ts";
 
 export interface SpliceOptions {
   /** Breaks both sides off. */
@@ -97,10 +99,15 @@ function join(
   ended: () => void,
   failed: (error: unknown) => void,
 ): () => void {
+  const written = whenWritten(from);
+  const gather = to instanceof Socket ? createGather(to) : undefined;
   const onData = (chunk: Buffer): void => {
     direction.bytes += chunk.length;
+    gather?.before(chunk);
     // `write` also answers false for a large chunk that has left already.
-    if (!to.write(chunk) && to.writableLength > 0) from.pause();
+    if (to.write(chunk, written(chunk)) || to.writableLength === 0) return;
+    gather?.release();
+    if (to.writableLength > 0) from.pause();
   };
   const onDrain = (): void => {
     from.resume();
@@ -123,6 +130,52 @@ function join(
   return () => {
     from.off("data", onData).off("end", onEnd).off("close", onClose).off("error", failed);
     to.off("drain", onDrain);
+  };
+}
+
+type Written = (error?: Error | null) => void;
+
+/** What is to be done with a chunk's memory when it was written. */
+function whenWritten(from: Duplex): (chunk: Buffer) => Written | undefined {
+  if (from instanceof MuxStream) {
+    from.lend();
+    return (chunk) => (error) => {
+      if (!error) from.giveBack(chunk.length);
+    };
+  }
+  if (from instanceof Socket) {
+    return (chunk) => (error) => {
+      if (!error) discard(chunk);
+    };
+  }
+  return () => undefined;
+}
+
+/** Chunks from this size on are bulk, whose next part is likely to come within this turn of the event loop. */
+const BULK_BYTES = 4_096;
+
+interface Gather {
+  before(chunk: Uint8Array): void;
+  /** Lets go of what was gathered. */
+  release(): void;
+}
+
+/** Gathers the bulk of one turn of the event loop into one write to a socket; what is small leaves at once. */
+function createGather(socket: Socket): Gather {
+  let gathering = false;
+  const release = (): void => {
+    if (!gathering) return;
+    gathering = false;
+    socket.uncork();
+  };
+  return {
+    before(chunk) {
+      if (gathering || chunk.length < BULK_BYTES) return;
+      gathering = true;
+      socket.cork();
+      setImmediate(release);
+    },
+    release,
   };
 }
 

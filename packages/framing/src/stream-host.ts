@@ -1,10 +1,15 @@
 import type { ConnectError, FrameType, StreamId } from "@cluster-connect/protocol";
 import type { Budget } from "./budget.ts";
 import type { Frame } from "./decode.ts";
+import type { SlabPool } from "./slab-pool.ts";
 
 /** What a session asks of everything that has a stream id in it: endpoints, and legs of forwarded streams. */
 export interface StreamMember {
-  /** @throws ConnectError when the frame is against the rules; the session then calls {@link fail}. */
+  /**
+   * The payload of DATA is true during the call only.
+   *
+   * @throws ConnectError when the frame is against the rules; the session then calls {@link fail}.
+   */
   frame(frame: Frame): void;
   /** This stream broke a rule: it is reset, the session goes on. */
   fail(error: ConnectError): void;
@@ -20,12 +25,14 @@ export interface StreamMember {
 
 /** What a session does for its members. */
 export interface StreamHost {
-  /** Sends a frame now, before any DATA that waits for its turn. */
+  /** Sends a frame now, before any DATA that waits for its turn. The parts of DATA are copied before this returns. */
   send(type: FrameType, streamId: StreamId, parts: readonly Uint8Array[]): void;
   /** The member has DATA to send and wants a turn. */
   wake(member: StreamMember): void;
   /** The stream is over here; its id stays used. */
   release(streamId: StreamId, member: StreamMember): void;
+  /** Memory for what members hold. */
+  readonly slabs: SlabPool;
   /** Milliseconds, as {@link Clock.now}. */
   now(): number;
   /** Largest receive window a stream may have here. */

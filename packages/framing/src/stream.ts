@@ -13,6 +13,9 @@ export interface StreamKeeper {
   resumed(stream: MuxStream): void;
 }
 
+/** More than one read of a socket, which need not stop for each. */
+const WRITABLE_BYTES = 131_072;
+
 interface PendingWrite {
   readonly end: number;
   readonly done: (error?: Error | null) => void;
@@ -22,8 +25,8 @@ interface PendingWrite {
  * One stream as a `Duplex` with half-close.
  *
  * A write is done when its bytes went out within the peer's credit, and `finish` comes when the peer's consumer took
- * everything; credit for bytes that come is given when the consumer takes them. Chunks that are written are kept until the peer's consumer took them: never write to them
- * again. Errors are `ConnectError` with the code of whoever broke the stream off.
+ * everything; credit for bytes that come is given when the consumer takes them. Errors are `ConnectError` with the code
+ * of whoever broke the stream off.
  */
 export class MuxStream extends Duplex {
   /** The answer to OPEN; rejects with the error that ended the stream instead. */
@@ -37,12 +40,13 @@ export class MuxStream extends Duplex {
   readonly #settleAccepted: PromiseWithResolvers<Accept>;
   #answer: Accept | undefined;
   #wanted = false;
+  #lends = false;
   #writes: PendingWrite[] = [];
   #finalDone: (() => void) | undefined;
 
   constructor(options: EndpointOptions) {
     // A high-water mark of 0 lets `_read` mean that the consumer takes the bytes now, which is when credit is due.
-    super({ allowHalfOpen: true, readableHighWaterMark: 0 });
+    super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_BYTES });
     this.#settleAccepted = Promise.withResolvers<Accept>();
     this.accepted = this.#settleAccepted.promise;
     this.accepted.catch(() => {});
@@ -94,6 +98,19 @@ export class MuxStream extends Duplex {
     this.#breakOff(new ConnectError(code, text));
   }
 
+  /**
+   * From now on the chunks that are read are lent: their memory is used again after {@link giveBack}, which whoever
+   * reads calls with their lengths, in order. Saves a copy, and memory that the garbage collector would have to find.
+   */
+  lend(): void {
+    this.#lends = true;
+  }
+
+  /** So many of the bytes that were lent, the oldest ones, are needed no more. */
+  giveBack(bytes: number): void {
+    this.endpoint.giveBack(bytes);
+  }
+
   override _read(): void {
     this.#wanted = true;
     this.#pump();
@@ -141,8 +158,14 @@ export class MuxStream extends Duplex {
       }
       this.#wanted = false;
       // In flowing mode the chunk goes straight to the consumer, who may want more or have paused meanwhile.
-      if (this.push(chunk) && this.readableFlowing === true) this.#wanted = true;
+      if (this.push(this.#lends ? chunk : this.#copyOf(chunk)) && this.readableFlowing === true) this.#wanted = true;
     }
+  }
+
+  #copyOf(chunk: Uint8Array): Uint8Array {
+    const copy = Buffer.from(chunk);
+    this.endpoint.giveBack(chunk.length);
+    return copy;
   }
 
   #awaitSent(done: (error?: Error | null) => void): void {

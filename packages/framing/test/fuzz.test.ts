@@ -25,7 +25,14 @@ import {
   type MessageChannel,
   type Session,
 } from "../src/index.ts";
-import { createCountingSecrets, createFakeClock, memoryChannelPair, TEST_OPEN } from "../src/testing/index.ts";
+import {
+  createCountingSecrets,
+  createFakeClock,
+  createTestSlabs,
+  memoryChannelPair,
+  sendMessage,
+  TEST_OPEN,
+} from "../src/testing/index.ts";
 
 const KEY = parseSecret("K".repeat(43));
 const AGENT = parseInstanceId("agent-01");
@@ -115,7 +122,7 @@ async function relayBetweenRawPeers() {
         authenticate: () => Promise.resolve({ sessionId: parseSessionId("session-1") }),
         ...(onStream === undefined ? {} : { onStream }),
       },
-      { clock, secret },
+      { clock, secret, slabs: createTestSlabs() },
     );
     const decoder = createDecoder();
     channel.dialer.listen({
@@ -128,7 +135,7 @@ async function relayBetweenRawPeers() {
     });
     const limits = { maxStreams: 10, maxWindowBytes: 1_000_000, hopAckEveryBytes: 100 };
     const hello = encodeHello({ versions: OWN_VERSIONS, role, instanceId: AGENT, software: "raw", limits });
-    channel.dialer.send([encodeFrame({ type: "HELLO", streamId: 0, parts: [hello] })]);
+    sendMessage(channel.dialer, [encodeFrame({ type: "HELLO", streamId: 0, parts: [hello] })]);
     return { session, peer: channel.dialer };
   };
   const agent = accept("agent");
@@ -148,7 +155,8 @@ test("whatever both peers of a relay send, at most their own session ends, and n
       const spoke = { cli: false, agent: false };
       for (const { from, bytes: sent } of steps) {
         if (from === "cli" || from === "agent") spoke[from] = true;
-        peers[from]?.peer.send([sent]);
+        const peer = peers[from]?.peer;
+        if (peer !== undefined) sendMessage(peer, [sent]);
       }
       await clock.settle();
       // A session ends for what its own peer did, never for what the other one did.

@@ -23,7 +23,9 @@ import { acceptSession, dialSession, type MuxStream, type Session } from "../src
 import {
   createCountingSecrets,
   createFakeClock,
+  createTestSlabs,
   memoryChannelPair,
+  sendMessage,
   sessionPair,
   TEST_OPEN,
 } from "../src/testing/index.ts";
@@ -62,7 +64,7 @@ async function rawPeer(options: { readonly greet?: boolean; readonly maxStreams?
         else incoming.reject("CC_RESUME_UNKNOWN", "unknown");
       },
     },
-    { clock, secret: createCountingSecrets() },
+    { clock, secret: createCountingSecrets(), slabs: createTestSlabs() },
   );
   const decoder = createDecoder();
   channel.dialer.listen({
@@ -74,7 +76,7 @@ async function rawPeer(options: { readonly greet?: boolean; readonly maxStreams?
     close() {},
   });
   const send = async (type: FrameType, streamId: number, payload: Uint8Array): Promise<void> => {
-    channel.dialer.send([encodeFrame({ type, streamId, parts: [payload] })]);
+    sendMessage(channel.dialer, [encodeFrame({ type, streamId, parts: [payload] })]);
     await clock.settle();
   };
   if (options.greet !== false) await send("HELLO", 0, encodeHello(HELLO));
@@ -110,7 +112,7 @@ test("a dialer that says nothing is let go after the handshake's time", async ()
 test("PING is answered with its number", async () => {
   const { send, last } = await rawPeer();
   await send("PING", 0, encodeU64(42));
-  expect(last("PONG").payload).toEqual(Buffer.from(encodeU64(42)));
+  expect(last("PONG").payload).toEqual(new Uint8Array(encodeU64(42)));
 });
 
 test("more bytes than credit reset that stream, not the session", async () => {
@@ -204,7 +206,7 @@ test("a peer that asks and never reads is not read from for ever", async () => {
   );
   channel.unstall();
   channel.dialer.pause();
-  for (let round = 0; round < 100; round += 1) channel.dialer.send([pings]);
+  for (let round = 0; round < 100; round += 1) sendMessage(channel.dialer, [pings]);
   await clock.settle();
   expect(session.state).toBe("open");
 });
@@ -214,10 +216,14 @@ async function rawAcceptor(frames: ReadonlyArray<readonly [FrameType, Uint8Array
   const clock = createFakeClock();
   const channel = memoryChannelPair({}, { clock });
   const options = { role: "cli", instanceId: HELLO.instanceId, software: "test" } as const;
-  const session = dialSession(channel.dialer, options, { clock, secret: createCountingSecrets() });
+  const session = dialSession(channel.dialer, options, {
+    clock,
+    secret: createCountingSecrets(),
+    slabs: createTestSlabs(),
+  });
   channel.acceptor.listen({ message() {}, drain() {}, close() {} });
   for (const [type, payload] of frames) {
-    channel.acceptor.send([encodeFrame({ type, streamId: 0, parts: [payload] })]);
+    sendMessage(channel.acceptor, [encodeFrame({ type, streamId: 0, parts: [payload] })]);
     await clock.settle();
   }
   return { clock, session };
@@ -295,7 +301,7 @@ test("whatever a peer sends, at most its session ends", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(frame, { maxLength: 25 }), async (list) => {
       const { session, channel, clock, streams } = await rawPeer();
-      for (const bytes of list) channel.dialer.send([bytes]);
+      for (const bytes of list) sendMessage(channel.dialer, [bytes]);
       await clock.settle();
       session.close();
       await session.closed;

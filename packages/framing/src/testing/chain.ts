@@ -8,6 +8,7 @@ import { acceptSession, dialSession, type Session } from "../session.ts";
 import type { SessionOptions } from "../session-options.ts";
 import { type MemoryChannelOptions, type MemoryChannelPair, memoryChannelPair } from "./memory-channel.ts";
 import { createCountingSecrets, createIncomingQueue, type IncomingQueue } from "./session-pair.ts";
+import { createTestSlabs } from "./slabs.ts";
 
 /** CLI, relay and agent in one process, joined by two memory channels. */
 export interface Chain {
@@ -32,7 +33,7 @@ export interface ChainOptions {
 }
 
 export function createChain(options: ChainOptions, deps: { readonly clock: Clock }): Chain {
-  const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets() };
+  const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets(), slabs: createTestSlabs() };
   const cliChannel = memoryChannelPair(options.channel ?? {}, deps);
   const agentChannel = memoryChannelPair(options.channel ?? {}, deps);
   const incoming = createIncomingQueue();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { ChannelEnd, MessageChannel } from "../channel.ts";
+import { sendMessage } from "./send-message.ts";
 
 /** Two ends of an open channel, and how to be rid of them. */
 export interface ChannelPair {
@@ -29,7 +30,7 @@ function record(channel: MessageChannel, wanted: number, onDrain: () => void = (
   let length = 0;
   channel.listen({
     message(message) {
-      parts.push(message);
+      parts.push(Buffer.from(message));
       length += message.length;
       if (length >= wanted) bytes.resolve(Buffer.concat(parts));
     },
@@ -48,8 +49,8 @@ export const CHANNEL_SUITE: readonly ChannelCase[] = [
       const expected = Buffer.concat(messages);
       const [atNear, atFar] = [record(near, expected.length), record(far, expected.length)];
       for (const message of messages) {
-        near.send([message]);
-        far.send([message.subarray(0, 10), message.subarray(10)]);
+        sendMessage(near, [message]);
+        sendMessage(far, [message.subarray(0, 10), message.subarray(10)]);
       }
       assert.ok((await atFar.bytes).equals(expected));
       assert.ok((await atNear.bytes).equals(expected));
@@ -59,8 +60,8 @@ export const CHANNEL_SUITE: readonly ChannelCase[] = [
     name: "keeps messages until somebody listens",
     async run({ near, far }) {
       const atNear = record(near, 5);
-      near.send([Buffer.from("early")]);
-      far.send([Buffer.from("reply")]);
+      sendMessage(near, [Buffer.from("early")]);
+      sendMessage(far, [Buffer.from("reply")]);
       await atNear.bytes;
       assert.equal((await record(far, 5).bytes).toString(), "early");
     },
@@ -69,8 +70,8 @@ export const CHANNEL_SUITE: readonly ChannelCase[] = [
     name: "tells the code of a close, after everything that was sent before it",
     async run({ near, far }) {
       const [atNear, atFar] = [record(near, 1), record(far, MIB)];
-      near.send([Buffer.alloc(MIB / 16)]);
-      for (let index = 1; index < 16; index += 1) near.send([Buffer.alloc(MIB / 16)]);
+      sendMessage(near, [Buffer.alloc(MIB / 16)]);
+      for (let index = 1; index < 16; index += 1) sendMessage(near, [Buffer.alloc(MIB / 16)]);
       near.close(1001, "bye");
       assert.equal((await atFar.bytes).length, MIB);
       assert.equal((await atFar.end).code, 1001);
@@ -82,9 +83,9 @@ export const CHANNEL_SUITE: readonly ChannelCase[] = [
     async run({ near, far }) {
       const atFar = record(far, 4);
       record(near, 1);
-      near.send([Buffer.from("last")]);
+      sendMessage(near, [Buffer.from("last")]);
       near.close(1000, "");
-      near.send([Buffer.from("lost")]);
+      sendMessage(near, [Buffer.from("lost")]);
       await atFar.end;
       assert.equal((await atFar.bytes).toString(), "last");
     },
@@ -107,7 +108,7 @@ export const CHANNEL_SUITE: readonly ChannelCase[] = [
       const total = 64 * MIB;
       const atFar = record(far, total);
       far.pause();
-      for (let sent = 0; sent < total; sent += message.length) near.send([message]);
+      for (let sent = 0; sent < total; sent += message.length) sendMessage(near, [message]);
       assert.ok(near.bufferedBytes > MIB, "a paused peer must be noticed");
       far.resume();
       await drained.promise;

@@ -1,14 +1,15 @@
 import { type ChannelEnd, type ChannelListener, CLOSE_LOST, type MessageChannel } from "../channel.ts";
 import type { Clock } from "../clock.ts";
+import { payloadBytes } from "../encode.ts";
 
 export interface MemoryChannelOptions {
   /** One way, milliseconds; 0 delivers as soon as the sender's turn is over. */
   readonly delayMs?: () => number;
   /** What the path carries each way, bytes per millisecond; what is more waits in front of it, as in a router. */
   readonly bytesPerMs?: number;
-  /** Cuts or joins what is sent: given the bytes of one message, returns the messages that arrive. */
   /** Bytes that count as gone from the process: the system's own buffers. */
   readonly systemBufferBytes?: number;
+  /** Cuts or joins what is sent: given the bytes of one message, returns the messages that arrive. */
   readonly reshape?: (bytes: Uint8Array) => readonly Uint8Array[];
 }
 
@@ -46,6 +47,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     let bufferedBytes = 0;
     let wasFull = false;
     let pathFreeAt = 0;
+    let message: Uint8Array[] = [];
     const inbox: Uint8Array[] = [];
     // What this end sent and has not arrived, in order; an entry may be a close.
     const wire: Array<{ readonly bytes: Uint8Array | undefined; readonly end?: ChannelEnd; arrived: boolean }> = [];
@@ -55,6 +57,8 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
         const bytes = inbox.shift();
         if (bytes === undefined) break;
         listener.message(bytes);
+        // True during the call only: whoever kept them finds out.
+        bytes.fill(0xdb);
       }
       if (ended !== undefined && listener !== undefined && inbox.length === 0 && !told) {
         told = true;
@@ -110,10 +114,15 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
         listener = next;
         queueMicrotask(pump);
       },
-      send(parts) {
+      append(parts) {
         if (ended !== undefined) return;
-        const bytes = Buffer.concat(parts);
-        bufferedBytes += bytes.length;
+        for (const part of parts) message.push(new Uint8Array(part));
+        bufferedBytes += payloadBytes(parts);
+      },
+      flush() {
+        if (ended !== undefined || message.length === 0) return;
+        const bytes = Buffer.concat(message);
+        message = [];
         if (self.bufferedBytes > LOW_BYTES) wasFull = true;
         transmit(bytes);
       },
@@ -126,6 +135,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
       },
       close(code, reason) {
         paused = false;
+        self.flush();
         if (ended === undefined) transmit(undefined, { code, reason });
       },
       terminate() {

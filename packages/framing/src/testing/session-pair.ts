@@ -12,6 +12,7 @@ import { acceptSession, dialSession, type Session } from "../session.ts";
 import type { AcceptSessionOptions, DialOptions, OpenRequest } from "../session-options.ts";
 import type { MuxStream } from "../stream.ts";
 import { type MemoryChannelOptions, type MemoryChannelPair, memoryChannelPair } from "./memory-channel.ts";
+import { createTestSlabs } from "./slabs.ts";
 
 export interface SessionPairOptions {
   readonly channel?: MemoryChannelOptions;
@@ -61,7 +62,7 @@ export function createIncomingQueue(): IncomingQueue {
 
 /** A CLI and a relay over a memory channel; both may open streams. */
 export function sessionPair(options: SessionPairOptions, deps: { readonly clock: Clock }): SessionPair {
-  const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets() };
+  const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets(), slabs: createTestSlabs() };
   const channel = memoryChannelPair(options.channel ?? {}, deps);
   const incoming = createIncomingQueue();
   const common = { software: "test", onStream: (stream: IncomingStream) => incoming.push(stream) };

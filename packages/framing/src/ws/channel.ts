@@ -1,22 +1,14 @@
-import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { type ChannelEnd, type ChannelListener, CLOSE_LOST, CLOSE_NORMAL, type MessageChannel } from "../channel.ts";
-import { payloadBytes } from "../encode.ts";
-import { applyMask } from "./mask.ts";
-import { createWireReader, OPCODE, wireHeader } from "./wire.ts";
+import { discard } from "../discard.ts";
+import { createOutgoing, type Masking } from "./outgoing.ts";
+import { createWireReader, OPCODE } from "./wire.ts";
 
 /** The low mark of `bufferedBytes`: when it falls below, `drain` is called. */
 const LOW_BYTES = 131_072;
 /** How long a close waits for the peer's answer before the socket is dropped. */
 const CLOSE_TIMEOUT_MS = 3_000;
 const NO_STATUS = 1005;
-const NO_MASK = new Uint8Array(4);
-
-/**
- * How this side masks what it sends: an acceptor must not; a dialer must, and its key may be zero inside TLS, where
- * nobody on the way could be confused by what we send.
- */
-export type Masking = "none" | "zero" | "random";
 
 /** A channel over a socket whose upgrade to WebSocket is done. */
 export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking): MessageChannel {
@@ -30,12 +22,17 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
 
   const reader = createWireReader(masking === "none", {
     bytes: (piece) => listener?.message(piece),
-    ping: (payload) => write(OPCODE.pong, [payload]),
+    ping: (payload) => outgoing.control(OPCODE.pong, payload),
     close(code, reason) {
       end = { code: code === NO_STATUS ? CLOSE_NORMAL : code, reason };
       beginClose(end.code, "");
-      socket.end();
+      outgoing.end();
     },
+  });
+  const outgoing = createOutgoing(socket, masking, () => {
+    if (!waitsForDrain || outgoing.bytes > LOW_BYTES) return;
+    waitsForDrain = false;
+    listener?.drain();
   });
 
   function read(chunk: Uint8Array): void {
@@ -43,31 +40,7 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
     if (broken === undefined) return;
     end = { code: broken, reason: "" };
     beginClose(broken, "");
-    socket.end();
-  }
-
-  function write(opcode: number, parts: readonly Uint8Array[]): void {
-    const length = payloadBytes(parts);
-    waitsForDrain = true;
-    socket.cork();
-    if (masking === "random") {
-      const key = randomBytes(4);
-      socket.write(wireHeader(opcode, length, key));
-      socket.write(maskedCopy(parts, length, key), onSent);
-    } else {
-      const header = wireHeader(opcode, length, masking === "zero" ? NO_MASK : undefined);
-      socket.write(header, length === 0 ? onSent : undefined);
-      for (const [index, part] of parts.entries()) {
-        if (part.length > 0) socket.write(part, index === parts.length - 1 ? onSent : undefined);
-      }
-    }
-    socket.uncork();
-  }
-
-  function onSent(): void {
-    if (!waitsForDrain || socket.writableLength > LOW_BYTES) return;
-    waitsForDrain = false;
-    listener?.drain();
+    outgoing.end();
   }
 
   function beginClose(code: number, reason: string): void {
@@ -77,7 +50,7 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
     const payload = Buffer.alloc(2 + text.length);
     payload.writeUInt16BE(code, 0);
     text.copy(payload, 2);
-    if (socket.writable) write(OPCODE.close, [payload]);
+    if (socket.writable) outgoing.control(OPCODE.close, payload);
     closeTimer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS);
   }
 
@@ -94,8 +67,11 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
   }
 
   socket.pause();
-  socket.on("data", read);
-  socket.on("end", () => socket.end());
+  socket.on("data", (chunk: Buffer) => {
+    read(chunk);
+    discard(chunk);
+  });
+  socket.on("end", () => outgoing.end());
   // What an error means is told by the close that follows it.
   socket.on("error", () => {});
   socket.on("close", onClosed);
@@ -103,7 +79,7 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
 
   return {
     get bufferedBytes() {
-      return socket.writableLength;
+      return outgoing.bytes;
     },
     listen(next) {
       listener = next;
@@ -114,8 +90,12 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
         tellEnd();
       });
     },
-    send(parts) {
-      if (state === "open" && socket.writable) write(OPCODE.binary, parts);
+    append(parts) {
+      if (state === "open" && socket.writable) outgoing.append(parts);
+    },
+    flush() {
+      waitsForDrain = true;
+      outgoing.flush();
     },
     pause() {
       paused = true;
@@ -134,15 +114,4 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
       socket.destroy();
     },
   };
-}
-
-function maskedCopy(parts: readonly Uint8Array[], length: number, key: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  applyMask(bytes, key, 0);
-  return bytes;
 }

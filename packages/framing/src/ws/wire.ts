@@ -15,7 +15,7 @@ const MAX_HEADER_BYTES = 14;
 
 /** What a reader finds. */
 export interface WireEvents {
-  /** The next bytes of the peer's messages, in order; where a message ends does not matter. */
+  /** The next bytes of the peer's messages, in order, true during the call; where a message ends does not matter. */
   bytes(piece: Uint8Array): void;
   ping(payload: Uint8Array): void;
   /** The peer closes; nothing after it is read. */
@@ -25,7 +25,7 @@ export interface WireEvents {
 /** Reads WebSocket frames from a socket, without joining what came in pieces. */
 export interface WireReader {
   /**
-   * @param chunk is unmasked in place, and handed on in parts.
+   * @param chunk is unmasked in place, and handed on in parts; nothing of it is kept.
    * @returns the close code for a peer that broke the rules; nothing more is read then.
    */
   push(chunk: Uint8Array): number | undefined;
@@ -122,7 +122,7 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
     const piece = chunk.subarray(position, position + remaining);
     unmask(piece);
     remaining -= piece.length;
-    if (opcode >= OPCODE.close) control.push(piece);
+    if (opcode >= OPCODE.close) control.push(new Uint8Array(piece));
     else if (piece.length > 0) events.bytes(piece);
     return position + piece.length;
   }

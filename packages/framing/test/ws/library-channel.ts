@@ -8,6 +8,7 @@ const LOW_BYTES = 131_072;
 export function libraryChannel(socket: WebSocket): MessageChannel {
   let listener: ChannelListener | undefined;
   let early: Uint8Array[] = [];
+  let message: Uint8Array[] = [];
   let ended: { readonly code: number; readonly reason: string } | undefined;
   let waitsForDrain = false;
 
@@ -48,10 +49,13 @@ export function libraryChannel(socket: WebSocket): MessageChannel {
         if (ended !== undefined) next.close(ended);
       });
     },
-    send(parts) {
-      if (socket.readyState !== socket.OPEN) return;
-      const [first, second] = parts;
-      const bytes = first !== undefined && second === undefined ? first : Buffer.concat(parts);
+    append(parts) {
+      for (const part of parts) message.push(Buffer.from(part));
+    },
+    flush() {
+      const bytes = Buffer.concat(message);
+      message = [];
+      if (socket.readyState !== socket.OPEN || bytes.length === 0) return;
       waitsForDrain = true;
       socket.send(bytes, { binary: true, compress: false }, onSent);
     },

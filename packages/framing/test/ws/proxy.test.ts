@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { sendMessage } from "../../src/testing/index.ts";
 import { acceptWebSocket, dialWebSocket, proxyFor } from "../../src/ws/index.ts";
 import { selfSigned } from "../certificate.ts";
 
@@ -59,7 +60,7 @@ test.each(["http", "https"])("a channel is opened through a proxy, which alone k
   proxy.url.username = "me";
   proxy.url.password = "p%40ss";
   const channel = await dialWebSocket(url, { signal, proxy: proxy.url, tls: { ca: cert } });
-  channel.send([Buffer.from("through")]);
+  sendMessage(channel, [Buffer.from("through")]);
   expect(await received.promise).toBe("through");
   expect(proxy.asked).toEqual([{ authority: url.host, login: `Basic ${Buffer.from("me:p@ss").toString("base64")}` }]);
   channel.terminate();

@@ -15,6 +15,7 @@ import { supervise } from "../../supervise.ts";
 import { createFakeClock, type FakeClock } from "../fake-clock.ts";
 import { type MemoryChannelPair, memoryChannelPair } from "../memory-channel.ts";
 import { createCountingSecrets } from "../session-pair.ts";
+import { createTestSlabs } from "../slabs.ts";
 import type { SeededRandom } from "./random.ts";
 
 /** How bad the network is; each seed draws its own. */
@@ -69,7 +70,7 @@ export function createWorld(
 ): World {
   const clock = createFakeClock();
   const stopped = new AbortController();
-  const secrets = { clock, secret: createCountingSecrets() };
+  const secrets = { clock, secret: createCountingSecrets(), slabs: createTestSlabs() };
   const relays = Array.from({ length: random.integer(1, 2) }, (_, index) => createRelay(index));
   const agents: Agent[] = [];
   let sessionCount = 0;
