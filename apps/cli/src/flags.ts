@@ -8,7 +8,7 @@ export function withRelay(command: Command): Command {
   return command
     .option("--relay <url>", "the relay (CLUSTER_CONNECT_RELAY; default: where you logged in)")
     .option("--ca-file <path>", "further certificate authorities to trust (CLUSTER_CONNECT_CA_FILE)")
-    .option("-v, --verbose", "say more");
+    .option("-v, --verbose", "say more; -vv also tells each request");
 }
 
 /** Flags that bring tokens along instead of a login. */
@@ -23,8 +23,9 @@ export function withTokens(command: Command): Command {
 export function withNames(command: Command): Command {
   return command
     .option("-n, --name <name>", "the cluster; may be repeated", collect)
-    .addOption(
-      new Option("-g, --resource-group <name>", "taken for compatibility with Azure Arc; not used").hideHelp(),
+    .option(
+      "-g, --resource-group <name>",
+      "group of the clusters: GROUP--NAME at the relay, where it has such a group",
     );
 }
 

@@ -4,6 +4,7 @@ import type { ClustersFlags } from "./commands/clusters.ts";
 import type { CommandContext } from "./commands/context.ts";
 import type { CredentialFlags } from "./commands/credential.ts";
 import type { DoctorFlags } from "./commands/doctor.ts";
+import type { ExitCodesFlags } from "./commands/exit-codes.ts";
 import type { ExplainFlags } from "./commands/explain.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { LogoutFlags } from "./commands/logout.ts";
@@ -15,6 +16,8 @@ import type { StopFlags } from "./commands/stop.ts";
 import type { TrustFlags } from "./commands/trust.ts";
 import type { WaitFlags } from "./commands/wait.ts";
 import { SHELLS, type Shell } from "./completion/shells.ts";
+import { addExamples } from "./examples.ts";
+import { exitCodesHelp } from "./exit-codes-help.ts";
 import { waitOption, withNames, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 import { addAdmin } from "./program-admin.ts";
@@ -66,6 +69,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addCredential(program, context);
   addRelay(program, context, result);
   addCompletion(program, context);
+  addExamples(program);
   return program;
 }
 
@@ -83,6 +87,15 @@ function addLogin(program: Command, context: CommandContext): void {
     .option("--no-browser", "print the address instead of opening a browser")
     .option("--issuer <url>", "issuer, in place of the relay's choice")
     .option("--client-id <id>", "client at the issuer, in place of the relay's choice")
+    .option("--tenant <tenant>", "tenant of Entra, in place of the relay's choice")
+    .option("--entra", "the issuer is Entra, also where its host is none of Microsoft's")
+    .option("--service-principal", "sign in as an application, by one of the next three, AZURE_* or the job's token")
+    .option("--certificate <path>", "the application's certificate with its key, PEM")
+    .option("--client-secret-file <path>", "the application's secret, - for standard input (AZURE_CLIENT_SECRET)")
+    .option("--federated-token-file <path>", "another issuer's token (AZURE_FEDERATED_TOKEN_FILE: workload identity)")
+    .option("--identity", "sign in as this machine's managed identity; --client-id chooses one of several")
+    .option("--azure-cli", "use the sign-in of az")
+    .addOption(new Option("--use-device-code", "as az login calls it").hideHelp())
     .option("--scope <scope>", "scope to ask for, in place of the relay's choice; may be repeated", collect)
     .option("--relay-audience <audience>", "audience of the relay's token, in place of the relay's choice")
     .option("--cluster-audience <audience>", "audience of the clusters' token, in place of the relay's choice")
@@ -233,7 +246,11 @@ function addCompletion(program: Command, context: CommandContext): void {
   program
     .command("exit-codes")
     .description("list the exit codes and what to do about each")
-    .action(async () => await (await import("./commands/exit-codes.ts")).exitCodes(context));
+    .addOption(new Option("-o, --output <format>", "how to list them").choices([...OUTPUT_FORMATS]).default("table"))
+    .addHelpText("after", exitCodesHelp)
+    .action(
+      async (flags: ExitCodesFlags) => await (await import("./commands/exit-codes.ts")).exitCodes(flags, context),
+    );
 }
 
 const COMPLETION_HELP = `

@@ -5,6 +5,7 @@ import { writeFailure } from "./failure.ts";
 import { createInterrupts } from "./interrupts.ts";
 import { createLineOutput } from "./line-output.ts";
 import { createProgram } from "./program.ts";
+import { traceFetch } from "./trace-fetch.ts";
 
 /**
  * Runs the command line tool.
@@ -14,7 +15,9 @@ import { createProgram } from "./program.ts";
  */
 export async function run(argv: readonly string[], given: CliDeps): Promise<number> {
   const stderr = createLineOutput(given.stderr);
-  const deps: CliDeps = { ...given, stderr };
+  const own = argv.slice(0, argv.indexOf("--") < 0 ? argv.length : argv.indexOf("--"));
+  const level = verbosity(own);
+  const deps: CliDeps = { ...given, stderr, ...(level < 2 ? {} : { fetch: traceFetch(given) }) };
   const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
   try {
@@ -28,16 +31,19 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const found = error instanceof CommanderError ? usageError(error, argv) : reported(error, interrupts.signal);
-    const own = argv.slice(0, argv.indexOf("--") < 0 ? argv.length : argv.indexOf("--"));
     stderr.startLine();
-    return writeFailure(
-      found,
-      { json: wantsJson(own), verbose: own.some((word) => /^(-v|--verbose)$/.test(word)) },
-      deps,
-    );
+    return writeFailure(found, { json: wantsJson(own), verbose: level > 0 }, deps);
   } finally {
     interrupts.dispose();
   }
+}
+
+/** `-v`, `-vv`, `--verbose`; each counts. */
+function verbosity(words: readonly string[]): number {
+  return words.reduce((level, word) => {
+    if (word === "--verbose") return level + 1;
+    return /^-v+$/.test(word) ? level + word.length - 1 : level;
+  }, 0);
 }
 
 function usageError(error: CommanderError, argv: readonly string[]): ConnectError {

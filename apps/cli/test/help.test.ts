@@ -1,5 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { ERRORS } from "@cluster-connect/protocol";
+import type { Command } from "commander";
 import { expect, test } from "vitest";
+import { createInterrupts } from "../src/interrupts.ts";
+import { createProgram } from "../src/program.ts";
 import { VERSION } from "../src/version.ts";
 import { testCli } from "./support/cli.ts";
 
@@ -41,6 +45,41 @@ test.each(COMMANDS)("help of %s", async (command) => {
   expect(await cli.run(...command.split(" "), "--help")).toBe(0);
   expect(cli.out()).toMatchSnapshot();
   expect(cli.err()).toBe("");
+});
+
+test("every command that does something has examples", () => {
+  const names: string[] = [];
+  const collect = (command: Command, path: readonly string[]): void => {
+    const visible = command
+      .createHelp()
+      .visibleCommands(command)
+      .filter((one) => one.name() !== "help");
+    for (const one of visible) collect(one, [...path, one.name()]);
+    if (visible.length > 0 || command.name() === "relay") return;
+    const parts: string[] = [];
+    command.configureOutput({ writeOut: (part) => parts.push(part) }).outputHelp();
+    if (!parts.join("").includes("Examples:\n")) names.push(path.join(" "));
+  };
+  const { deps } = testCli("/nowhere");
+  const { signal } = new AbortController();
+  const interrupts = createInterrupts(deps.signals, () => {});
+  collect(createProgram([], { deps, signal, interrupts }, { exitCode: 0 }), []);
+  interrupts.dispose();
+  expect(names).toEqual([]);
+});
+
+test("help exit-codes is a page with every code", async () => {
+  const cli = testCli("/nowhere");
+  expect(await cli.run("help", "exit-codes")).toBe(0);
+  for (const code of Object.keys(ERRORS)) expect(cli.out()).toContain(`  ${code}`);
+  const listed = testCli("/nowhere");
+  expect(await listed.run("exit-codes", "-o", "json")).toBe(0);
+  expect(JSON.parse(listed.out()).exitCodes).toContainEqual({
+    exit: 3,
+    code: "CC_AGENT_OFFLINE",
+    retry: true,
+    hint: ERRORS.CC_AGENT_OFFLINE.hint,
+  });
 });
 
 test("the version is the package's", async () => {

@@ -2,6 +2,7 @@ import { ConnectError, ERRORS } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { writeFailure } from "../src/failure.ts";
 import { run } from "../src/run.ts";
+import { createStyle } from "../src/style.ts";
 import { testCli } from "./support/cli.ts";
 import { startRelay } from "./support/relay.ts";
 import { tempFolder } from "./support/temp-folder.ts";
@@ -98,4 +99,29 @@ test("on a terminal an error takes the place of what was being waited for", asyn
   const terminal = { ...cli.deps.stderr, isTerminal: true };
   expect(await run(["proxy", "-n", "nope", "--relay", relay.url], { ...cli.deps, stderr: terminal })).toBe(4);
   expect(cli.err()).toContain(`… asking ${relay.host} for clusters\r\u001b[Kerror: ${relay.url} knows no cluster nope`);
+});
+
+test("-vv tells each request without anything secret, -v does not", async () => {
+  const relay = await startRelay();
+  await relay.addCluster("prod");
+  const token = unsignedToken();
+  const env = { CLUSTER_CONNECT_RELAY: relay.url, CLUSTER_CONNECT_RELAY_TOKEN: token };
+  const loud = testCli("/nowhere", { env });
+  expect(await loud.run("clusters", "-vv")).toBe(0);
+  expect(loud.err()).toMatch(/^trace: GET http:\/\/\S+\/v1\/clusters 200 after \d+ ms\n$/);
+  expect(loud.err() + loud.out()).not.toContain(token);
+  const plain = testCli("/nowhere", { env });
+  expect(await plain.run("clusters", "-v")).toBe(0);
+  expect(plain.err()).toBe("");
+});
+
+test.each([
+  ["on a terminal", { isTerminal: true, env: {} }, true],
+  ["with NO_COLOR", { isTerminal: true, env: { NO_COLOR: "1" } }, false],
+  ["with an empty NO_COLOR", { isTerminal: true, env: { NO_COLOR: "" } }, true],
+  ["on a dumb terminal", { isTerminal: true, env: { TERM: "dumb" } }, false],
+  ["in a file", { isTerminal: false, env: {} }, false],
+])("colours %s", (_name, { isTerminal, env }, coloured) => {
+  const style = createStyle({ write: () => {}, isTerminal, columns: 80 }, env);
+  expect(style.bad("x") !== "x").toBe(coloured);
 });

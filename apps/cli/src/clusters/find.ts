@@ -1,21 +1,26 @@
 import { type ClusterId, ConnectError, parseClusterId } from "@cluster-connect/protocol";
 import type { Cluster } from "../relay-api.ts";
+import { idInGroup } from "./group.ts";
 
 /**
  * Picks the named clusters.
  *
  * @param names as they were typed, at least one.
+ * @param group they are meant in, see {@link idInGroup}.
  * @throws ConnectError `CC_CLUSTER_UNKNOWN` naming the first that the relay does not know, or does not grant.
  */
-export function findClusters(names: readonly string[], offered: readonly Cluster[], relay: string): readonly Cluster[] {
+export function findClusters(
+  names: readonly string[],
+  offered: readonly Cluster[],
+  relay: string,
+  group?: string,
+): readonly Cluster[] {
+  const ids = offered.map((cluster) => cluster.id);
   return [...new Set(names)].map((name) => {
-    const id: ClusterId = parseClusterId(name);
+    const id: ClusterId = parseClusterId(idInGroup(name, group, ids));
     const found = offered.find((cluster) => cluster.id === id);
     if (found !== undefined) return found;
-    const near = nearest(
-      id,
-      offered.map((cluster) => cluster.id),
-    );
+    const near = nearest(id, ids);
     throw new ConnectError("CC_CLUSTER_UNKNOWN", `${relay} knows no cluster ${id} that you may reach`, {
       hint:
         near === undefined

@@ -16,6 +16,7 @@ import { type Trust, trustCluster } from "./trust.ts";
 export interface WayOptions {
   readonly relay: RelayChoice;
   readonly names: readonly string[];
+  readonly group?: string | undefined;
   readonly port: number;
   /** How long a hop behind the relay may stay missing at the start. */
   readonly waitMs: number;
@@ -69,7 +70,7 @@ async function open(options: WayOptions, deps: WayDeps): Promise<Way> {
   screen.waiting(`asking ${relay.url.host} for clusters`);
   const { token } = await tokens.token("relay", { signal });
   const offered = await fetchClusters(relay.url, token, { signal }, cli);
-  const found = findClusters(options.names, offered, relay.url.origin);
+  const found = findClusters(options.names, offered, relay.url.origin, options.group);
   const clusters = await acceptClusters(found, options, deps);
   const served = found.map(({ id, serverName }) => ({ id, serverName }));
   const link = connectRelay(

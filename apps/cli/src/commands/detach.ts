@@ -1,8 +1,11 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import { requireNames } from "../clusters/find.ts";
+import { findClusters, requireNames } from "../clusters/find.ts";
 import { locateKubeconfig } from "../kubeconfig/location.ts";
 import { startOnce } from "../proxies/background.ts";
+import { fetchClusters } from "../relay-api.ts";
 import { chooseRelay } from "../settings/relay-choice.ts";
+import { chooseTokens } from "../tokens/choose-tokens.ts";
+import { findGivenTokens } from "../tokens/token-flags.ts";
 import type { CommandContext } from "./context.ts";
 import type { ProxyFlags } from "./proxy.ts";
 
@@ -24,14 +27,15 @@ export async function detach(
       hint: "Leave out --detach, or name files with -f and --token-file.",
     });
   }
-  const relay = (await chooseRelay(flags, deps)).url.origin;
+  const relay = (await chooseRelay(flags, deps)).url;
+  const ids = await resolve(names, flags, relay, { deps, signal });
   const { isNew, record, process } = await startOnce(
     names,
     argv,
     (proxy) =>
-      proxy.record.relay === relay &&
+      proxy.record.relay === relay.origin &&
       proxy.record.kubeconfig === target.path &&
-      names.every((name) => proxy.record.clusters.some((id) => id === name)),
+      ids.every((name) => proxy.record.clusters.some((id) => id === name)),
     { signal },
     deps,
   );
@@ -41,4 +45,17 @@ export async function detach(
   deps.stderr.write(
     `Contexts: ${contexts}. \`cluster-connect stop\` ends it, \`cluster-connect logs\` shows its screen.\n`,
   );
+}
+
+/** Only the relay knows whether there is a group of that name. */
+async function resolve(
+  names: readonly string[],
+  flags: ProxyFlags,
+  relay: URL,
+  { deps, signal }: Pick<CommandContext, "deps" | "signal">,
+): Promise<readonly string[]> {
+  if (flags.resourceGroup === undefined) return names;
+  const { token } = await chooseTokens(relay, await findGivenTokens(flags, deps), deps).token("relay", { signal });
+  const offered = await fetchClusters(relay, token, { signal }, deps);
+  return findClusters(names, offered, relay.origin, flags.resourceGroup).map(({ id }) => id);
 }

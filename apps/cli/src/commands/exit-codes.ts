@@ -1,11 +1,30 @@
 import { ERRORS } from "@cluster-connect/protocol";
+import { type OutputFormat, writeListing } from "../output.ts";
 import type { CommandContext } from "./context.ts";
 
-/** Prints every exit code with the error it belongs to and what to do. */
-export async function exitCodes({ deps }: CommandContext): Promise<void> {
-  const rows = Object.entries(ERRORS).sort(([, a], [, b]) => a.exit - b.exit);
-  deps.stdout.write("  0  it worked; `run` otherwise passes on the exit code of its command\n");
-  for (const [code, { exit, hint }] of rows) {
-    deps.stdout.write(`${String(exit).padStart(3)}  ${code}\n     ${hint}\n`);
-  }
+export interface ExitCodesFlags {
+  readonly output: OutputFormat;
+}
+
+/** Lists every exit code with the error it belongs to and what to do. */
+export async function exitCodes(flags: ExitCodesFlags, { deps }: CommandContext): Promise<void> {
+  const items = Object.entries(ERRORS)
+    .map(([code, { exit, retry, hint }]) => ({ exit, code, retry, hint }))
+    .sort((a, b) => a.exit - b.exit);
+  await writeListing(
+    {
+      key: "exitCodes",
+      items,
+      nameOf: ({ code }) => code,
+      none: "There are none.",
+      columns: [
+        { title: "EXIT", text: ({ exit }) => String(exit) },
+        { title: "CODE", text: ({ code }) => code },
+        { title: "RETRY", text: ({ retry }) => (retry ? "yes" : "no") },
+        { title: "WHAT TO DO", text: ({ hint }) => hint },
+      ],
+    },
+    flags.output,
+    deps,
+  );
 }

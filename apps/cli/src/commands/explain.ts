@@ -15,6 +15,7 @@ import type { CommandContext } from "./context.ts";
 
 export interface ExplainFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
+  readonly resourceGroup?: string;
   readonly output: "text" | "json";
 }
 
@@ -51,7 +52,7 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
     await link.ready;
     const seen: Record<string, ClusterIdentity> = {};
     const { token } = await tokens.token("cluster", options);
-    for (const cluster of findClusters(names, offered, relay.url.origin)) {
+    for (const cluster of findClusters(names, offered, relay.url.origin, flags.resourceGroup)) {
       const { authorities } = await trustCluster(relay.url.origin, cluster, known, { ...options, now: deps.now() });
       const { id, serverName } = cluster;
       const open = async (open: { readonly signal: AbortSignal }): ReturnType<typeof link.open> =>

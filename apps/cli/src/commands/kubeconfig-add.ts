@@ -19,6 +19,7 @@ import type { CommandContext } from "./context.ts";
 
 export interface KubeconfigAddFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
+  readonly resourceGroup?: string;
   readonly file?: string;
   readonly kubeContext?: string;
   readonly port?: number;
@@ -39,7 +40,8 @@ export async function addToKubeconfig(flags: KubeconfigAddFlags, { deps, signal 
   const relay = await chooseRelay(flags, deps);
   const given = await findGivenTokens(flags, deps);
   const { token } = await chooseTokens(relay.url, given, deps).token("relay", { signal });
-  const found = findClusters(names, await fetchClusters(relay.url, token, { signal }, deps), relay.url.origin);
+  const offered = await fetchClusters(relay.url, token, { signal }, deps);
+  const found = findClusters(names, offered, relay.url.origin, flags.resourceGroup);
   // Only a token's file can stay: what is in the environment now will be there again, or not.
   const lasting = { relay: onlyFile(given.relay), cluster: onlyFile(given.cluster) };
   const base = await credentialCommand(relay, lasting, foldersOf(deps).state, deps);

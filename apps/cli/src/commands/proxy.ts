@@ -22,6 +22,7 @@ import type { CommandContext } from "./context.ts";
 
 export interface ProxyFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
+  readonly resourceGroup?: string;
   readonly port: number;
   readonly file?: string;
   readonly kubeContext?: string;
@@ -62,6 +63,7 @@ export async function proxy(flags: ProxyFlags, context: CommandContext): Promise
       {
         relay: plan.relay,
         names: plan.names,
+        group: flags.resourceGroup,
         port: flags.port,
         waitMs: flags.wait * 1_000,
         signal: AbortSignal.any([signal, end.signal]),

@@ -18,6 +18,7 @@ import type { CommandContext } from "./context.ts";
 
 export interface RunFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
+  readonly resourceGroup?: string;
   readonly wait: number;
   readonly verbose?: boolean;
 }
@@ -45,6 +46,7 @@ export async function run(flags: RunFlags, command: readonly string[], context: 
       {
         relay,
         names,
+        group: flags.resourceGroup,
         port: 0,
         waitMs: flags.wait * 1_000,
         signal: AbortSignal.any([signal, end.signal]),

@@ -47,7 +47,7 @@ function bash(tree: readonly CompletionNode[]): string {
   done
   case "$previous" in
     -n|--name) words="$(${PROGRAM} clusters --output name 2>/dev/null)" ;;
-    -f|--file|--ca-file|--token-file|--relay-token-file|--ready-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    -f|--file|--ca-file|--token-file|--relay-token-file|--ready-file|--bundle) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   case "$path:$previous" in
 ${byFlag.join("\n")}
