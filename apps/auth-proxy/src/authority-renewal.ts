@@ -53,7 +53,9 @@ export async function openAuthority(options: RenewalOptions, deps: RenewalDeps):
   async function look(): Promise<void> {
     const found = await readAuthority(stateDir, now());
     if (found !== undefined) await take(found);
-    if (clock.now() < due(current, seconds, RENEW_AT)) return;
+    if (clock.now() < Math.max(due(current, seconds, RENEW_AT), retryAt)) return;
+    // A folder that is mounted read-only is written by the cluster's own job, so the file is read all the same.
+    retryAt = clock.now() + RETRY_MS;
     await take(await writeAuthority(stateDir, await current.renew({ seconds, now: now() }), now()));
   }
 
@@ -62,12 +64,9 @@ export async function openAuthority(options: RenewalOptions, deps: RenewalDeps):
     keep: ({ signal }) =>
       repeat(
         async () => {
-          if (clock.now() < retryAt) return;
           try {
             await look();
           } catch (error) {
-            // A folder that is mounted read-only is written by the cluster's own job.
-            retryAt = clock.now() + RETRY_MS;
             log.error({ event: "authority.kept", ...errorFields(error) }, "the authority is not renewed");
           }
         },

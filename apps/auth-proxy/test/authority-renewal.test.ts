@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, createServer, type SecureContext, type TLSSocket } from "node:tls";
@@ -139,6 +139,31 @@ test("what another process has renewed is taken over, published and served, with
   expect((await dial(context(), authority.certPem)).leaf.checkIssued(new X509Certificate(authority.certPem))).toBe(
     true,
   );
+});
+
+test("where the folder cannot be written, what is put there by somebody else is still taken over at once", async () => {
+  const clock = steppedClock(Date.now());
+  const { published } = await serve(folder, clock);
+  const file = join(folder, AUTHORITY_FILE);
+  const mine = await readFile(file, "utf8");
+  // Root writes everywhere; a folder in the file's place stops it, too.
+  await rm(file);
+  await mkdir(join(file, "in-the-way"), { recursive: true });
+  await clock.pass(LIFE_SECONDS * 700);
+  await clock.pass(10_000);
+  expect(published).toHaveLength(1);
+  await rm(file, { recursive: true });
+  const other = join(folder, "other");
+  await mkdir(other);
+  await writeFile(join(other, AUTHORITY_FILE), mine);
+  const { authority } = await refreshAuthority(options(other), new Date(clock.now()));
+  await copyFile(join(other, AUTHORITY_FILE), file);
+  await expect
+    .poll(async () => {
+      await clock.pass(5_000);
+      return published.at(-1);
+    })
+    .toBe(authority.trustPem);
 });
 
 test("the authority is made once, kept while it is young, and not renewed once it has expired", async () => {
