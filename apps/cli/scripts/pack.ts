@@ -1,6 +1,8 @@
 /**
  * Packs the program: `pack.ts [FOLDER]` into a few files that Node runs without packages beside them,
- * `pack.ts --binary [FOLDER]` into one executable for this platform (a Node single executable application).
+ * `pack.ts --npm [FOLDER]` into a package for `npm publish`, `npm pack` or `npx`,
+ * `pack.ts --binary [FOLDER]` into one executable for this platform (a Node single executable application), and
+ * `pack.ts --binary --platform NAME --node FILE [FOLDER]` for another, of that platform's own Node.
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -9,11 +11,15 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Plugin } from "esbuild";
+import { npmManifest } from "./npm-manifest.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const NAME = "cluster-connect";
 /** Where Node looks for a blob in its own executable. */
 const FUSE = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
+
+const EXTERNAL: string[] = ["bufferutil"];
+const KEYRING = "@napi-rs/keyring";
 
 const COMMON: BuildOptions = {
   absWorkingDir: HERE,
@@ -21,23 +27,55 @@ const COMMON: BuildOptions = {
   platform: "node",
   target: "node24",
   conditions: ["source"],
-  external: ["bufferutil"],
+  external: EXTERNAL,
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "linked",
 };
 
-const { values, positionals } = parseArgs({ options: { binary: { type: "boolean" } }, allowPositionals: true });
-const folder = resolve(positionals[0] ?? join(HERE, "dist", values.binary ? "binary" : "pack"));
+const OWN_PLATFORM = `${process.platform}-${process.arch}`;
+const { values, positionals } = parseArgs({
+  options: {
+    binary: { type: "boolean" },
+    npm: { type: "boolean" },
+    platform: { type: "string", default: OWN_PLATFORM },
+    node: { type: "string", default: process.execPath },
+  },
+  allowPositionals: true,
+});
+const folder = resolve(positionals[0] ?? join(HERE, "dist", values.binary ? "binary" : values.npm ? "npm" : "pack"));
+const target = targetOf(values.platform);
+if (values.platform !== OWN_PLATFORM && values.node === process.execPath) throw new Error("--node FILE is missing");
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 if (values.binary) await packBinary();
+else if (values.npm) await packNpm();
 else await packFiles();
 
+interface Target {
+  readonly platform: NodeJS.Platform;
+  readonly arch: string;
+}
+
+function targetOf(name: string): Target {
+  const [, platform, arch] = /^(linux|darwin|win32)-(x64|arm64)$/.exec(name) ?? [];
+  if (arch === undefined) throw new Error(`--platform is linux, darwin or win32, a hyphen, and x64 or arm64`);
+  return { platform: platform === "win32" ? "win32" : platform === "darwin" ? "darwin" : "linux", arch };
+}
+
+/** The same files with what npm needs; the key store's library is left to npm, which knows the platform. */
+async function packNpm(): Promise<void> {
+  await packFiles([...EXTERNAL, KEYRING]);
+  writeFileSync(join(folder, "package.json"), npmManifest(NAME));
+  copyFileSync(join(HERE, "..", "..", "LICENSE"), join(folder, "LICENSE"));
+  copyFileSync(join(HERE, "README.md"), join(folder, "README.md"));
+}
+
 /** Each command's code stays a file of its own: what is not needed is not read. */
-async function packFiles(): Promise<void> {
+async function packFiles(external: string[] = EXTERNAL): Promise<void> {
   await build({
     ...COMMON,
+    external,
     entryPoints: { [NAME]: "src/main.ts" },
     outdir: folder,
     format: "esm",
@@ -57,8 +95,10 @@ async function packBinary(): Promise<void> {
   const script = join(folder, `${NAME}.cjs`);
   const blob = join(folder, `${NAME}.blob`);
   const config = join(folder, "sea.json");
-  const executable = join(folder, process.platform === "win32" ? `${NAME}.exe` : NAME);
+  const executable = join(folder, target.platform === "win32" ? `${NAME}.exe` : NAME);
   const binding = keyringBinding();
+  // Code that was compiled ahead fits one build of Node only.
+  const isOwn = values.platform === OWN_PLATFORM;
   await build({
     ...COMMON,
     entryPoints: ["src/main.ts"],
@@ -69,28 +109,28 @@ async function packBinary(): Promise<void> {
     define: { "import.meta.url": '""' },
   });
   const assets = binding === undefined ? {} : { "keyring.node": binding };
-  const sea = { main: script, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true, assets };
+  const sea = { main: script, output: blob, disableExperimentalSEAWarning: true, useCodeCache: isOwn, assets };
   writeFileSync(config, JSON.stringify(sea));
   run(process.execPath, ["--experimental-sea-config", config]);
-  copyFileSync(process.execPath, executable);
+  copyFileSync(values.node, executable);
   chmodSync(executable, 0o755);
+  // Elsewhere than on macOS the caller signs it there, before its first start.
+  const canSign = target.platform === "darwin" && process.platform === "darwin";
   // On macOS a signature that no longer fits keeps the program from starting.
-  if (process.platform === "darwin") run("codesign", ["--remove-signature", executable]);
+  if (canSign) run("codesign", ["--remove-signature", executable]);
   const postject = fileURLToPath(import.meta.resolve("postject")).replace(/api\.js$/, "cli.js");
-  const macho = process.platform === "darwin" ? ["--macho-segment-name", "NODE_SEA"] : [];
+  const macho = target.platform === "darwin" ? ["--macho-segment-name", "NODE_SEA"] : [];
   run(process.execPath, [postject, executable, "NODE_SEA_BLOB", blob, "--sentinel-fuse", FUSE, ...macho]);
-  if (process.platform === "darwin") run("codesign", ["--sign", "-", executable]);
+  if (canSign) run("codesign", ["--sign", "-", executable]);
   for (const path of [config, blob, script]) rmSync(path);
 }
 
 /** The native library that `@napi-rs/keyring` has for this platform. */
 function keyringBinding(): string | undefined {
-  const require = createRequire(createRequire(join(HERE, "package.json")).resolve("@napi-rs/keyring"));
+  const require = createRequire(createRequire(join(HERE, "package.json")).resolve(KEYRING));
   for (const suffix of ["", "-gnu", "-musl", "-msvc"]) {
     try {
-      const folder = dirname(
-        require.resolve(`@napi-rs/keyring-${process.platform}-${process.arch}${suffix}/package.json`),
-      );
+      const folder = dirname(require.resolve(`${KEYRING}-${target.platform}-${target.arch}${suffix}/package.json`));
       const name = readdirSync(folder).find((file) => file.endsWith(".node"));
       if (name !== undefined) return join(folder, name);
     } catch {

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { VERSION } from "../src/version.ts";
 import { startRelay } from "./support/relay.ts";
 import { tempFolder } from "./support/temp-folder.ts";
 import { unsignedToken } from "./support/tokens.ts";
@@ -29,4 +30,20 @@ test("the packed program works without any package beside it, and its kubeconfig
   expect(exec.args).toEqual([main, "credential", "--relay", relay.url, "--token-file", join(home, "token")]);
   const { stdout } = await run(exec.command, exec.args, { env });
   expect(JSON.parse(stdout).kind).toBe("ExecCredential");
+});
+
+test("the package installs from its file into an empty folder, and runs there under both names", async () => {
+  const [built, packed, place] = [await tempFolder(), await tempFolder(), await tempFolder()];
+  await run(process.execPath, [PACK, "--npm", built]);
+  // Nothing is asked of a registry: what is optional is left out.
+  const npm = ["--offline", "--no-audit", "--no-fund", "--omit=optional", "--cache", join(place, "cache")];
+  const { stdout: name } = await run("npm", ["pack", built, "--pack-destination", packed, ...npm]);
+  await run("npm", ["install", join(packed, name.trim()), ...npm], { cwd: place });
+  const env = { PATH: `${dirname(process.execPath)}:${process.env["PATH"]}`, HOME: place };
+  const bin = (command: string): string => join(place, "node_modules", ".bin", command);
+  for (const command of ["cluster-connect", "kubectl-cluster_connect"]) {
+    expect((await run(bin(command), ["--version"], { env })).stdout).toBe(`${VERSION}\n`);
+  }
+  const npx = await run("npx", ["--offline", "cluster-connect", "--version"], { cwd: place, env });
+  expect(npx.stdout).toBe(`${VERSION}\n`);
 });
