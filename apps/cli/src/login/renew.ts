@@ -1,5 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { clientCredentialsGrant, refreshTokenGrant, type TokenEndpointResponse } from "openid-client";
+import type { CliDeps } from "../deps.ts";
 import type { Purpose } from "../tokens/caller-tokens.ts";
 import type { LoginRecord } from "../tokens/login-record.ts";
 import { issuerError } from "./issuer-error.ts";
@@ -14,8 +15,9 @@ export async function renewLogin(
   record: LoginRecord,
   purpose: Purpose,
   options: { readonly signal: AbortSignal },
-  deps: OidcDeps,
+  deps: OidcDeps & Pick<CliDeps, "env">,
 ): Promise<LoginRecord> {
+  if (record.entra !== undefined) return await renewAtEntra(record, purpose, options, deps);
   const { settings, refreshToken, relay } = record;
   if (refreshToken === undefined) throw ranOut(relay, "it has ended and cannot be renewed");
   const configuration = await discoverIssuer(settings, options, deps);
@@ -56,6 +58,22 @@ export async function renewClient(
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);
+  }
+}
+
+/** Entra's library is large: it is loaded only here, when a token is really due. */
+async function renewAtEntra(
+  record: LoginRecord,
+  purpose: Purpose,
+  options: { readonly signal: AbortSignal },
+  deps: OidcDeps & Pick<CliDeps, "env">,
+): Promise<LoginRecord> {
+  const { renewEntra } = await import("./entra.ts");
+  try {
+    return await renewEntra(record, purpose, options, deps);
+  } catch (error) {
+    if (!(error instanceof ConnectError) || error.code !== "CC_NOT_LOGGED_IN") throw error;
+    throw ranOut(record.relay, error.message, error);
   }
 }
 

@@ -2,8 +2,8 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { type Configuration, refreshTokenGrant, type TokenEndpointResponse } from "openid-client";
 import type { LoginSettings } from "../relay-api.ts";
 import type { KeptToken, LoginRecord } from "../tokens/login-record.ts";
-import { unverifiedClaims } from "../tokens/stored-token.ts";
 import { issuerError } from "./issuer-error.ts";
+import { nameOf } from "./name-of.ts";
 import { audienceParameters, type OidcDeps, tokenOf } from "./oidc.ts";
 
 /**
@@ -25,7 +25,7 @@ export async function completeSignIn(
   const record: LoginRecord = {
     relay,
     settings,
-    name: nameOf(first),
+    name: nameOf([first.id_token, first.access_token]),
     refreshToken: first.refresh_token,
     tokens: { [audiences.relay]: relayToken },
   };
@@ -56,16 +56,4 @@ export async function completeSignIn(
 
 function withToken(record: LoginRecord, audience: string, token: KeptToken): LoginRecord {
   return { ...record, tokens: { ...record.tokens, [audience]: token } };
-}
-
-/** How the issuer calls the person; for the screen, so from either token. */
-function nameOf(answer: TokenEndpointResponse): string {
-  for (const token of [answer.id_token, answer.access_token]) {
-    const claims = token === undefined ? {} : unverifiedClaims(token);
-    for (const claim of ["email", "preferred_username", "upn", "name", "sub"]) {
-      const value = claims[claim];
-      if (typeof value === "string" && /^[^\p{Cc}]{1,200}$/u.test(value)) return value;
-    }
-  }
-  return "unknown";
 }

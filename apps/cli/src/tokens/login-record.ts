@@ -1,6 +1,7 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { parseJson } from "../json.ts";
 import type { LoginSettings, ResourceParameter } from "../relay-api.ts";
+import { type EntraLogin, parseEntraLogin } from "./entra-login.ts";
 
 /** A token as it is kept. */
 export interface KeptToken {
@@ -16,6 +17,8 @@ export interface LoginRecord {
   /** Who signed in, as the issuer shows it; for the screen only. */
   readonly name: string;
   readonly refreshToken: string | undefined;
+  /** When the tokens come from Entra by its own library. */
+  readonly entra?: EntraLogin;
   /** By audience. */
   readonly tokens: Readonly<Record<string, KeptToken>>;
 }
@@ -56,6 +59,9 @@ export function parseLoginRecord(text: string, path: string): LoginRecord {
     },
     name: reader.text(root["name"], "name"),
     refreshToken: root["refreshToken"] === undefined ? undefined : reader.text(root["refreshToken"], "refreshToken"),
+    ...(root["entra"] === undefined
+      ? {}
+      : { entra: parseEntraLogin(reader.object(root["entra"], "entra"), reader.text, reader.wrong) }),
     tokens: Object.fromEntries(
       Object.entries(reader.object(root["tokens"], "tokens")).map(([audience, value]) => {
         const token = reader.object(value, "tokens");

@@ -19,8 +19,8 @@ export interface GrantAnswer {
 
 export interface FakeEntraGrants {
   readonly counts: Record<string, number>;
-  /** Where the browser goes after jane has agreed. */
-  authorize(fields: URLSearchParams): URL;
+  /** What the browser brings back after jane has agreed. */
+  authorize(fields: URLSearchParams): URLSearchParams;
   startDevice(fields: URLSearchParams, url: string): GrantAnswer;
   enterDeviceCode(code: string): boolean;
   token(fields: URLSearchParams): Promise<GrantAnswer>;
@@ -116,11 +116,7 @@ export function createFakeEntraGrants(
     authorize(fields) {
       const code = `fake-code-${randomUUID()}`;
       codes.set(code, { fields, agreed: true });
-      const back = new URL(fields.get("redirect_uri") ?? "");
-      back.searchParams.set("code", code);
-      back.searchParams.set("state", fields.get("state") ?? "");
-      back.searchParams.set("client_info", tokens.clientInfo);
-      return back;
+      return new URLSearchParams({ code, state: fields.get("state") ?? "", client_info: tokens.clientInfo });
     },
     startDevice(fields, url) {
       if (find(fields) === undefined)

@@ -15,10 +15,13 @@ const JANE = { oid: "aaaaaaaa-0000-4000-8000-000000000001", name: "Jane", userna
 export function createFakeEntraTokens(options: {
   readonly key: SigningKey;
   readonly tenantId: string;
+  /** Of access tokens. */
   readonly issuer: string;
+  /** Of ID tokens, which the one who signs in checks against where it signed in. */
+  readonly identityIssuer: string;
   readonly seconds: number;
 }): FakeEntraTokens {
-  const { key, tenantId, issuer, seconds } = options;
+  const { key, tenantId, issuer, identityIssuer, seconds } = options;
   const person = { oid: JANE.oid, sub: "pairwise-of-jane", name: JANE.name, preferred_username: JANE.username };
 
   async function sign(claims: Readonly<Record<string, unknown>>): Promise<string> {
@@ -39,6 +42,6 @@ export function createFakeEntraTokens(options: {
           : { aud: audience, azp: caller.clientId, idtyp: "app", oid: caller.clientId, sub: caller.clientId },
       ),
     identity: async (clientId, nonce) =>
-      await sign({ aud: clientId, ...person, ...(nonce === undefined ? {} : { nonce }) }),
+      await sign({ iss: identityIssuer, aud: clientId, ...person, ...(nonce === undefined ? {} : { nonce }) }),
   };
 }

@@ -48,7 +48,6 @@ export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEnt
   const key = await createSigningKey("RS256");
   const tokenIssuer = `https://login.microsoftonline.com/${TENANT}/v2.0`;
   const seconds = options.accessTokenSeconds ?? 3_600;
-  const tokens = createFakeEntraTokens({ key, tenantId: TENANT, issuer: tokenIssuer, seconds });
   const server = createServer(options.tls, (request, response) => {
     if (entra.fault?.(request, response) === true) return;
     void route(request, response);
@@ -56,6 +55,8 @@ export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEnt
   server.listen(options.port ?? 0, "127.0.0.1");
   await once(server, "listening");
   const url = `https://localhost:${portOf(server)}`;
+  const issuer = `${url}/${TENANT}/v2.0`;
+  const tokens = createFakeEntraTokens({ key, tenantId: TENANT, issuer: tokenIssuer, identityIssuer: issuer, seconds });
   const grants = createFakeEntraGrants(tokens, {
     apps: options.apps,
     tokenEndpoint: `${url}/${TENANT}/oauth2/v2.0/token`,
@@ -66,12 +67,11 @@ export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEnt
     const fields = new URLSearchParams(request.method === "POST" ? await text(request) : asked.search);
     switch (asked.pathname) {
       case `/${TENANT}/v2.0/.well-known/openid-configuration`:
-        return send(response, { status: 200, body: metadata(url, `${url}/${TENANT}/v2.0`) });
+        return send(response, { status: 200, body: metadata(url, issuer) });
       case `/${TENANT}/discovery/v2.0/keys`:
         return send(response, { status: 200, body: { keys: [key.jwk] } });
       case `/${TENANT}/oauth2/v2.0/authorize`:
-        response.writeHead(302, { location: grants.authorize(fields).href }).end();
-        return;
+        return goBack(response, fields, grants.authorize(fields));
       case `/${TENANT}/oauth2/v2.0/devicecode`:
         return send(response, grants.startDevice(fields, `${url}/device`));
       case `/${TENANT}/oauth2/v2.0/token`:
@@ -84,7 +84,7 @@ export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEnt
   const entra: FakeEntra = {
     url,
     tenantId: TENANT,
-    issuer: `${url}/${TENANT}/v2.0`,
+    issuer,
     tokenIssuer,
     grants: grants.counts,
     fault: undefined,
@@ -121,6 +121,19 @@ function metadata(host: string, issuer: string): unknown {
     id_token_signing_alg_values_supported: ["RS256"],
     code_challenge_methods_supported: ["S256"],
   };
+}
+
+/** Sends the browser back, by its address or, as Entra does where it is asked to, by a form. */
+function goBack(response: ServerResponse, asked: URLSearchParams, answer: URLSearchParams): void {
+  const back = new URL(asked.get("redirect_uri") ?? "");
+  if (asked.get("response_mode") !== "form_post") {
+    for (const [name, value] of answer) back.searchParams.set(name, value);
+    response.writeHead(302, { location: back.href }).end();
+    return;
+  }
+  const inputs = [...answer].map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`);
+  const page = `<!doctype html><title>Fake of Entra</title><form method="post" action="${back.href}">${inputs.join("")}</form>`;
+  response.writeHead(200, { "content-type": "text/html" }).end(page);
 }
 
 function send(response: ServerResponse, answer: GrantAnswer): void {

@@ -1,0 +1,124 @@
+import {
+  type EntraDeps,
+  type EntraMachine,
+  type EntraSignIn,
+  type EntraToken,
+  getEntraMachineToken,
+  renewEntraPerson,
+  signInAtEntra,
+} from "@cluster-connect/auth/azure";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { CliDeps } from "../deps.ts";
+import { networkError } from "../network-error.ts";
+import type { LoginSettings } from "../relay-api.ts";
+import type { Purpose } from "../tokens/caller-tokens.ts";
+import type { EntraLogin } from "../tokens/entra-login.ts";
+import type { LoginRecord } from "../tokens/login-record.ts";
+import { findPipeline } from "../tokens/pipeline.ts";
+import { entraAuthority } from "./entra-authority.ts";
+import { nameOf } from "./name-of.ts";
+
+interface Options {
+  readonly signal: AbortSignal;
+}
+
+type Deps = Pick<CliDeps, "now" | "env" | "fetch">;
+type MachineLogin = Exclude<EntraLogin, { readonly kind: "person" }>;
+
+/** What an application that trusts another issuer's tokens has them made for. */
+const EXCHANGE_AUDIENCE = "api://AzureADTokenExchange";
+const ENTRA_DEPS: EntraDeps = {
+  unreachable: (host, cause) => networkError(host, "CC_ISSUER_UNREACHABLE", cause),
+};
+
+/**
+ * Signs a person in once, and gets a token for the relay and one for the clusters.
+ *
+ * @throws ConnectError `CC_LOGIN_FAILED`, `CC_ISSUER_UNREACHABLE`, `CC_TLS_UNTRUSTED`.
+ */
+export async function signInPerson(
+  relay: string,
+  settings: LoginSettings,
+  how: EntraSignIn,
+  options: Options,
+  deps: Deps,
+): Promise<LoginRecord> {
+  const client = clientOf(settings);
+  const { token, account } = await signInAtEntra(client, how, settings.audiences.relay, options, ENTRA_DEPS);
+  const record: LoginRecord = {
+    ...{ relay, settings, name: nameOf([token.token]), refreshToken: undefined, tokens: {} },
+    entra: { kind: "person", ...account },
+  };
+  const first = withToken(record, "relay", token, deps.now());
+  if (settings.audiences.cluster === settings.audiences.relay) return first;
+  try {
+    return await renewEntra(first, "cluster", options, deps);
+  } catch (error) {
+    if (!(error instanceof ConnectError) || error.code !== "CC_NOT_LOGGED_IN") throw error;
+    throw new ConnectError("CC_LOGIN_FAILED", `No token for the clusters: ${error.message}`, {
+      hint: "Have the client allowed for the clusters' application too: one sign-in serves relay and clusters.",
+      cause: error,
+    });
+  }
+}
+
+/** Gets the first tokens of a login without a person; throws as {@link signInPerson}. */
+export async function signInMachine(
+  relay: string,
+  settings: LoginSettings,
+  login: MachineLogin,
+  options: Options,
+  deps: Deps,
+): Promise<LoginRecord> {
+  const record: LoginRecord = { relay, settings, name: "unknown", refreshToken: undefined, tokens: {}, entra: login };
+  const first = await renewEntra(record, "relay", options, deps);
+  const both = await renewEntra(first, "cluster", options, deps);
+  return { ...both, name: nameOf(Object.values(both.tokens).map(({ token }) => token)) };
+}
+
+/**
+ * A new token for one audience of a login at Entra.
+ *
+ * @throws ConnectError `CC_NOT_LOGGED_IN` when only the person can go on, else as {@link signInPerson}.
+ */
+export async function renewEntra(
+  record: LoginRecord,
+  purpose: Purpose,
+  options: Options,
+  deps: Deps,
+): Promise<LoginRecord> {
+  const { entra: login, settings } = record;
+  if (login === undefined) throw new ConnectError("CC_NOT_LOGGED_IN", "This login is not one at Entra");
+  const client = clientOf(settings);
+  const audience = settings.audiences[purpose];
+  if (login.kind !== "person") {
+    const machine = machineOf(login, options, deps);
+    const token = await getEntraMachineToken(client, machine, audience, options, ENTRA_DEPS);
+    return withToken(record, purpose, token, deps.now());
+  }
+  const { token, account } = await renewEntraPerson(client, login, audience, options, ENTRA_DEPS);
+  return withToken({ ...record, entra: { kind: "person", ...account } }, purpose, token, deps.now());
+}
+
+function clientOf(settings: LoginSettings): ReturnType<typeof entraAuthority> & { readonly clientId: string } {
+  return { ...entraAuthority(settings.issuer), clientId: settings.clientId };
+}
+
+function machineOf(login: MachineLogin, options: Options, deps: Deps): EntraMachine {
+  if (login.kind !== "pipeline") return login;
+  return {
+    kind: "assertion",
+    assertion: async () => {
+      const pipeline = findPipeline(deps);
+      if (pipeline !== undefined) return await pipeline.token(EXCHANGE_AUDIENCE, options);
+      throw new ConnectError("CC_NOT_LOGGED_IN", "The job whose token this login exchanges is over", {
+        hint: "Run `cluster-connect login --service-principal` in this job, then repeat the command.",
+      });
+    },
+  };
+}
+
+function withToken(record: LoginRecord, purpose: Purpose, { token, expiresAt }: EntraToken, now: number): LoginRecord {
+  const kept = { token, expiresAt, obtainedAt: new Date(now) };
+  return { ...record, tokens: { ...record.tokens, [record.settings.audiences[purpose]]: kept } };
+}
