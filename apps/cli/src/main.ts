@@ -7,6 +7,7 @@ import { getCACertificates, rootCertificates, setDefaultCACertificates } from "n
 import type { TextOutput } from "./deps.ts";
 import { openBrowser } from "./login/open-browser.ts";
 import { run } from "./run.ts";
+import { withSystemAuthorities } from "./system-trust.ts";
 
 declare module "node:http" {
   /** In Node since 24.14; not yet in its types. */
@@ -28,6 +29,9 @@ const proxySettings = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some(
 );
 if (proxySettings) useProxies();
 
+/** Authorities (PEM) that the caller named. */
+const named: string[] = [];
+
 void run(process.argv.slice(2), {
   env: process.env,
   stdout: output(process.stdout),
@@ -40,7 +44,7 @@ void run(process.argv.slice(2), {
       return Buffer.concat(chunks).toString("utf8");
     },
   },
-  fetch,
+  fetch: withSystemAuthorities(fetch, () => trust([])),
   // The same as framing's, which is a lot to load before help or a kept token is shown.
   clock: {
     now: () => performance.now(),
@@ -63,13 +67,19 @@ void run(process.argv.slice(2), {
     const { openOsKeyStore } = await import("./tokens/os-key-store.ts");
     return await openOsKeyStore(process.platform, process.env);
   },
-  trustAuthorities: (pem) => {
-    setDefaultCACertificates([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), pem]);
-  },
+  trustAuthorities: (pem) => trust([pem]),
 }).then((exitCode) => {
   // Whatever a library still holds must not keep a finished command alive.
   process.stdout.write("", () => process.exit(exitCode));
 });
+
+/** Trusts these authorities, the machine's own, and those that were named before. */
+function trust(more: readonly string[]): void {
+  named.push(...more);
+  setDefaultCACertificates([
+    ...new Set([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), ...named]),
+  ]);
+}
 
 /** Lets `fetch` use the proxies that the environment names; what is on this machine needs none. */
 function useProxies(): void {

@@ -37,8 +37,8 @@ export function networkError(host: string, unreachable: ErrorCode, error: unknow
   return new ConnectError(unreachable, `${host} cannot be reached: ${reason}`, { cause: error });
 }
 
-/** `fetch` hides the reason in its causes, and in the parts of an aggregate. */
-function deepestCode(error: unknown): string {
+/** The system's code of a failure: `fetch` hides it in its causes, and in the parts of an aggregate. */
+export function deepestCode(error: unknown): string {
   let found = "";
   let current = error;
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {

@@ -40,6 +40,18 @@ test("a relay behind an HTTP proxy with a password, and with an authority of its
   expect(proxy.asked).toEqual(["relay.test:443"]);
 });
 
+test.runIf(process.platform === "linux")(
+  "an authority of the machine's own trust store is trusted without being named",
+  async () => {
+    const { proxy, caFile, run } = await stage();
+    // Where the system's store is, as OpenSSL takes it; only Linux has it as a file.
+    const env = { HTTPS_PROXY: proxy.url, SSL_CERT_FILE: caFile };
+    const listed = await run(env, "clusters", "-o", "name");
+    expect(listed).toMatchObject({ code: 0, out: "prod\n" });
+    expect(await run(env, "run", "-n", "prod", "--", "true")).toMatchObject({ code: 0 });
+  },
+);
+
 test("without its authority the relay's certificate is refused, with what to do", async () => {
   const { proxy, run } = await stage();
   const { code, err } = await run({ https_proxy: proxy.url }, "clusters");

@@ -9,6 +9,7 @@ import { foldersOf } from "../settings/folders.ts";
 import type { RelayChoice } from "../settings/relay-choice.ts";
 import type { CallerTokens } from "../tokens/caller-tokens.ts";
 import { findClusters } from "./find.ts";
+import { describeHops, missingHop } from "./hops.ts";
 import { openKnownClusters } from "./known-clusters.ts";
 import { checkReady } from "./ready.ts";
 import { type Trust, trustCluster } from "./trust.ts";
@@ -120,7 +121,7 @@ async function waitUntilReady(
 ): Promise<void> {
   const until = performance.now() + options.waitMs;
   for (;;) {
-    screen.waiting(`${cluster.id}: waiting for agent, auth proxy and kube-apiserver`);
+    screen.waiting(`${cluster.id}: ${describeHops("agent")}`);
     try {
       const { token } = await tokens.token("cluster", options);
       const check = { cluster: cluster.id, serverName: cluster.serverName, authorities: trust.authorities.pem, token };
@@ -139,7 +140,7 @@ async function waitUntilReady(
       options.signal.throwIfAborted();
       const found: ConnectError = toConnectError(error);
       if (!ERRORS[found.code].retry || performance.now() + RETRY_MS >= until) throw found;
-      screen.waiting(`${cluster.id}: ${found.message}; trying again`);
+      screen.waiting(`${cluster.id}: ${describeHops(missingHop(found.code))}; ${found.message}`);
       await delay(RETRY_MS, undefined, { signal: options.signal });
     }
   }
