@@ -32,24 +32,35 @@ test("a file that is no database, and a folder that cannot be made, are store fa
   });
 });
 
-/** Starts a process that writes, and kills it once it has acknowledged this many rows. */
+/**
+ * Starts a process that writes, and kills it once it has acknowledged this many rows.
+ *
+ * @param meanwhile Runs after each row, which the process waits for: one that writes without a pause starves others.
+ */
 async function writeUntilKilled(place: StorePlace, rows: number, meanwhile?: () => Promise<void>): Promise<number> {
   const writer = spawn(
     process.execPath,
-    ["--conditions=source", fileURLToPath(import.meta.resolve("./writer.ts")), JSON.stringify(place)],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
+    [
+      ...["--conditions=source", fileURLToPath(import.meta.resolve("./writer.ts"))],
+      ...[JSON.stringify(place), meanwhile === undefined ? "alone" : "turns"],
+    ],
+    { stdio: ["pipe", "pipe", "inherit"] },
   );
   const exited = once(writer, "exit");
+  // It may be gone before it has read an answer.
+  writer.stdin.on("error", () => {});
   let acknowledged = 0;
-  for await (const chunk of writer.stdout) {
-    acknowledged += String(chunk).split("\n").length - 1;
-    await meanwhile?.();
-    if (acknowledged >= rows) break;
+  try {
+    for await (const chunk of writer.stdout) {
+      acknowledged += String(chunk).split("\n").length - 1;
+      await meanwhile?.();
+      writer.stdin.write("\n");
+      if (acknowledged >= rows) break;
+    }
+  } finally {
+    writer.kill("SIGKILL");
+    await exited;
   }
-  writer.kill("SIGKILL");
-  await exited;
   return acknowledged;
 }
 
