@@ -32,6 +32,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
       role: "relay",
       instanceId,
       software,
+      budgets: context.budgets,
       liveRelays: context.liveRelays(),
       authenticate: async (hello, challenge) => {
         key = await verifyAgentProof(hello, challenge, { store, authority: options.authority, instanceId });

@@ -5,6 +5,7 @@ import { type AgentTunnelOptions, serveAgent } from "./agent-tunnels.ts";
 import type { Authenticate } from "./authenticate.ts";
 import { createCallerAddress } from "./caller-address.ts";
 import { serveCaller } from "./cli-sessions.ts";
+import { type Release, takeAll } from "./quota/counted.ts";
 import type { RelayContext } from "./relay-context.ts";
 import type { SessionSet } from "./session-set.ts";
 import { routeUpgrades } from "./upgrade.ts";
@@ -16,9 +17,6 @@ export interface ChannelOptions {
   readonly draining: AbortSignal;
 }
 
-/** Agents that have a channel and have not proved anything yet; anybody may come this far. */
-const MAX_UNPROVED_AGENTS = 2_000;
-
 /** Takes the channels of agents and CLIs from a server's upgrade requests. */
 export function acceptChannels(
   server: Server,
@@ -28,7 +26,11 @@ export function acceptChannels(
 ): void {
   const accept = createWebSocketAcceptor();
   const addressOf = createCallerAddress(options.trustedProxies);
-  let unproved = 0;
+  const { quotas } = context;
+  const admitAgent = (): Release => {
+    quotas.admitAgent();
+    return () => undefined;
+  };
   const refuseWhenDraining = (): void => {
     if (options.draining.aborted) throw new ConnectError("CC_DRAINING", "The relay is stopping");
   };
@@ -37,25 +39,42 @@ export function acceptChannels(
     {
       "/v1/agent": async ({ request, socket, head }) => {
         refuseWhenDraining();
-        if (unproved >= MAX_UNPROVED_AGENTS) throw new ConnectError("CC_LIMIT_REACHED", "Too many agents are dialing");
-        const channel = await accept(request, socket, head);
-        if (channel === undefined) return;
-        const session = serveAgent(channel, { ...options.agent, address: addressOf(request) }, context);
+        const address = addressOf(request);
+        const proved = takeAll([() => quotas.takeHandshake(address), admitAgent]);
+        const channel = await accept(request, socket, head).catch(releaseAndThrow(proved));
+        if (channel === undefined) return proved();
+        const session = serveAgent(channel, { ...options.agent, address }, context);
         deps.agents.add(session);
-        unproved += 1;
-        const settle = (): void => {
-          unproved -= 1;
-        };
-        session.ready.then(settle, settle);
+        session.ready.then(proved, proved);
       },
       "/v1/connect": async ({ request, socket, head }, { signal }) => {
         refuseWhenDraining();
-        const principal = await deps.authenticate(request, { signal });
         const address = addressOf(request);
-        const channel = await accept(request, socket, head);
-        if (channel !== undefined) deps.callers.add(serveCaller(channel, { principal, address }, context));
+        const proved = quotas.takeHandshake(address);
+        const principal = await deps.authenticate(request, { signal }).finally(proved);
+        context.audit.assertAccepting();
+        const ended = quotas.takeSession(principal);
+        const channel = await accept(request, socket, head).catch(releaseAndThrow(ended));
+        if (channel === undefined) return ended();
+        const session = serveCaller(channel, { principal, address }, context);
+        deps.callers.add(session);
+        void session.closed.then(ended);
       },
     },
-    { log: context.log },
+    {
+      log: context.log,
+      onRefused: ({ path, code }, request) => {
+        const at = new Date(context.clock.now());
+        const refusal = { event: "session.refused", actor: "unknown", at, path, code };
+        context.audit.refused({ ...refusal, address: addressOf(request) });
+      },
+    },
   );
+}
+
+function releaseAndThrow(release: Release): (error: unknown) => never {
+  return (error) => {
+    release();
+    throw error;
+  };
 }

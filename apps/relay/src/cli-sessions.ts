@@ -3,6 +3,8 @@ import type { Principal } from "@cluster-connect/auth";
 import { acceptSession, forwardStream, type IncomingStream, type MessageChannel } from "@cluster-connect/framing";
 import { ConnectError, parseSessionId, toConnectError } from "@cluster-connect/protocol";
 import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
+import type { CallerSessions } from "./caller-sessions.ts";
+import type { Release } from "./quota/counted.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { type CallerSession, rewriteRequest, routeStream } from "./stream-request.ts";
 
@@ -26,18 +28,21 @@ export function serveCaller(
   const sessionId = parseSessionId(randomBytes(16).toString("base64url"));
   const log = context.log.child({ sessionId, username: principal.username });
   const callerSession: CallerSession = { principal, address, sessionId };
+  let count: CountStream = () => undefined;
   const session = acceptSession(
     channel,
     {
       role: "relay",
       instanceId: context.instanceId,
       software: context.software,
+      limits: { maxStreams: context.maxStreamsPerSession },
+      budgets: context.budgets,
       authenticate: async (hello) => {
         if (hello.role === "cli") return { sessionId };
         throw new ConnectError("CC_PROTOCOL", "Only a CLI opens a session here");
       },
       onStream: (incoming) => {
-        forward(incoming, callerSession, context, log).catch((error: unknown) => {
+        forward(incoming, callerSession, count, context, log).catch((error: unknown) => {
           log.error({ event: "stream.failed", ...errorFields(error) }, "stream failed");
           incoming.reject("CC_INTERNAL", "The relay failed; its log says why");
         });
@@ -46,13 +51,24 @@ export function serveCaller(
     context.sessionDeps,
   );
   const over = new AbortController();
+  const { audit, clock } = context;
+  const who = { actor: principal.username, sessionId, address };
   void session.closed.then((end) => {
     over.abort();
+    const { bytesReceived: upBytes, bytesSent: downBytes } = session.counters;
+    const code = end.code ?? "ok";
+    audit.record({ event: "session.end", ...who, at: new Date(clock.now()), code, by: end.by, upBytes, downBytes });
     context.metrics.ended("cli", end.code ?? "ok");
     log.info({ event: "session.closed", code: end.code ?? "ok", reason: end.text, by: end.by }, "session closed");
   });
   session.ready.then(
-    ({ peer }) => log.info({ event: "session.open", address, software: peer.software }, "session open"),
+    ({ peer: { software } }) => {
+      log.info({ event: "session.open", address, software }, "session open");
+      const since = new Date(clock.now());
+      const { issuer, subject } = principal;
+      audit.record({ event: "session.start", ...who, at: since, issuer, subject, software });
+      count = context.callers.add({ id: sessionId, principal, address, software, since, session });
+    },
     () => undefined,
   );
   void until(principal.expiresAt, over.signal, context.clock).then((expired) => {
@@ -63,15 +79,20 @@ export function serveCaller(
   return session;
 }
 
+/** Counts a stream for the caller's session. */
+type CountStream = ReturnType<CallerSessions["add"]>;
+
 async function forward(
   incoming: IncomingStream,
   caller: CallerSession,
+  count: CountStream,
   context: RelayContext,
   log: Logger,
 ): Promise<void> {
   const { registry, grants, known, peers, clock, metrics } = context;
   const { request } = incoming;
   const startedAt = clock.now();
+  let release: Release = () => undefined;
   const first = request.kind === "open" ? request.open : request.resume;
   const ids = {
     clusterId: first.cluster,
@@ -79,10 +100,13 @@ async function forward(
     ...(request.kind === "open" ? { upstream: request.open.upstream, correlationId: request.open.correlationId } : {}),
   };
   try {
+    context.audit.assertAccepting();
+    release = context.quotas.takeStream(caller.principal, first.cluster);
     const route = await routeStream(request, caller, { registry, grants, known, peers });
     const forwarded = route.kind === "peer";
     const passing = forwardStream(incoming, route.session, rewriteRequest(request, caller, { forwarded }));
     context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
+    count(first.cluster, passing);
     await passing.answered;
     metrics.opened("ok");
     metrics.answered(clock.now() - startedAt);
@@ -97,7 +121,12 @@ async function forward(
     if (code === "CC_FORWARD_LOOP") peers.wasWrong();
     if (code === "CC_INTERNAL") throw cause;
     log.info({ event: "stream.refused", ...ids, code, reason: message }, "stream refused");
+    const { principal, sessionId } = caller;
+    const refusal = { event: "stream.refused", actor: principal.username, sessionId, code };
+    context.audit.refused({ ...refusal, at: new Date(clock.now()), clusterId: first.cluster });
     incoming.reject(code, message, retryAfterMs);
+  } finally {
+    release();
   }
 }
 

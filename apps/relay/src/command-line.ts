@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { type ClusterId, ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
 import { usageError } from "@cluster-connect/service";
+import type { ChainHead } from "./audit/chain.ts";
 import { parseDuration } from "./duration.ts";
 
 /** How a command's result is written to stdout. */
@@ -19,7 +20,8 @@ export type Command =
       readonly where: Where;
     }
   | { readonly kind: "clusters"; readonly output: Output; readonly where: Where }
-  | { readonly kind: "revoke"; readonly keyId: KeyId; readonly where: Where };
+  | { readonly kind: "revoke"; readonly keyId: KeyId; readonly where: Where }
+  | { readonly kind: "auditVerify"; readonly expected: ChainHead | undefined; readonly where: Where };
 
 /** Where the settings, or for the store's commands at least the store, are. */
 export interface Where {
@@ -31,11 +33,13 @@ export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--chec
        cluster-connect-relay enroll --cluster ID [--expires 1h] [--output text|json]
        cluster-connect-relay clusters [--output text|json]
        cluster-connect-relay revoke --key ID
+       cluster-connect-relay audit verify [--expect NUMBER:HASH]
 
   serve      run the relay (what happens without a command)
   enroll     make a one-time code with which an agent joins as cluster ID
   clusters   list clusters, their agent keys and when they were last seen
   revoke     make an agent key worthless; its tunnels are closed
+  audit      verify that no entry of the audit was changed, left out or cut off
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -50,6 +54,7 @@ const OPTIONS = {
   cluster: { type: "string" },
   expires: { type: "string", default: "1h" },
   key: { type: "string" },
+  expect: { type: "string" },
   output: { type: "string", short: "o", default: "text" },
   help: { type: "boolean", short: "h", default: false },
   version: { type: "boolean", default: false },
@@ -61,6 +66,11 @@ export function parseCommandLine(argv: readonly string[]): Command {
   const [name = "serve", ...rest] = positionals;
   if (values.help) return { kind: "help" };
   if (values.version) return { kind: "version" };
+  const [word, ...more] = rest;
+  if (name === "audit" && word === "verify" && more.length === 0) {
+    const expected = values.expect === undefined ? undefined : parseHead(values.expect);
+    return { kind: "auditVerify", expected, where: { configFile: values.config, dataDir: values["data-dir"] } };
+  }
   if (rest.length > 0) throw new ConnectError("CC_USAGE", `${rest[0]} is one argument too many`);
   const where = { configFile: values.config, dataDir: values["data-dir"] };
   switch (name) {
@@ -96,6 +106,12 @@ function parse(argv: readonly string[]): Parsed {
 function required(value: string | undefined, what: string): string {
   if (value !== undefined) return value;
   throw new ConnectError("CC_USAGE", `${what} is missing`);
+}
+
+function parseHead(text: string): ChainHead {
+  const [, sequence, hash] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? [];
+  if (sequence !== undefined && hash !== undefined) return { sequence: Number(sequence), hash };
+  throw new ConnectError("CC_USAGE", "--expect is an entry's number and its hash, as in 12:0123…");
 }
 
 function parseOutput(text: string): Output {

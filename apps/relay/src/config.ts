@@ -1,9 +1,11 @@
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
 import { ADMIN_SCHEMA, type AdminSpec } from "./admin/admins.ts";
+import { AUDIT_SCHEMA, type AuditSettings } from "./audit/open.ts";
 import { isNetwork } from "./config-values.ts";
 import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
 import type { PeerSettings } from "./peers/tls.ts";
+import { LIMIT_SCHEMA, type LimitSettings } from "./quota/limit-settings.ts";
 import { countPlaces, type StoreSettings } from "./store/place.ts";
 
 /** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
@@ -35,6 +37,8 @@ export interface RelayConfig extends StoreSettings {
   readonly admins: readonly AdminSpec[];
   /** Told when a cluster's state changes. */
   readonly webhook?: { readonly url: string; readonly secretFile: string } | undefined;
+  readonly audit: AuditSettings;
+  readonly limits: LimitSettings;
   /** A port of its own for `/metrics`, `/healthz` and `/readyz`; the public one serves no metrics then. */
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly login?: LoginSettings | undefined;
@@ -97,6 +101,8 @@ const FIELDS = z.strictObject({
   grantsDir: z.string().min(1).optional(),
   admins: z.array(ADMIN_SCHEMA).default([]),
   webhook: z.strictObject({ url: z.url({ protocol: /^https?$/ }), secretFile: z.string().min(1) }).optional(),
+  audit: AUDIT_SCHEMA,
+  limits: LIMIT_SCHEMA,
   metrics: z
     .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) })
     .optional(),

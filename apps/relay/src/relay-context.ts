@@ -1,12 +1,15 @@
-import type { SessionDeps } from "@cluster-connect/framing";
+import type { SessionBudgets, SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
+import type { AuditLog } from "./audit/audit-log.ts";
+import type { CallerSessions } from "./caller-sessions.ts";
 import type { GrantBook } from "./grants/grant-book.ts";
 import type { KnownClusters } from "./known-clusters.ts";
 import type { LastSeen } from "./last-seen.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import type { Peers } from "./peers/peers.ts";
+import type { Quotas } from "./quota/quotas.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
 
@@ -24,6 +27,12 @@ export interface RelayContext {
   readonly lastSeen: LastSeen;
   readonly streams: LiveStreams;
   readonly grants: GrantBook;
+  readonly audit: AuditLog;
+  readonly quotas: Quotas;
+  readonly callers: CallerSessions;
+  /** What all sessions together may hold. */
+  readonly budgets: SessionBudgets;
+  readonly maxStreamsPerSession: number;
   readonly metrics: RelayMetrics;
   readonly log: Logger;
   readonly clock: Clock;

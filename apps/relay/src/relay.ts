@@ -1,10 +1,13 @@
 import type { AddressInfo } from "node:net";
 import type { TokenVerifier } from "@cluster-connect/auth";
+import { MAX_STREAMS } from "@cluster-connect/protocol";
 import { listenOn, type Metrics, startHealthServer } from "@cluster-connect/service";
 import { compileAdmins } from "./admin/admins.ts";
 import { openNotifications } from "./admin/notifications.ts";
 import { createStatusFeed } from "./admin/status-feed.ts";
+import { openAudit } from "./audit/open.ts";
 import { createAuthenticate } from "./authenticate.ts";
+import { createCallerSessions } from "./caller-sessions.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
 import { openGrants } from "./grants/open.ts";
@@ -13,6 +16,8 @@ import { createLastSeen } from "./last-seen.ts";
 import { createLiveStreams } from "./live-streams.ts";
 import { createRelayMetrics } from "./metrics.ts";
 import { createFleet } from "./peers/fleet.ts";
+import { createBudgets } from "./quota/budgets.ts";
+import { createQuotas } from "./quota/quotas.ts";
 import { Registry } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { createRelayHealth } from "./relay-health.ts";
@@ -24,7 +29,19 @@ import { createSessionSet } from "./session-set.ts";
 export interface RelayDeps
   extends Omit<
     RelayContext,
-    "registry" | "lastSeen" | "streams" | "metrics" | "grants" | "known" | "peers" | "liveRelays"
+    | "registry"
+    | "lastSeen"
+    | "streams"
+    | "metrics"
+    | "grants"
+    | "known"
+    | "peers"
+    | "liveRelays"
+    | "audit"
+    | "quotas"
+    | "callers"
+    | "budgets"
+    | "maxStreamsPerSession"
   > {
   readonly verifier: TokenVerifier;
   readonly metrics: Metrics;
@@ -64,7 +81,20 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
   const { known, peers, liveRelays } = fleet;
-  const context: RelayContext = { ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays };
+  const running = await openAudit(config.audit, deps);
+  const callerSessions = createCallerSessions(deps);
+  const context: RelayContext = {
+    ...{ ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays },
+    ...{
+      audit: running.audit,
+      callers: callerSessions,
+      quotas: createQuotas(config.limits, { now: clock.now, random: Math.random }),
+    },
+    ...{
+      budgets: createBudgets(config.limits, deps.metrics),
+      maxStreamsPerSession: Math.min(config.limits.streamsPerCaller, MAX_STREAMS),
+    },
+  };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier, storeState: fleet.storeState });
   const { server, watch } = await createRelayServer(config, { log, clock });
@@ -91,6 +121,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     lastSeen.run({ signal }),
     grants.watch({ signal }),
     notifications.run({ signal }),
+    running.run({ signal }),
+    callerSessions.run({ signal }),
     streams.watch({ signal }),
     watch({ signal }),
     fleet.run({ signal }),

@@ -1,5 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { requireAudit } from "./audit/verify.ts";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
@@ -38,6 +39,11 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
     case "clusters":
       return await withStore(command.where, deps, async (store) => {
         deps.stdout(await describeClusters(store, command.output));
+      });
+    case "auditVerify":
+      return await withStore(command.where, deps, async (store) => {
+        const { sequence, hash } = await requireAudit(store.db, command.expected);
+        deps.stdout(`The audit is whole: ${sequence} entries. Its head is ${sequence}:${hash}`);
       });
     case "revoke":
       return await withStore(command.where, deps, async (store) => {

@@ -15,6 +15,12 @@ export interface UpgradeRequest {
 /** Judges an upgrade request and takes it over; what it throws is answered as HTTP. */
 export type UpgradeHandler = (upgrade: UpgradeRequest, options: { readonly signal: AbortSignal }) => Promise<void>;
 
+export interface UpgradeDeps {
+  readonly log: Logger;
+  /** Told about each request that was answered with an error. */
+  readonly onRefused?: (refusal: { readonly path: string; readonly code: string }, request: IncomingMessage) => void;
+}
+
 /** From the request's headers to the 101. */
 const UPGRADE_TIMEOUT_MS = 10_000;
 
@@ -25,14 +31,14 @@ const UPGRADE_TIMEOUT_MS = 10_000;
 export function routeUpgrades(
   server: Server,
   routes: Readonly<Record<string, UpgradeHandler>>,
-  deps: { readonly log: Logger },
+  deps: UpgradeDeps,
 ): void {
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const ignoreReset = (): void => undefined;
     socket.on("error", ignoreReset);
     handle({ request, socket, head }, routes)
       .then(() => socket.off("error", ignoreReset))
-      .catch((error: unknown) => refuse(socket, request, error, deps.log));
+      .catch((error: unknown) => refuse(socket, request, error, deps));
   });
 }
 
@@ -56,9 +62,11 @@ async function handle(upgrade: UpgradeRequest, routes: Readonly<Record<string, U
   }
 }
 
-function refuse(socket: Duplex, request: IncomingMessage, error: unknown, log: Logger): void {
+function refuse(socket: Duplex, request: IncomingMessage, error: unknown, { log, onRefused }: UpgradeDeps): void {
   const { status, headers, body } = errorAnswer(error);
-  log.info({ event: "upgrade.refused", status, code: body.code, path: pathForLog(request) }, "upgrade refused");
+  const path = pathForLog(request);
+  log.info({ event: "upgrade.refused", status, code: body.code, path }, "upgrade refused");
+  onRefused?.({ path, code: body.code }, request);
   if (body.code === "CC_INTERNAL") log.error({ event: "upgrade.failed", ...errorFields(error) }, "upgrade failed");
   if (!socket.writable) return;
   const content = Buffer.from(JSON.stringify(body));

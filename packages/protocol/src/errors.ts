@@ -75,6 +75,8 @@ export type ErrorCode =
   | "CC_ID_INVALID"
   | "CC_STORE_FAILED"
   | "CC_STORE_NEWER"
+  | "CC_AUDIT_FULL"
+  | "CC_AUDIT_BROKEN"
   | "CC_TIMEOUT"
   | "CC_KEY_STORE_UNAVAILABLE"
   | "CC_KUBERNETES_UNAVAILABLE";
@@ -468,6 +470,19 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 69,
     retry: false,
     hint: "Start a version at least as new as the one that wrote the data directory.",
+  },
+  CC_AUDIT_FULL: {
+    wire: 54,
+    http: 503,
+    exit: 78,
+    retry: true,
+    hint: "Ask whoever runs the relay to look at its store and at where its audit goes; nothing new is taken meanwhile.",
+  },
+  CC_AUDIT_BROKEN: {
+    http: 500,
+    exit: 79,
+    retry: false,
+    hint: "Keep the store as it is and compare it with the file or endpoint that the audit went to.",
   },
   CC_TIMEOUT: {
     wire: 70,

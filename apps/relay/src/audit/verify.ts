@@ -1,3 +1,4 @@
+import { ConnectError } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import { readAuditHead } from "../store/audit.ts";
 import type { Database } from "../store/schema.ts";
@@ -5,6 +6,13 @@ import { type ChainHead, type ChainVerdict, EMPTY_CHAIN, verifyChain } from "./c
 import { readAuditEntries } from "./entries.ts";
 
 const PAGE = 1_000;
+
+/** As {@link verifyAudit}. @throws ConnectError `CC_AUDIT_BROKEN` naming the first entry that is wrong. */
+export async function requireAudit(db: Kysely<Database>, expected?: ChainHead): Promise<ChainHead> {
+  const verdict = await verifyAudit(db, expected);
+  if (verdict.ok) return verdict.head;
+  throw new ConnectError("CC_AUDIT_BROKEN", `The audit is not whole: ${verdict.text}`);
+}
 
 /**
  * Checks the whole audit: no entry changed, missing, added between or cut off at the end.

@@ -22,7 +22,10 @@ export async function recordAudit(transaction: Transaction<Database>, entry: Aud
 }
 
 /** Adds entries in their order. */
-async function recordAuditEntries(transaction: Transaction<Database>, entries: readonly AuditEntry[]): Promise<void> {
+export async function recordAuditEntries(
+  transaction: Transaction<Database>,
+  entries: readonly AuditEntry[],
+): Promise<void> {
   if (entries.length === 0) return;
   let head = await lockHead(transaction);
   const rows = entries.map((entry) => {

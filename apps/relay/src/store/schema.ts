@@ -120,7 +120,7 @@ export interface SessionsTable {
   readonly since: TimeText;
   /** When the token does that opened it. */
   readonly expires_at: TimeText;
-  /** JSON object: streams and bytes by cluster. */
+  /** JSON object: bytes so far, and streams and bytes by cluster. */
   readonly clusters: JsonText;
   readonly updated_at: TimeText;
   /** Set by any process; its relay ends it. */

@@ -1,8 +1,10 @@
+import { EventEmitter } from "node:events";
 import { parseClusterId } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type ChainedEntry, chainEntry, EMPTY_CHAIN, verifyChain } from "../../src/audit/chain.ts";
-import { verifyAudit } from "../../src/audit/verify.ts";
+import { requireAudit, verifyAudit } from "../../src/audit/verify.ts";
+import { run } from "../../src/run.ts";
 import { readAuditHead, recordAudit } from "../../src/store/audit.ts";
 import { placeInFolder } from "../../src/store/place.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
@@ -115,4 +117,35 @@ describe("the audit of a store", () => {
       text: "entry 2 is not the one that was noted",
     });
   });
+});
+
+test("the command tells the head, or which entry is wrong", async () => {
+  const folder = await temporaryFolder();
+  const store = await openStore(placeInFolder(folder), AT);
+  const said: string[] = [];
+  const verify = async (...more: readonly string[]): Promise<number> =>
+    await run(["audit", "verify", "--data-dir", folder, ...more], {
+      env: {},
+      signals: new EventEmitter(),
+      stdout: (line) => void said.push(line),
+      stderr: (line) => void said.push(line),
+    });
+  await store.db
+    .transaction()
+    .execute((transaction) => recordAudit(transaction, { event: "first", actor: "ann", at: AT }));
+  const head = await readAuditHead(store.db);
+  expect(await verify("--expect", `${head?.sequence}:${head?.hash}`)).toBe(0);
+  expect(said.join("\n")).toBe(`The audit is whole: 1 entries. Its head is 1:${head?.hash}`);
+  await store.db.updateTable("audit").set({ event: "other" }).execute();
+  await store.close();
+  expect(await verify()).toBe(79);
+  expect(said.join("\n")).toContain("entry 1 was changed");
+  expect(await verify("--expect", "nonsense")).toBe(2);
+});
+
+test("an audit that is not whole is an error with a code of its own", async () => {
+  const store = await openStore(placeInFolder(await temporaryFolder()), AT);
+  onTestFinished(() => store.close());
+  const never = { sequence: 7, hash: "0".repeat(64) };
+  await expect(requireAudit(store.db, never)).rejects.toMatchObject({ code: "CC_AUDIT_BROKEN" });
 });

@@ -26,6 +26,7 @@ import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/
 import { onTestFinished } from "vitest";
 import type { RelayConfig } from "../../src/config.ts";
 import type { GrantSpec } from "../../src/grants/grant.ts";
+import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
 import { type RunningRelay, startRelay } from "../../src/relay.ts";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { placeInFolder } from "../../src/store/place.ts";
@@ -79,6 +80,8 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     probe: { intervalSeconds: 0.1, timeoutSeconds: 2 },
     drainSeconds: 5,
     storeOutageSeconds: 900,
+    audit: { whenFull: "block", maxBehind: 100_000 },
+    limits: LIMIT_SCHEMA.parse({}),
     log: { level: "info" },
     ...options.config,
   };

@@ -17,10 +17,15 @@ const SESSION = z.strictObject({
   since: z.string(),
   expiresAt: z.string(),
   updatedAt: z.string(),
-  clusters: z.record(z.string(), z.unknown()),
+  upBytes: z.int(),
+  downBytes: z.int(),
+  clusters: z.record(
+    z.string(),
+    z.strictObject({ openStreams: z.int(), streams: z.int(), upBytes: z.int(), downBytes: z.int() }),
+  ),
 });
 
-const CLUSTERS = z.record(z.string(), z.unknown());
+const USE = SESSION.pick({ upBytes: true, downBytes: true, clusters: true });
 
 /** Callers' sessions at any relay: list and end. */
 export function sessionRoutes(context: AdminContext): readonly Route[] {
@@ -31,7 +36,8 @@ export function sessionRoutes(context: AdminContext): readonly Route[] {
       method: "GET",
       path: "/v1/admin/sessions",
       access: "read",
-      summary: "Lists callers' sessions by id: who, since when, and streams and bytes by cluster.",
+      summary:
+        "Lists callers' sessions by id: who, since when, bytes so far, and by cluster streams and the bytes of those that have ended.",
       query: z.strictObject({ ...PAGE_QUERY, username: z.string().max(1_024).optional() }),
       answer: z.strictObject({ items: z.array(SESSION), next: z.string().nullable() }),
       handle: async ({ query }) => {
@@ -47,7 +53,7 @@ export function sessionRoutes(context: AdminContext): readonly Route[] {
         const items = (await rows.execute()).map((row) => ({
           ...{ id: row.id, relayId: row.relay_id, issuer: row.issuer, subject: row.subject, username: row.username },
           ...{ address: row.address, software: row.software, since: row.since, expiresAt: row.expires_at },
-          ...{ updatedAt: row.updated_at, clusters: CLUSTERS.parse(JSON.parse(row.clusters)) },
+          ...{ updatedAt: row.updated_at, ...USE.parse(JSON.parse(row.clusters)) },
         }));
         return pageOf(items, ({ id }) => id, { limit: query.limit });
       },

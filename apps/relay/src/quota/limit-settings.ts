@@ -1,0 +1,36 @@
+import { z } from "zod";
+
+/** How much of the relay somebody may use. */
+export interface LimitSettings {
+  readonly sessionsPerCaller: number;
+  readonly sessions: number;
+  readonly streamsPerCaller: number;
+  readonly streamsPerCluster: number;
+  readonly streams: number;
+  readonly opensPerSecondPerCaller: number;
+  /** Channels whose dialer has not proved anything yet, agents and CLIs together. */
+  readonly handshakes: number;
+  /** Of those, from one address. */
+  readonly handshakesPerAddress: number;
+  /** New agents' channels per second; the others are told when to come again. */
+  readonly agentsPerSecond: number;
+  /** What all sessions together may hold for streams whose reader is slow. */
+  readonly bufferMebibytes: number;
+}
+
+const count = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(1).max(10_000_000).default(fallback);
+
+export const LIMIT_SCHEMA: z.ZodType<LimitSettings> = z
+  .strictObject({
+    sessionsPerCaller: count(100),
+    sessions: count(20_000),
+    streamsPerCaller: count(2_000),
+    streamsPerCluster: count(10_000),
+    streams: count(50_000),
+    opensPerSecondPerCaller: count(200),
+    handshakes: count(2_000),
+    handshakesPerAddress: count(1_000),
+    agentsPerSecond: count(200),
+    bufferMebibytes: z.int().min(16).max(1_048_576).default(1_024),
+  })
+  .prefault({});

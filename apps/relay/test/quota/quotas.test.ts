@@ -1,0 +1,112 @@
+import type { Principal } from "@cluster-connect/auth";
+import { ConnectError } from "@cluster-connect/protocol";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
+import { createQuotas } from "../../src/quota/quotas.ts";
+import { createTokenBucket } from "../../src/quota/token-bucket.ts";
+
+const caller = (subject: string, issuer = "https://issuer.test"): Principal => ({
+  ...{ issuer, subject, username: subject, groups: [], extra: {}, claims: {} },
+  expiresAt: new Date(0),
+});
+
+function stage(limits: Readonly<Record<string, number>>) {
+  const time = { now: 0 };
+  const quotas = createQuotas(LIMIT_SCHEMA.parse(limits), { now: () => time.now, random: () => 0.5 });
+  return { quotas, time };
+}
+
+const refusal = (task: () => unknown): ConnectError => {
+  try {
+    task();
+  } catch (error) {
+    if (error instanceof ConnectError) return error;
+  }
+  throw new Error("not refused");
+};
+
+describe("streams", () => {
+  test("of a caller, to a cluster and in all have limits of their own", () => {
+    const { quotas } = stage({ streamsPerCaller: 2, streamsPerCluster: 3, streams: 4 });
+    const [ann, bob, eve] = [caller("ann"), caller("bob"), caller("eve")];
+    quotas.takeStream(ann, "one");
+    const release = quotas.takeStream(ann, "one");
+    expect(refusal(() => quotas.takeStream(ann, "two"))).toMatchObject({
+      code: "CC_LIMIT_REACHED",
+      retryAfterMs: 1_000,
+    });
+    quotas.takeStream(bob, "one");
+    expect(refusal(() => quotas.takeStream(eve, "one")).message).toContain("to one cluster");
+    quotas.takeStream(eve, "two");
+    expect(refusal(() => quotas.takeStream(bob, "two")).message).toContain("4 streams");
+    release();
+    release();
+    quotas.takeStream(bob, "two");
+    expect(refusal(() => quotas.takeStream(eve, "two")).code).toBe("CC_LIMIT_REACHED");
+  });
+
+  test("that are opened too fast wait as long as it says, and other callers do not", () => {
+    const { quotas, time } = stage({ opensPerSecondPerCaller: 10 });
+    const ann = caller("ann");
+    for (let n = 0; n < 20; n += 1) quotas.takeStream(ann, "one");
+    const { retryAfterMs = 0 } = refusal(() => quotas.takeStream(ann, "one"));
+    expect(retryAfterMs).toBe(100);
+    quotas.takeStream(caller("bob"), "one");
+    quotas.takeStream(caller("ann", "https://other.test"), "one");
+    time.now += retryAfterMs;
+    quotas.takeStream(ann, "one");
+    expect(refusal(() => quotas.takeStream(ann, "one")).code).toBe("CC_LIMIT_REACHED");
+  });
+});
+
+test("sessions of a caller and in all have limits", () => {
+  const { quotas } = stage({ sessionsPerCaller: 1, sessions: 2 });
+  const release = quotas.takeSession(caller("ann"));
+  expect(refusal(() => quotas.takeSession(caller("ann"))).message).toContain("one caller");
+  quotas.takeSession(caller("bob"));
+  expect(refusal(() => quotas.takeSession(caller("eve"))).message).toContain("2 sessions");
+  release();
+  quotas.takeSession(caller("eve"));
+});
+
+test("channels that prove nothing are limited by address and in all", () => {
+  const { quotas } = stage({ handshakes: 3, handshakesPerAddress: 2 });
+  quotas.takeHandshake("10.0.0.1");
+  const release = quotas.takeHandshake("10.0.0.1");
+  expect(refusal(() => quotas.takeHandshake("10.0.0.1")).message).toContain("one address");
+  quotas.takeHandshake("10.0.0.2");
+  expect(refusal(() => quotas.takeHandshake("10.0.0.3")).code).toBe("CC_LIMIT_REACHED");
+  release();
+  quotas.takeHandshake(undefined);
+});
+
+test("agents that come all at once are told to come again at different times", () => {
+  const { quotas, time } = stage({ agentsPerSecond: 10 });
+  for (let n = 0; n < 20; n += 1) quotas.admitAgent();
+  expect(refusal(() => quotas.admitAgent()).retryAfterMs).toBe(5_100);
+  time.now += 1_000;
+  for (let n = 0; n < 10; n += 1) quotas.admitAgent();
+  expect(refusal(() => quotas.admitAgent()).code).toBe("CC_LIMIT_REACHED");
+});
+
+test("a bucket lets no more through than its rate and one burst, whatever the clock does", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 100 }),
+      fc.array(fc.integer({ min: -1_000, max: 1_000 }), { maxLength: 200 }),
+      (perSecond, steps) => {
+        let now = 0;
+        let forwardMs = 0;
+        const bucket = createTokenBucket(perSecond, { now: () => now });
+        let passed = 0;
+        for (const step of steps) {
+          now += step;
+          forwardMs += Math.max(0, step);
+          if (bucket.take() === 0) passed += 1;
+        }
+        expect(passed).toBeLessThanOrEqual(perSecond * 2 + (forwardMs / 1_000) * perSecond + 1e-6);
+      },
+    ),
+  );
+});
