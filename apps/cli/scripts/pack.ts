@@ -5,7 +5,7 @@
  * `pack.ts --binary --platform NAME --node FILE [FOLDER]` for another, of that platform's own Node.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,6 +89,10 @@ async function packFiles(external: string[] = EXTERNAL): Promise<void> {
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
   chmodSync(join(folder, `${NAME}.mjs`), 0o755);
+  // What `connect` installs.
+  cpSync(join(HERE, "..", "..", "deploy", "charts", "cluster-connect-agent"), join(folder, "chart"), {
+    recursive: true,
+  });
 }
 
 async function packBinary(): Promise<void> {

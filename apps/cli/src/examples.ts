@@ -21,7 +21,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "exit-codes": ["cluster-connect exit-codes", "cluster-connect exit-codes -o json"],
 };
 
-/** The same for `issuers`, which writes what relay and auth proxy trust, and for `admin`. */
+/** The same for what administrators of clusters and relays do: `connect` and the like, `issuers`, which writes what relay and auth proxy trust, and for `admin`. */
 const FOR_ADMINISTRATORS: Readonly<Record<string, readonly string[]>> = {
   "issuers entra": ["cluster-connect issuers entra --tenant TENANT --audience api://clusters -f authentication.yaml"],
   "issuers github-actions": [
@@ -32,6 +32,10 @@ const FOR_ADMINISTRATORS: Readonly<Record<string, readonly string[]>> = {
     "cluster-connect issuers azure-pipelines --organization-id ID --subject sc://acme/shop/deploy",
   ],
   "issuers oidc": ["cluster-connect issuers oidc --url https://id.example.com --audience prod --groups-claim groups"],
+  upgrade: ["cluster-connect upgrade --kube-context staging", "cluster-connect upgrade --dry-run"],
+  disconnect: ["cluster-connect disconnect --kube-context staging"],
+  disable: ["cluster-connect disable -n staging"],
+  enable: ["cluster-connect enable -n staging"],
   "admin clusters list": ["cluster-connect admin clusters list -o yaml"],
   "admin clusters label": ["cluster-connect admin clusters label staging env=test owner-"],
   "admin clusters disable": ["cluster-connect admin clusters disable staging"],

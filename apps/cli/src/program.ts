@@ -21,6 +21,7 @@ import { exitCodesHelp } from "./exit-codes-help.ts";
 import { waitOption, withNames, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 import { addAdmin } from "./program-admin.ts";
+import { addConnect } from "./program-connect.ts";
 import { addIssuers } from "./program-issuers.ts";
 import { addKubeconfig } from "./program-kubeconfig.ts";
 import { VERSION } from "./version.ts";
@@ -65,6 +66,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addDoctor(program, context, result);
   addExplain(program, context);
   addIssuers(program, context);
+  addConnect(program, context, result);
   addAdmin(program, context, result);
   addCredential(program, context);
   addRelay(program, context, result);

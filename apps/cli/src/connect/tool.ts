@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { ConnectError } from "@cluster-connect/protocol";
+import type { CliDeps } from "../deps.ts";
+import { systemCode } from "../files/system-error.ts";
+
+/** How kubectl or helm ended. */
+export interface ToolResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** kubectl and helm for one context of the person's kubeconfig. */
+export interface ClusterTools {
+  kubectl(args: readonly string[], input?: string): Promise<ToolResult>;
+  helm(args: readonly string[], input?: string): Promise<ToolResult>;
+}
+
+export interface ToolFlags {
+  readonly kubeconfig?: string;
+  readonly kubeContext?: string;
+}
+
+/** Their calls reject with ConnectError `CC_COMMAND_NOT_FOUND` where one is not installed. */
+export function clusterTools(
+  flags: ToolFlags,
+  options: { readonly signal: AbortSignal },
+  deps: Pick<CliDeps, "env">,
+): ClusterTools {
+  const { kubeconfig, kubeContext } = flags;
+  const env = { ...deps.env, ...(kubeconfig === undefined ? {} : { KUBECONFIG: kubeconfig }) };
+  const context = (flag: string): readonly string[] => (kubeContext === undefined ? [] : [flag, kubeContext]);
+  const tool =
+    (name: string, flag: string) =>
+    (args: readonly string[], input = ""): Promise<ToolResult> =>
+      run(name, [...args, ...context(flag)], input, env, options.signal);
+  return { kubectl: tool("kubectl", "--context"), helm: tool("helm", "--kube-context") };
+}
+
+function run(
+  name: string,
+  args: readonly string[],
+  input: string,
+  env: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<ToolResult> {
+  const { promise, resolve, reject } = Promise.withResolvers<ToolResult>();
+  const child = spawn(name, args, { env, signal, stdio: "pipe" });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  child.stdin.on("error", () => {}); // one that does not read its input
+  child.stdin.end(input);
+  child.once("error", (cause) => {
+    if (signal.aborted) return reject(signal.reason);
+    const reason = systemCode(cause) === "ENOENT" ? "is not installed" : "cannot be started";
+    reject(new ConnectError("CC_COMMAND_NOT_FOUND", `${name} ${reason}`, { cause }));
+  });
+  child.once("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
+  return promise;
+}
+
+/** The line of what a tool said that tells most; the last one that is not empty. */
+export function lastLine({ stderr, stdout }: Pick<ToolResult, "stderr" | "stdout">): string {
+  const lines = `${stdout}\n${stderr}`.split("\n").filter((line) => line.trim() !== "");
+  return (lines.at(-1) ?? "it says nothing").trim();
+}

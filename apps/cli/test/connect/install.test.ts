@@ -1,0 +1,102 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { findChart } from "../../src/connect/chart.ts";
+import { install, readAuthentication } from "../../src/connect/install.ts";
+import { findInstallation } from "../../src/connect/installation.ts";
+import type { ClusterTools, ToolResult } from "../../src/connect/tool.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "connect-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const said = (stdout: string, code = 0, stderr = ""): ToolResult => ({ code, stdout, stderr });
+const { signal } = new AbortController();
+const base = {
+  chart: "chart",
+  namespace: "connect",
+  timeoutSeconds: 60,
+  values: { a: 1 },
+  valueFiles: [],
+  sets: [],
+  signal,
+};
+
+test("own values go by standard input, so that no code is seen in the list of processes", async () => {
+  const seen: { args: readonly string[]; input: string | undefined }[] = [];
+  const tools: ClusterTools = {
+    kubectl: async () => said('{"items":[]}'),
+    helm: async (args, input) => {
+      seen.push({ args, input });
+      return said("Release has been upgraded.\nNOTES:\nlong text");
+    },
+  };
+  const values = { enrollment: { code: "secret-code" } };
+  expect(await install({ ...base, dryRun: false, values }, tools)).toBe("Release has been upgraded.");
+  expect(seen[0]?.args.join(" ")).not.toContain("secret-code");
+  expect(JSON.parse(seen[0]?.input ?? "")).toEqual(values);
+});
+
+test("a failed enrollment ends the wait with the line that says why", async () => {
+  const jobs = [0, 1].map((failed) => said(JSON.stringify({ items: [{ status: { failed } }] })));
+  const tools: ClusterTools = {
+    kubectl: async ([word]) =>
+      word === "logs"
+        ? said("error: The code is not known (CC_ENROLLMENT_CODE_INVALID)\nhint: …\n")
+        : (jobs.shift() ?? said(JSON.stringify({ items: [{ status: { failed: 1 } }] }))),
+    helm: () => new Promise(() => {}),
+  };
+  await expect(install({ ...base, dryRun: false }, tools)).rejects.toMatchObject({
+    code: "CC_INSTALL_FAILED",
+    message: "The enrollment failed: The code is not known (CC_ENROLLMENT_CODE_INVALID)",
+  });
+});
+
+test("what helm says at last is the reason when it fails", async () => {
+  const tools: ClusterTools = {
+    kubectl: async () => said(""),
+    helm: async () => said("", 1, "x\nError: no space\n\n"),
+  };
+  await expect(install({ ...base, dryRun: true }, tools)).rejects.toMatchObject({ message: "helm: Error: no space" });
+});
+
+test("nothing installed, not enrolled yet, enrolled: each is told apart", async () => {
+  const none: ClusterTools = {
+    kubectl: async () => said(""),
+    helm: async () => said("", 1, "Error: release: not found"),
+  };
+  expect(await findInstallation("connect", none)).toMatchObject({ revision: undefined, isEnrolled: false });
+  const installed = (data: Record<string, string>): ClusterTools => ({
+    kubectl: async () => said(JSON.stringify({ data })),
+    helm: async ([word]) =>
+      word === "status"
+        ? said('{"version":3}')
+        : said('{"global":{"resourceName":"prod"},"relay":{"url":"https://relay.example"}}'),
+  });
+  expect(await findInstallation("connect", installed({}))).toEqual({
+    ...{ revision: 3, isEnrolled: false, cluster: "prod", relay: "https://relay.example" },
+  });
+  const files = { "agent-key.pem": "eA==", "enrolled.json": "eA==" };
+  expect(await findInstallation("connect", installed(files))).toMatchObject({ isEnrolled: true });
+  const broken: ClusterTools = { ...none, helm: async () => said("", 1, "Error: Kubernetes cluster unreachable") };
+  await expect(findInstallation("connect", broken)).rejects.toMatchObject({ code: "CC_INSTALL_FAILED" });
+});
+
+test("issuers are read from Kubernetes' own format, and anything else is refused", async () => {
+  const file = join(folder, "authentication.yaml");
+  await writeFile(file, "kind: AuthenticationConfiguration\njwt:\n  - issuer: {url: https://id.example}\n");
+  expect(await readAuthentication(file)).toEqual([{ issuer: { url: "https://id.example" } }]);
+  await writeFile(file, "kind: Pod\n");
+  await expect(readAuthentication(file)).rejects.toMatchObject({ code: "CC_CONFIG_INVALID" });
+});
+
+test("the chart is found with the program; another one is named", async () => {
+  const self = { command: "node", args: [join(folder, "cluster-connect.mjs")] };
+  expect(await findChart(undefined, { self })).toMatch(/deploy\/charts\/cluster-connect-agent$/);
+  await writeFile(join(folder, "Chart.yaml"), "");
+  expect(await findChart(folder, { self })).toBe(folder);
+  expect(await findChart("oci://registry.example/chart", { self })).toBe("oci://registry.example/chart");
+});
