@@ -3,6 +3,7 @@ import type { Authorities } from "../clusters/authorities.ts";
 import { findClusters, requireNames } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
 import { knownCluster, offeredAuthorities } from "../clusters/trust.ts";
+import { refreshKeptEntries } from "../kubeconfig/refresh-kept.ts";
 import { fetchClusters } from "../relay-api.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
@@ -33,6 +34,8 @@ export async function trust(flags: TrustFlags, { deps, signal }: CommandContext)
   }
   const chosen = check(flags.fingerprint, offered, cluster.id);
   await known.keep(knownCluster(relay.url.origin, cluster, chosen, deps.now()), { signal });
+  const kept = await refreshKeptEntries(relay.url.origin, cluster.id, chosen.pem, { signal }, foldersOf(deps));
+  for (const context of kept) deps.stderr.write(`The entry ${context} is up to date with it.\n`);
   deps.stderr.write(`The authority of ${cluster.id} is trusted from now on: SHA-256 ${chosen.fingerprints[0]}\n`);
 }
 

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
+import { createAuthority } from "../support/certificates.ts";
 import { type Program, type ProgramEnd, startProgram } from "../support/program.ts";
 import { startRelay, type TestRelay } from "../support/relay.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -215,4 +216,21 @@ test("an entry says where this tool's folders are, so that kubectl works from an
   expect((await startProgram(env, "kubeconfig", "add", "-n", "prod").ended).code).toBe(0);
   const [user] = parse(await readFile(path, "utf8")).users;
   expect(user.user.exec.env).toEqual(Object.entries(folders).map(([name, value]) => ({ name, value })));
+});
+
+test("a new authority that is trusted goes into the entries, too", async () => {
+  const { path, relay, run } = await stage();
+  const cluster = await relay.addCluster("moved");
+  await run("kubeconfig", "add", "-n", "moved");
+  const authority = await createAuthority();
+  cluster.announced = authority.pem;
+  const { out } = await run("clusters", "trust", "-n", "moved");
+  const fingerprint = /^announced {2}(\S+)$/m.exec(out)?.[1] ?? "";
+  const { code, err } = await run("clusters", "trust", "-n", "moved", "--fingerprint", fingerprint);
+  expect({ code, err }).toMatchObject({
+    code: 0,
+    err: expect.stringContaining("The entry moved is up to date with it."),
+  });
+  const text = await readFile(path, "utf8");
+  expect(text).toContain(Buffer.from(authority.pem).toString("base64"));
 });
