@@ -8,14 +8,13 @@ import {
   type Metrics,
   readSettingFile,
 } from "@cluster-connect/service";
-import { readAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
 import { createDispatch } from "./dispatch.ts";
 import { ensureIdentity } from "./enroll.ts";
+import type { Identity } from "./identity.ts";
+import { followKey } from "./key-watch.ts";
 import { probeUpstream } from "./probe.ts";
-import { createReached } from "./reached.ts";
-import { createTunnelStatus, type TunnelStatus } from "./status.ts";
-import { runTunnel } from "./tunnel.ts";
+import { createTunnelSet, type TunnelSet } from "./tunnel-set.ts";
 
 export interface AgentDeps {
   readonly instanceId: InstanceId;
@@ -47,7 +46,11 @@ export interface RunningAgent {
  */
 export async function startAgent(
   config: AgentConfig,
-  options: { readonly signal: AbortSignal },
+  options: {
+    readonly signal: AbortSignal;
+    /** How often the key in the state folder is looked at. */
+    readonly keyWatch?: { readonly intervalMs: number };
+  },
   deps: AgentDeps,
 ): Promise<RunningAgent> {
   const { caFile } = config.relay;
@@ -65,39 +68,38 @@ export async function startAgent(
     },
     { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log },
   );
+  const { instanceId, software, sessionDeps, env, clock } = deps;
+  const create = (by: Identity): TunnelSet =>
+    createTunnelSet(config, by, { ca, instanceId, software, dispatch, log, sessionDeps, env, clock });
+  const tunnels = { current: create(identity), former: new Set<TunnelSet>() };
+  for (const [index, relay] of config.relay.urls.entries()) {
+    deps.health.add(`tunnel ${relay.host}`, () => tunnels.current.statuses[index]?.check() ?? NO_TUNNEL);
+  }
   const stop = new AbortController();
-  const draining = new AbortController();
-  const statuses: TunnelStatus[] = [];
-  const tunnels = config.relay.urls.flatMap((relay) => {
-    const status = createTunnelStatus(relay);
-    statuses.push(status);
-    deps.health.add(`tunnel ${relay.host}`, () => status.check());
-    const { instanceId, software, sessionDeps, env } = deps;
-    const reached = createReached({ now: deps.clock.now });
-    const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
-    return Array.from({ length: config.relay.tunnels }, () =>
-      runTunnel(
-        { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stop.signal },
-        { dispatch, status, reached, log, sessionDeps, env, authorities },
-      ),
-    );
-  });
-  const done = Promise.all(tunnels).then(() => undefined);
+  const { stateDir } = config;
+  const following = followKey(
+    { stateDir, signal: stop.signal, drainMs: config.drainSeconds * 1_000, ...options.keyWatch },
+    tunnels,
+    { create, log, clock },
+  );
+  const all = (): readonly TunnelSet[] => [tunnels.current, ...tunnels.former];
+  const done = following.then(() => Promise.all(all().map((set) => set.done))).then(() => undefined);
   return {
     done,
     async drain(drainOptions) {
-      draining.abort();
-      const sessions = statuses.flatMap((status) => status.sessions());
-      await Promise.all(sessions.map((session) => session.drain(drainOptions)));
+      await Promise.all(all().map((set) => set.drain(drainOptions)));
     },
     async close() {
-      draining.abort();
       stop.abort();
+      for (const set of all()) set.stop();
       resumes.close();
       await done;
+      for (const set of all()) set.stop();
     },
   };
 }
+
+const NO_TUNNEL = { ok: false, text: "no tunnel" } as const;
 
 function observeStreams(resumes: ResumeRegistry, metrics: Metrics): void {
   metrics.observe("streams", "Streams that could be resumed.", () => resumes.counters.streams);

@@ -1,11 +1,11 @@
 import type { AgentKey } from "@cluster-connect/auth";
-import { createBackoff } from "@cluster-connect/framing";
-import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
-import { type Clock, type Environment, errorFields, type Logger, readSettingFile } from "@cluster-connect/service";
+import { ConnectError } from "@cluster-connect/protocol";
+import { type Clock, type Environment, type Logger, readSettingFile } from "@cluster-connect/service";
+import { askRelays } from "./ask-relays.ts";
 import { waitForAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, loadEnrollment, loadOrCreateKey, saveEnrollment } from "./identity.ts";
-import { type Enrolled, type EnrollRequest, postEnrollment } from "./relay-api.ts";
+import { type Enrolled, postEnrollment } from "./relay-api.ts";
 
 export interface EnrollDeps {
   /** Names the HTTP proxies on the way to relays. */
@@ -36,7 +36,13 @@ export async function ensureIdentity(
   const file = config.authProxy.authoritiesFile;
   const clusterAuthorities = await waitForAuthorities(file, { signal: options.signal }, deps);
   const request = { code, publicKey: key.publicKey, clusterAuthorities };
-  const enrolled = await enrollWithRetry(config, request, options, deps);
+  const enrolled = await askRelays(
+    config.relay.urls,
+    "enrollment.retry",
+    (relay) => postEnrollment(relay, request, options, deps),
+    options,
+    deps,
+  );
   return await keep(enrolled, key, config, deps);
 }
 
@@ -46,29 +52,6 @@ async function keep(enrolled: Enrolled, key: AgentKey, config: AgentConfig, deps
   const { clusterId, keyId } = enrolled;
   deps.log.info({ event: "agent.enrolled", clusterId, keyId }, "enrolled");
   return { key, clusterId };
-}
-
-async function enrollWithRetry(
-  config: AgentConfig,
-  request: EnrollRequest,
-  options: { readonly ca: string | undefined; readonly signal: AbortSignal },
-  deps: EnrollDeps,
-): Promise<Enrolled> {
-  const backoff = createBackoff({}, deps);
-  for (let attempt = 0; ; attempt += 1) {
-    const relay = config.relay.urls[attempt % config.relay.urls.length];
-    if (relay === undefined) throw new ConnectError("CC_CONFIG_INVALID", "relay.urls: names no relay");
-    try {
-      return await postEnrollment(relay, request, options, deps);
-    } catch (cause) {
-      options.signal.throwIfAborted();
-      const error = toConnectError(cause);
-      if (!ERRORS[error.code].retry) throw error;
-      const delayMs = Math.round(backoff.next(error.retryAfterMs));
-      deps.log.warn({ event: "enrollment.retry", delayMs, ...errorFields(error) }, "enrollment failed, trying again");
-      await deps.clock.wait(delayMs, { signal: options.signal });
-    }
-  }
 }
 
 async function readCode(config: AgentConfig): Promise<string> {

@@ -13,7 +13,7 @@ export interface Identity {
 
 const KEY_FILE = "agent-key.pem";
 const ENROLLED_FILE = "enrolled.json";
-const ENROLLED = z.object({ clusterId: z.string(), keyId: z.string() });
+const ENROLLED = z.object({ clusterId: z.string(), keyId: z.string(), formerKeyId: z.string().optional() });
 
 /**
  * The agent's key from its state folder, made on the first start.
@@ -35,13 +35,49 @@ export async function loadEnrollment(stateDir: string, keyId: KeyId): Promise<Cl
   const text = await readIfThere(file);
   if (text === undefined) return undefined;
   const enrolled = parseEnrolled(file, text);
-  return enrolled.keyId === keyId ? enrolled.clusterId : undefined;
+  // The former key is there for a moment in which the new one is about to be written.
+  return enrolled.keyId === keyId || enrolled.formerKeyId === keyId ? enrolled.clusterId : undefined;
+}
+
+/**
+ * Key and cluster as the folder has them now; undefined when one is missing or they do not belong together.
+ *
+ * @throws ConnectError `CC_FILE_UNREADABLE` naming the file.
+ */
+export async function readIdentity(stateDir: string): Promise<Identity | undefined> {
+  const file = join(stateDir, KEY_FILE);
+  const text = await readIfThere(file);
+  if (text === undefined) return undefined;
+  const key = parseKeyFile(file, text);
+  const clusterId = await loadEnrollment(stateDir, key.keyId);
+  return clusterId === undefined ? undefined : { key, clusterId };
+}
+
+/** Puts an enrolled key in the place of the former one. Whenever this ends, the folder holds one of the two, whole. */
+export async function replaceKey(
+  stateDir: string,
+  next: {
+    readonly key: AgentKey;
+    readonly former: KeyId;
+    readonly clusterId: ClusterId;
+    readonly relayId: string;
+  },
+): Promise<void> {
+  const { key, former, clusterId, relayId } = next;
+  await saveEnrollment(stateDir, { clusterId, keyId: key.keyId, relayId, formerKeyId: former });
+  await inStateDir(stateDir, () => writeFileAtomic(join(stateDir, KEY_FILE), key.privateKeyPem, { mode: 0o600 }));
 }
 
 /** Remembers what the relay answered. */
 export async function saveEnrollment(
   stateDir: string,
-  enrolled: { readonly clusterId: ClusterId; readonly keyId: KeyId; readonly relayId: string },
+  enrolled: {
+    readonly clusterId: ClusterId;
+    readonly keyId: KeyId;
+    readonly relayId: string;
+    /** The key that this one is about to replace. */
+    readonly formerKeyId?: KeyId;
+  },
 ): Promise<void> {
   const text = `${JSON.stringify(enrolled, undefined, 2)}\n`;
   await inStateDir(stateDir, () => writeFileAtomic(join(stateDir, ENROLLED_FILE), text, { mode: 0o600 }));
@@ -55,10 +91,20 @@ function parseKeyFile(file: string, text: string): AgentKey {
   }
 }
 
-function parseEnrolled(file: string, text: string): { readonly clusterId: ClusterId; readonly keyId: KeyId } {
+interface EnrolledKeys {
+  readonly clusterId: ClusterId;
+  readonly keyId: KeyId;
+  readonly formerKeyId: KeyId | undefined;
+}
+
+function parseEnrolled(file: string, text: string): EnrolledKeys {
   try {
-    const { clusterId, keyId } = ENROLLED.parse(JSON.parse(text));
-    return { clusterId: parseClusterId(clusterId), keyId: parseKeyId(keyId) };
+    const { clusterId, keyId, formerKeyId } = ENROLLED.parse(JSON.parse(text));
+    return {
+      clusterId: parseClusterId(clusterId),
+      keyId: parseKeyId(keyId),
+      formerKeyId: formerKeyId === undefined ? undefined : parseKeyId(formerKeyId),
+    };
   } catch (cause) {
     throw new ConnectError("CC_FILE_UNREADABLE", `${file} does not say what the agent was enrolled for`, { cause });
   }

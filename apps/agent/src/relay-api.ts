@@ -26,6 +26,24 @@ export interface Enrolled {
   readonly relayId: string;
 }
 
+/** What an agent shows to have its key replaced. */
+export interface NewKeyRequest {
+  /** The former key. */
+  readonly keyId: KeyId;
+  /** The new one, SubjectPublicKeyInfo in base64url. */
+  readonly publicKey: string;
+  readonly at: string;
+  /** By the former and by the new key. */
+  readonly signature: string;
+  readonly newSignature: string;
+}
+
+export interface RelayApiOptions {
+  /** PEM to trust instead of the system's authorities. */
+  readonly ca?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 const ANSWER = z.object({ clusterId: z.string(), keyId: z.string(), relayId: z.string() });
 const REFUSAL = z.object({ code: z.string(), message: z.string().max(1_024), hint: z.string().max(1_024).optional() });
 const TIMEOUT_MS = 15_000;
@@ -34,21 +52,38 @@ const MAX_ANSWER_BYTES = 65_536;
 /**
  * Enrolls at a relay: `POST /v1/enroll`.
  *
- * @param options `ca` is PEM to trust instead of the system's authorities.
  * @throws ConnectError the relay's own code, or `CC_RELAY_UNREACHABLE`, `CC_TLS_UNTRUSTED`, `CC_RELAY_REFUSED`.
  */
-export async function postEnrollment(
+export function postEnrollment(
   relay: URL,
   body: EnrollRequest,
-  options: { readonly ca?: string | undefined; readonly signal: AbortSignal },
+  options: RelayApiOptions,
   deps: { readonly env: Environment },
 ): Promise<Enrolled> {
-  const url = new URL("/v1/enroll", relay);
+  return postFor(new URL("/v1/enroll", relay), body, options, deps);
+}
+
+/** Gives the relay a new key, signed by the former one: `POST /v1/agent/keys`. @throws as {@link postEnrollment}. */
+export function postKey(
+  relay: URL,
+  body: NewKeyRequest,
+  options: RelayApiOptions,
+  deps: { readonly env: Environment },
+): Promise<Enrolled> {
+  return postFor(new URL("/v1/agent/keys", relay), body, options, deps);
+}
+
+async function postFor(
+  url: URL,
+  body: object,
+  options: RelayApiOptions,
+  deps: { readonly env: Environment },
+): Promise<Enrolled> {
   const { status, text } = await post(url, JSON.stringify(body), options, deps.env);
   const answer = parseJson(text);
-  if (status !== 200) throw refusal(relay, status, answer);
+  if (status !== 200) throw refusal(url, status, answer);
   const parsed = ANSWER.safeParse(answer);
-  if (!parsed.success) throw new ConnectError("CC_RELAY_REFUSED", `${relay.host} gave no enrollment answer`);
+  if (!parsed.success) throw new ConnectError("CC_RELAY_REFUSED", `${url.host} gave no enrollment answer`);
   const { clusterId, keyId, relayId } = parsed.data;
   return { clusterId: parseClusterId(clusterId), keyId: parseKeyId(keyId), relayId };
 }

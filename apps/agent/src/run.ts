@@ -1,5 +1,6 @@
 import { createLogger, type DaemonProcess, exitCodeOf, parseDaemonFlags } from "@cluster-connect/service";
 import { runEnroll } from "./commands/enroll.ts";
+import { runRotate } from "./commands/rotate.ts";
 import { runSecret } from "./commands/secret.ts";
 import { loadAgentConfig } from "./config.ts";
 import { serve } from "./serve.ts";
@@ -9,7 +10,8 @@ const USAGE = `Usage: clusterconnect-agent [COMMAND] --config FILE [--check-conf
 
   enroll               enroll with the one-time code, write key and enrollment to stateDir, and exit
   secret read|write    copy the cluster's Secret to a folder, or back: --secret NAME --dir FOLDER
-  (none)               keep a tunnel to each relay
+  rotate               put a new key in the place of the one in stateDir; an agent that runs takes it by itself
+  (none)               keep tunnels to the relays
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -27,6 +29,7 @@ export function run(argv: readonly string[], deps: DaemonProcess): Promise<numbe
 async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<void> {
   const [command, ...rest] = argv;
   if (command === "enroll") return await runEnroll(rest, deps);
+  if (command === "rotate") return await runRotate(rest, deps);
   if (command === "secret") return await runSecret(rest, deps);
   return await runAgent(argv, deps);
 }

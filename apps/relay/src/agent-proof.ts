@@ -1,7 +1,7 @@
 import { verifyChallenge } from "@cluster-connect/auth";
 import { agentChallengeInput, ConnectError, type Hello, type InstanceId, type Secret } from "@cluster-connect/protocol";
-import { type AgentKey, findAgentKey } from "./store/agent-keys.ts";
-import type { Store } from "./store/store.ts";
+import type { Known } from "./known.ts";
+import type { AgentKey } from "./store/agent-keys.ts";
 
 /**
  * Judges what an agent's HELLO proves.
@@ -13,7 +13,7 @@ import type { Store } from "./store/store.ts";
 export async function verifyAgentProof(
   hello: Hello,
   challenge: Secret,
-  deps: { readonly store: Store; readonly authority: string; readonly instanceId: InstanceId },
+  deps: { readonly keys: Known["keys"]; readonly authority: string; readonly instanceId: InstanceId },
 ): Promise<AgentKey> {
   const { agent: proof, role, instanceId: agentInstanceId } = hello;
   if (role !== "agent" || proof === undefined) {
@@ -23,7 +23,7 @@ export async function verifyAgentProof(
   if (authority !== deps.authority) {
     throw new ConnectError("CC_CHALLENGE_FAILED", `The agent dialed another name than ${deps.authority}`);
   }
-  const key = await findAgentKey(deps.store.db, keyId);
+  const key = await deps.keys.get(keyId);
   if (key === undefined || key.clusterId !== clusterId) {
     throw new ConnectError("CC_AGENT_KEY_REFUSED", "The agent's key is not enrolled for this cluster");
   }

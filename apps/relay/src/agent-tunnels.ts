@@ -23,7 +23,7 @@ const UNWELL_INTERVAL_MS = 1_000;
 
 /** Runs the session of one agent: proof, registry, probes, until its channel ends. */
 export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions, context: RelayContext): Session {
-  const { instanceId, software, store, log, metrics } = context;
+  const { instanceId, software, log, metrics } = context;
   const { address } = options;
   let key: AgentKey | undefined;
   const session = acceptSession(
@@ -35,7 +35,11 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
       budgets: context.budgets,
       liveRelays: context.liveRelays(),
       authenticate: async (hello, challenge) => {
-        key = await verifyAgentProof(hello, challenge, { store, authority: options.authority, instanceId });
+        key = await verifyAgentProof(hello, challenge, {
+          keys: context.known.keys,
+          authority: options.authority,
+          instanceId,
+        });
         return { sessionId: parseSessionId(randomBytes(16).toString("base64url")) };
       },
     },

@@ -6,7 +6,7 @@ import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
 import type { CallerSessions } from "./caller-sessions.ts";
 import type { Release } from "./quota/counted.ts";
 import type { RelayContext } from "./relay-context.ts";
-import { type CallerSession, rewriteRequest, routeStream } from "./stream-request.ts";
+import { type CallerSession, type Route, rewriteRequest, routeStream } from "./stream-request.ts";
 
 /** From the end of the caller's token to the end of the channel; the CLI moves its streams meanwhile. */
 const EXPIRY_GRACE_MS = 5_000;
@@ -93,6 +93,7 @@ async function forward(
   const { request } = incoming;
   const startedAt = clock.now();
   let release: Release = () => undefined;
+  let route: Route | undefined;
   const first = request.kind === "open" ? request.open : request.resume;
   const ids = {
     clusterId: first.cluster,
@@ -102,7 +103,7 @@ async function forward(
   try {
     context.audit.assertAccepting();
     release = context.quotas.takeStream(caller.principal, first.cluster);
-    const route = await routeStream(request, caller, { registry, grants, known, peers });
+    route = await routeStream(request, caller, { registry, grants, known, peers });
     const forwarded = route.kind === "peer";
     const passing = forwardStream(incoming, route.session, rewriteRequest(request, caller, { forwarded }));
     context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
@@ -118,7 +119,7 @@ async function forward(
   } catch (cause) {
     const { code, message, retryAfterMs } = toConnectError(cause);
     metrics.opened(code);
-    if (code === "CC_FORWARD_LOOP") peers.wasWrong();
+    if (route?.kind === "peer" && code === "CC_FORWARD_LOOP") peers.wasWrong(route.peerId, first.cluster);
     if (code === "CC_INTERNAL") throw cause;
     log.info({ event: "stream.refused", ...ids, code, reason: message }, "stream refused");
     const { principal, sessionId } = caller;

@@ -16,6 +16,8 @@ export type Command =
       readonly kind: "enroll";
       readonly clusterId: ClusterId;
       readonly expiresMs: number;
+      /** How many keys the code lets in. */
+      readonly maxUses: number;
       readonly output: Output;
       readonly where: Where;
     }
@@ -30,7 +32,7 @@ export interface Where {
 }
 
 export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--check-config]
-       cluster-connect-relay enroll --cluster ID [--expires 1h] [--output text|json]
+       cluster-connect-relay enroll --cluster ID [--expires 1h] [--uses 1] [--output text|json]
        cluster-connect-relay clusters [--output text|json]
        cluster-connect-relay revoke --key ID
        cluster-connect-relay audit verify [--expect NUMBER:HASH]
@@ -53,12 +55,15 @@ const OPTIONS = {
   "data-dir": { type: "string" },
   cluster: { type: "string" },
   expires: { type: "string", default: "1h" },
+  uses: { type: "string", default: "1" },
   key: { type: "string" },
   expect: { type: "string" },
   output: { type: "string", short: "o", default: "text" },
   help: { type: "boolean", short: "h", default: false },
   version: { type: "boolean", default: false },
 } as const;
+
+const MAX_USES = 1_000;
 
 /** @throws ConnectError `CC_USAGE` naming what is wrong, `CC_CLUSTER_ID_INVALID`, `CC_ID_INVALID`. */
 export function parseCommandLine(argv: readonly string[]): Command {
@@ -81,6 +86,7 @@ export function parseCommandLine(argv: readonly string[]): Command {
         kind: "enroll",
         clusterId: parseClusterId(required(values.cluster, "--cluster ID")),
         expiresMs: parseDuration(values.expires),
+        maxUses: parseUses(values.uses),
         output: parseOutput(values.output),
         where,
       };
@@ -106,6 +112,12 @@ function parse(argv: readonly string[]): Parsed {
 function required(value: string | undefined, what: string): string {
   if (value !== undefined) return value;
   throw new ConnectError("CC_USAGE", `${what} is missing`);
+}
+
+function parseUses(text: string): number {
+  const uses = Number(text);
+  if (Number.isInteger(uses) && uses >= 1 && uses <= MAX_USES) return uses;
+  throw new ConnectError("CC_USAGE", `--uses is a number from 1 to ${MAX_USES}, not ${text}`);
 }
 
 function parseHead(text: string): ChainHead {

@@ -22,6 +22,8 @@ export interface HttpApiDeps extends AdminContext {
   readonly metrics: Metrics;
   /** Serve `/metrics` here too. */
   readonly ownMetrics: boolean;
+  /** Host and perhaps port of the public name, which agents sign. */
+  readonly authority: string;
   readonly log: Logger;
 }
 

@@ -4,7 +4,7 @@ import type { Clock, Logger } from "@cluster-connect/service";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { CallerSessions } from "./caller-sessions.ts";
 import type { GrantBook } from "./grants/grant-book.ts";
-import type { KnownClusters } from "./known-clusters.ts";
+import type { Known } from "./known.ts";
 import type { LastSeen } from "./last-seen.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
@@ -12,6 +12,7 @@ import type { Peers } from "./peers/peers.ts";
 import type { Quotas } from "./quota/quotas.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
+import type { Tracer } from "./tracing/tracer.ts";
 
 /** What the parts of a running relay share. */
 export interface RelayContext {
@@ -20,7 +21,7 @@ export interface RelayContext {
   readonly software: string;
   readonly store: Store;
   readonly registry: Registry;
-  readonly known: KnownClusters;
+  readonly known: Known;
   readonly peers: Peers;
   /** How many relays there are under the public name, this one included. */
   readonly liveRelays: () => number;
@@ -29,6 +30,8 @@ export interface RelayContext {
   readonly grants: GrantBook;
   readonly audit: AuditLog;
   readonly quotas: Quotas;
+  /** Absent without a collector for traces. */
+  readonly tracer: Tracer | undefined;
   readonly callers: CallerSessions;
   /** What all sessions together may hold. */
   readonly budgets: SessionBudgets;

@@ -101,6 +101,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
     ...{ grants, login: config.login, metrics: deps.metrics, ownMetrics: config.metrics === undefined },
+    ...{ authority: config.publicUrl.host },
     ...{ software: deps.software, now: clock.now, admins: compileAdmins(config.admins, { now: clock.now }) },
   });
   const operations =

@@ -1,11 +1,11 @@
 import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
 import type { Registry } from "./registry.ts";
-import { findRevoked } from "./store/agent-keys.ts";
+import { findRevoked, retireReplacedKeys } from "./store/agent-keys.ts";
 import type { Store } from "./store/store.ts";
 
 const INTERVAL_MS = 2_000;
 
-/** Closes the tunnels of keys that were revoked, by whichever process, until the signal is aborted. */
+/** Revokes keys that were replaced, and closes the tunnels of keys that were revoked, by whichever process, until the signal is aborted. */
 export async function watchRevocations(
   options: { readonly signal: AbortSignal; readonly intervalMs?: number },
   deps: { readonly store: Store; readonly registry: Registry; readonly log: Logger; readonly clock: Clock },
@@ -14,6 +14,9 @@ export async function watchRevocations(
   const check = async (): Promise<void> => {
     try {
       const tunnels = registry.tunnels();
+      for (const keyId of await retireReplacedKeys(store.db, new Date(clock.now()))) {
+        log.info({ event: "agent.key.retired", keyId }, "a key that was replaced is revoked");
+      }
       const revoked = await findRevoked(store.db, [...new Set(tunnels.map(({ keyId }) => keyId))]);
       for (const { keyId, clusterId, session } of tunnels.filter((tunnel) => revoked.has(tunnel.keyId))) {
         log.warn({ event: "tunnel.revoked", clusterId, keyId }, "tunnel closed: its key was revoked");

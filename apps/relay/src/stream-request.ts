@@ -2,7 +2,7 @@ import type { Principal } from "@cluster-connect/auth";
 import type { Session, StreamRequest } from "@cluster-connect/framing";
 import { type Caller, ConnectError, type InstanceId, type SessionId } from "@cluster-connect/protocol";
 import type { GrantBook } from "./grants/grant-book.ts";
-import type { KnownClusters } from "./known-clusters.ts";
+import type { Known } from "./known.ts";
 import type { Peers } from "./peers/peers.ts";
 import type { Registry } from "./registry.ts";
 
@@ -17,7 +17,7 @@ export interface CallerSession {
 export interface StreamDeps {
   readonly registry: Registry;
   readonly grants: Pick<GrantBook, "decide">;
-  readonly known: KnownClusters;
+  readonly known: Pick<Known, "clusters">;
   readonly peers: Peers;
 }
 
@@ -42,7 +42,7 @@ export async function routeStream(request: StreamRequest, caller: CallerSession,
   }
   const { cluster } = first;
   const { allowed } = deps.grants.decide(caller.principal, cluster);
-  const known = allowed && (await deps.known.has(cluster));
+  const known = allowed && (await deps.known.clusters.get(cluster)) === true;
   if (!known) throw new ConnectError("CC_CLUSTER_UNKNOWN", `There is no cluster ${cluster} that you may reach`);
   const route = ownRoute(request, deps.registry) ?? (await peerRoute(request, deps.peers));
   if (route !== undefined) return route;

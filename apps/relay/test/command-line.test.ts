@@ -29,6 +29,7 @@ test("enroll takes a cluster, an expiry and an output", () => {
       kind: "enroll",
       clusterId: "prod",
       expiresMs: 7_200_000,
+      maxUses: 1,
       output: "json",
       where: { configFile: undefined, dataDir: "d" },
     },

@@ -318,8 +318,10 @@ export class Endpoint implements StreamMember {
       throw new ConnectError("CC_STREAM_STATE", `REJECT does not go with a stream that is ${this.#state}`);
     }
     this.#unlink();
-    if (this.#resuming) this.#suspend(errorOf(end));
-    else this.#end(errorOf(end));
+    const error = errorOf(end);
+    // OPEN and GOAWAY may have crossed: another session takes the stream.
+    if (this.#resuming || error.code === "CC_DRAINING") this.#suspend(error);
+    else this.#end(error);
   }
 
   #onResumed(peer: Offsets): void {

@@ -1,4 +1,11 @@
-import { ConnectError, ERRORS, type Open, RESUME_GRACE_MS, type Secret } from "@cluster-connect/protocol";
+import {
+  ConnectError,
+  ERRORS,
+  type ErrorCode,
+  type Open,
+  RESUME_GRACE_MS,
+  type Secret,
+} from "@cluster-connect/protocol";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
 import { SYSTEM_SESSION_DEPS } from "./deps.ts";
@@ -52,6 +59,9 @@ export const SYSTEM_STREAM_OPENER_DEPS: StreamOpenerDeps = {
   random: Math.random,
   secret: SYSTEM_SESSION_DEPS.secret,
 };
+
+/** Ends before an answer that say nothing about the stream: the same bytes may find another way. */
+const MAY_REOPEN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CC_CHANNEL_LOST", "CC_DRAINING"]);
 
 const RETRY = { baseDelayMs: 200, maxDelayMs: 2_000 } as const;
 
@@ -111,7 +121,7 @@ export function createStreamOpener(
   function mayContinue(entry: Kept, error: ConnectError): boolean {
     const { answer, endpoint } = entry.stream;
     if (closed || !suspends(error.code)) return false;
-    if (answer === undefined) return entry.reopen && graceMs > 0 && error.code === "CC_CHANNEL_LOST";
+    if (answer === undefined) return entry.reopen && graceMs > 0 && MAY_REOPEN.has(error.code);
     if (answer.graceMs === 0) return false;
     if (error.code === "CC_STREAM_FINISHED") return endpoint.over;
     return error.code === "CC_CHANNEL_LOST" || ERRORS[error.code].retry;

@@ -69,6 +69,7 @@ export {
 } from "./payload.ts";
 export type { HopHealth, ProbeDocument } from "./probe.ts";
 export { decodeProbe, encodeProbe } from "./probe.ts";
+export { keyRotationInput } from "./rotation.ts";
 export type { Secret } from "./secret.ts";
 export { parseSecret } from "./secret.ts";
 export type { MinorRange } from "./version.ts";

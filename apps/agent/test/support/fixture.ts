@@ -54,12 +54,20 @@ export interface StartedAgent {
 
 export async function startTestAgent(
   config: AgentConfig,
-  { log = createMemoryLogger(), env = {} }: { readonly log?: MemoryLogger; readonly env?: Environment } = {},
+  {
+    log = createMemoryLogger(),
+    env = {},
+    keyWatch = { intervalMs: 60_000 },
+  }: {
+    readonly log?: MemoryLogger;
+    readonly env?: Environment;
+    readonly keyWatch?: { readonly intervalMs: number };
+  } = {},
 ): Promise<StartedAgent> {
   const health = createHealth();
   const agent = await startAgent(
     config,
-    { signal: new AbortController().signal },
+    { signal: new AbortController().signal, keyWatch },
     {
       ...{
         instanceId: createInstanceId(),

@@ -15,6 +15,14 @@ export interface EnrollmentBody {
   readonly clusterAuthorities: string;
 }
 
+export interface RotationBody {
+  readonly keyId: string;
+  readonly publicKey: string;
+  readonly at: string;
+  readonly signature: string;
+  readonly newSignature: string;
+}
+
 /** What the test relay does; a test may change it while it runs. */
 export interface RelayBehaviour {
   /** Answer of `/v1/enroll`. */
@@ -28,6 +36,7 @@ export interface TestRelay {
   readonly url: URL;
   readonly behaviour: RelayBehaviour;
   readonly enrollments: readonly EnrollmentBody[];
+  readonly rotations: readonly RotationBody[];
   /** HELLO of each agent that was accepted. */
   readonly hellos: readonly Hello[];
   /** The next session that becomes ready. */
@@ -40,6 +49,7 @@ export interface TestRelay {
 export async function startTestRelay(tls?: { readonly cert: string; readonly key: string }): Promise<TestRelay> {
   const keys = new Map<string, string>();
   const enrollments: EnrollmentBody[] = [];
+  const rotations: RotationBody[] = [];
   const hellos: Hello[] = [];
   const sessions = new Set<Session>();
   const waiting: ((session: Session) => void)[] = [];
@@ -59,8 +69,9 @@ export async function startTestRelay(tls?: { readonly cert: string; readonly key
   };
 
   async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body: EnrollmentBody = JSON.parse(await text(request));
-    enrollments.push(body);
+    const body: EnrollmentBody & RotationBody = JSON.parse(await text(request));
+    if (request.url === "/v1/agent/keys") rotations.push(body);
+    else enrollments.push(body);
     const answer = behaviour.enroll(body);
     response.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body));
   }
@@ -123,6 +134,7 @@ export async function startTestRelay(tls?: { readonly cert: string; readonly key
     url: new URL(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`),
     behaviour,
     enrollments,
+    rotations,
     hellos,
     nextSession: () => {
       const next = ready.shift();

@@ -13,16 +13,22 @@ export interface EnrollResult {
 /** Makes a one-time code for a cluster; works while the relay runs. */
 export async function makeEnrollmentCode(
   store: Store,
-  options: { readonly clusterId: ClusterId; readonly expiresMs: number; readonly output: Output },
+  options: {
+    readonly clusterId: ClusterId;
+    readonly expiresMs: number;
+    readonly maxUses: number;
+    readonly output: Output;
+  },
   now: Date,
 ): Promise<EnrollResult> {
-  const { clusterId, expiresMs, output } = options;
+  const { clusterId, expiresMs, maxUses, output } = options;
   const { code, hash } = mintEnrollmentCode();
   const expiresAt = new Date(now.getTime() + expiresMs);
-  await addEnrollmentCode(store.db, { clusterId, hash, expiresAt }, now);
+  await addEnrollmentCode(store.db, { clusterId, hash, expiresAt, maxUses }, now);
   if (output === "json") {
-    return { stdout: JSON.stringify({ code, clusterId, expiresAt: expiresAt.toISOString() }), stderr: "" };
+    return { stdout: JSON.stringify({ code, clusterId, expiresAt: expiresAt.toISOString(), maxUses }), stderr: "" };
   }
-  const note = `An agent joins once as cluster ${clusterId} with this code, until ${expiresAt.toISOString()}.`;
+  const who = maxUses === 1 ? "An agent joins once" : `${maxUses} agents join, each with a key of its own,`;
+  const note = `${who} as cluster ${clusterId} with this code, until ${expiresAt.toISOString()}.`;
   return { stdout: code, stderr: note };
 }

@@ -1,7 +1,7 @@
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
 import type { Clock, Logger } from "@cluster-connect/service";
-import { createKnownClusters, type KnownClusters } from "../known-clusters.ts";
+import { createKnown, type Known } from "../known.ts";
 import type { Registry } from "../registry.ts";
 import type { RelayContext } from "../relay-context.ts";
 import { createSessionSet } from "../session-set.ts";
@@ -42,7 +42,7 @@ export interface StoreState {
 /** This relay among the others that share its store. */
 export interface Fleet {
   readonly peers: Peers;
-  readonly known: KnownClusters;
+  readonly known: Known;
   readonly liveRelays: () => number;
   readonly storeState: () => StoreState;
   /** A tunnel came or went, or its probe found something else. */
@@ -78,8 +78,14 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
   };
 
   return {
-    peers: links === undefined ? NO_PEERS : createPeers({ directory, links }),
-    known: createKnownClusters({ outageMs }, { store, away: () => directory.away, log, now: clock.now }),
+    peers: links === undefined ? NO_PEERS : createPeers({ directory, links, now: clock.now }),
+    known: createKnown(
+      { outageMs },
+      {
+        ...{ store, now: clock.now, away: () => directory.away },
+        hasTunnel: (id) => registry.pick(id) !== undefined || directory.tunnels(id).length > 0,
+      },
+    ),
     liveRelays: () => (links === undefined ? 1 : directory.liveRelays),
     storeState: () => ({
       away: directory.away,

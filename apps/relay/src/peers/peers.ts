@@ -1,5 +1,5 @@
 import type { Session, StreamRequest } from "@cluster-connect/framing";
-import { ConnectError, type InstanceId } from "@cluster-connect/protocol";
+import { type ClusterId, ConnectError, type InstanceId } from "@cluster-connect/protocol";
 import type { StoredRelay } from "../store/relays.ts";
 import type { StoredTunnel } from "../store/tunnels.ts";
 import type { Directory } from "./directory.ts";
@@ -15,15 +15,32 @@ export interface PeerRoute {
 export interface Peers {
   /** @returns undefined when no relay holds one, or none that can be reached. */
   route(request: StreamRequest): Promise<PeerRoute | undefined>;
-  /** What a peer said about its tunnels proved wrong. */
-  wasWrong(): void;
+  /** The relay has no tunnel to the cluster any more, whatever is known of it here. */
+  wasWrong(relayId: InstanceId, clusterId: ClusterId): void;
 }
 
 /** A relay alone. */
 export const NO_PEERS: Peers = { route: () => Promise.resolve(undefined), wasWrong: () => undefined };
 
-export function createPeers(deps: { readonly directory: Directory; readonly links: Links }): Peers {
-  const { directory, links } = deps;
+/** What proved wrong is not tried for this long; longer than it takes to read the store again. */
+const WRONG_MS = 3_000;
+
+export function createPeers(deps: {
+  readonly directory: Directory;
+  readonly links: Links;
+  readonly now: () => number;
+}): Peers {
+  const { directory, links, now } = deps;
+  const wrong = new Map<string, number>();
+
+  function isWrong({ relayId, clusterId }: Pick<StoredTunnel, "relayId" | "clusterId">): boolean {
+    const until = wrong.get(`${relayId} ${clusterId}`);
+    if (until === undefined) return false;
+    // The relay may have a new tunnel by now, and only the store would tell.
+    if (until > now()) return true;
+    wrong.delete(`${relayId} ${clusterId}`);
+    return false;
+  }
 
   function candidates(request: StreamRequest): readonly StoredRelay[] {
     const tunnels =
@@ -32,7 +49,7 @@ export function createPeers(deps: { readonly directory: Directory; readonly link
         : directory
             .tunnels(request.resume.cluster)
             .filter(({ agentInstanceId }) => agentInstanceId === request.resume.instanceId);
-    return relaysOf(tunnels);
+    return relaysOf(tunnels.filter((tunnel) => !isWrong(tunnel)));
   }
 
   /** In the order of their tunnels, those that can be reached at once before others. */
@@ -64,7 +81,8 @@ export function createPeers(deps: { readonly directory: Directory; readonly link
       await directory.refresh().catch(() => undefined);
       return await reach(candidates(request));
     },
-    wasWrong() {
+    wasWrong(relayId, clusterId) {
+      wrong.set(`${relayId} ${clusterId}`, now() + WRONG_MS);
       if (!directory.away) directory.refresh().catch(() => undefined);
     },
   };

@@ -6,6 +6,7 @@ import { DECISION, decisionAnswer } from "../admin/routes/grants.ts";
 import type { HttpApiDeps } from "../http-api.ts";
 import { clustersFor } from "./clusters.ts";
 import { enroll } from "./enroll.ts";
+import { rotate } from "./rotate.ts";
 
 const LOGIN = z.strictObject({
   issuer: z.string(),
@@ -85,6 +86,19 @@ function openRoutes(deps: HttpApiDeps, all: () => readonly Route[]): readonly Ro
       handle: async ({ body }) => {
         const answer = await enroll(body, deps);
         deps.log.info({ event: "agent.enrolled", clusterId: answer.clusterId, keyId: answer.keyId }, "agent enrolled");
+        return answer;
+      },
+    }),
+    defineRoute({
+      method: "POST",
+      path: "/v1/agent/keys",
+      access: "public",
+      summary: "Takes an agent's new key on the signature of its former one.",
+      body: z.unknown(),
+      answer: z.strictObject({ clusterId: z.string(), keyId: z.string(), relayId: z.string() }),
+      handle: async ({ body }) => {
+        const answer = await rotate(body, deps);
+        deps.log.info({ event: "agent.key.added", clusterId: answer.clusterId, keyId: answer.keyId }, "new agent key");
         return answer;
       },
     }),

@@ -11,6 +11,10 @@ import { promisify } from "node:util";
 export interface TestPostgres {
   /** Address of a new, empty database. */
   createDatabase(): Promise<string>;
+  /** What a query of a database answers: a line for each row, columns joined by `|`. */
+  query(url: string, sql: string): Promise<readonly string[]>;
+  /** Of the last start, for whoever ends it should this process be killed. */
+  readonly pid: number;
   /** Ends the server as an operator would, at once for its clients; its data stay. */
   pause(): Promise<void>;
   /** Starts it again on the same port. */
@@ -70,6 +74,13 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       const name = `relay_${databases}`;
       await RUN(join(programs, "createdb"), [...where, name], as);
       return `postgres://relay@127.0.0.1:${port}/${name}`;
+    },
+    async query(url, sql) {
+      const { stdout } = await RUN(join(programs, "psql"), ["-X", "-At", "-c", sql, url], as);
+      return stdout.split("\n").filter((line) => line !== "");
+    },
+    get pid() {
+      return server.pid ?? 0;
     },
     pause: end,
     async resume() {

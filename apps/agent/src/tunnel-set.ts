@@ -1,0 +1,70 @@
+import type { Session, SessionDeps } from "@cluster-connect/framing";
+import type { InstanceId } from "@cluster-connect/protocol";
+import type { Clock, Environment, Logger } from "@cluster-connect/service";
+import { readAuthorities } from "./authorities.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Dispatch } from "./dispatch.ts";
+import type { Identity } from "./identity.ts";
+import { createReached } from "./reached.ts";
+import { createTunnelStatus, type TunnelStatus } from "./status.ts";
+import { runTunnel } from "./tunnel.ts";
+
+/** The tunnels that an agent keeps with one key. */
+export interface TunnelSet {
+  readonly identity: Identity;
+  /** One for each name of `relay.urls`, in their order. */
+  readonly statuses: readonly TunnelStatus[];
+  /** Settles when every tunnel has ended for good: after {@link stop}, or {@link drain}. */
+  readonly done: Promise<void>;
+  /** No tunnel is dialed again; GOAWAY to each relay. Resolves when every stream has ended, or at the deadline. */
+  drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
+  /** Ends everything now. */
+  stop(): void;
+}
+
+export interface TunnelSetDeps {
+  readonly instanceId: InstanceId;
+  readonly software: string;
+  /** PEM to trust for relays instead of the system's authorities. */
+  readonly ca: string | undefined;
+  readonly env: Environment;
+  readonly dispatch: Dispatch;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly sessionDeps: SessionDeps;
+}
+
+/** Keeps `relay.tunnels` tunnels to relays under each name. */
+export function createTunnelSet(
+  config: Pick<AgentConfig, "relay" | "authProxy">,
+  identity: Identity,
+  deps: TunnelSetDeps,
+): TunnelSet {
+  const { ca, instanceId, software, dispatch, log, sessionDeps, env, clock } = deps;
+  const stopped = new AbortController();
+  const draining = new AbortController();
+  const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
+  const statuses = config.relay.urls.map((relay) => createTunnelStatus(relay));
+  const running = config.relay.urls.flatMap((relay, index) => {
+    const status = statuses[index] ?? createTunnelStatus(relay);
+    const reached = createReached({ now: clock.now });
+    const options = { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stopped.signal };
+    const tunnelDeps = { dispatch, status, reached, log, sessionDeps, env, authorities };
+    return Array.from({ length: config.relay.tunnels }, () => runTunnel(options, tunnelDeps));
+  });
+  const sessions = (): readonly Session[] => statuses.flatMap((status) => status.sessions());
+  return {
+    identity,
+    statuses,
+    done: Promise.all(running).then(() => undefined),
+    async drain(options) {
+      draining.abort();
+      await Promise.all(sessions().map((session) => session.drain(options)));
+      stopped.abort();
+    },
+    stop() {
+      draining.abort();
+      stopped.abort();
+    },
+  };
+}
