@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { readTextFile } from "../files/text-file.ts";
 import { RELEASE } from "./installation.ts";
-import { type ClusterTools, lastLine } from "./tool.ts";
+import { type ClusterTools, lastLine, type ToolResult } from "./tool.ts";
 
 export interface InstallOptions {
   readonly chart: string;
@@ -38,16 +38,24 @@ export async function install(options: InstallOptions, tools: ClusterTools): Pro
     ...(dryRun ? ["--dry-run=server"] : ["--create-namespace", "--wait", "--timeout", `${timeoutSeconds}s`]),
   ];
   const stop = new AbortController();
-  const watching = dryRun
-    ? new Promise<never>(() => {})
-    : failWithEnrollment(namespace, AbortSignal.any([options.signal, stop.signal]), tools);
+  const failed = new AbortController();
+  if (!dryRun) {
+    const watch = AbortSignal.any([options.signal, stop.signal]);
+    failWithEnrollment(namespace, watch, tools).catch((error: unknown) => failed.abort(error));
+  }
   try {
-    const done = await Promise.race([tools.helm(args, JSON.stringify(options.values)), watching]);
+    const done = await tools.helm(args, JSON.stringify(options.values), failed.signal);
     if (done.code === 0) return lastLine({ stdout: done.stdout.split("NOTES:")[0] ?? "", stderr: "" });
-    throw new ConnectError("CC_INSTALL_FAILED", `helm: ${lastLine(done)}`);
+    throw helmFailed(done, namespace);
   } finally {
     stop.abort();
   }
+}
+
+function helmFailed(done: ToolResult, namespace: string): ConnectError {
+  const busy = done.stderr.includes("another operation");
+  const hint = `If nobody else is at it, a helm was killed: \`helm rollback ${RELEASE} --namespace ${namespace}\`, then again.`;
+  return new ConnectError("CC_INSTALL_FAILED", `helm: ${lastLine(done)}`, busy ? { hint } : {});
 }
 
 /** Rejects when the enrollment Job has failed, with the line of its log that says why. */

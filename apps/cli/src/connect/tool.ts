@@ -13,7 +13,8 @@ export interface ToolResult {
 /** kubectl and helm for one context of the person's kubeconfig. */
 export interface ClusterTools {
   kubectl(args: readonly string[], input?: string): Promise<ToolResult>;
-  helm(args: readonly string[], input?: string): Promise<ToolResult>;
+  /** @param stop Asks helm to end; it writes down that the operation failed, and the call rejects after that. */
+  helm(args: readonly string[], input?: string, stop?: AbortSignal): Promise<ToolResult>;
 }
 
 export interface ToolFlags {
@@ -32,8 +33,10 @@ export function clusterTools(
   const context = (flag: string): readonly string[] => (kubeContext === undefined ? [] : [flag, kubeContext]);
   const tool =
     (name: string, flag: string) =>
-    (args: readonly string[], input = ""): Promise<ToolResult> =>
-      run(name, [...args, ...context(flag)], input, env, options.signal);
+    (args: readonly string[], input = "", stop?: AbortSignal): Promise<ToolResult> => {
+      const signal = stop === undefined ? options.signal : AbortSignal.any([options.signal, stop]);
+      return run(name, [...args, ...context(flag)], input, env, signal);
+    };
   return { kubectl: tool("kubectl", "--context"), helm: tool("helm", "--kube-context") };
 }
 
@@ -45,7 +48,11 @@ function run(
   signal: AbortSignal,
 ): Promise<ToolResult> {
   const { promise, resolve, reject } = Promise.withResolvers<ToolResult>();
-  const child = spawn(name, args, { env, signal, stdio: "pipe" });
+  if (signal.aborted) return Promise.reject(signal.reason);
+  // A process group of its own: Ctrl-C reaches it by way of us, once.
+  const child = spawn(name, args, { env, stdio: "pipe", detached: true });
+  const end = (): void => void child.kill("SIGTERM");
+  signal.addEventListener("abort", end, { once: true });
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
@@ -56,11 +63,14 @@ function run(
   child.stdin.on("error", () => {}); // one that does not read its input
   child.stdin.end(input);
   child.once("error", (cause) => {
-    if (signal.aborted) return reject(signal.reason);
     const reason = systemCode(cause) === "ENOENT" ? "is not installed" : "cannot be started";
     reject(new ConnectError("CC_COMMAND_NOT_FOUND", `${name} ${reason}`, { cause }));
   });
-  child.once("close", (code) => resolve({ code: code ?? 1, stdout, stderr }));
+  child.once("close", (code) => {
+    signal.removeEventListener("abort", end);
+    if (signal.aborted) reject(signal.reason);
+    else resolve({ code: code ?? 1, stdout, stderr });
+  });
   return promise;
 }
 

@@ -47,7 +47,8 @@ test("a failed enrollment ends the wait with the line that says why", async () =
       word === "logs"
         ? said("error: The code is not known (CC_ENROLLMENT_CODE_INVALID)\nhint: …\n")
         : (jobs.shift() ?? said(JSON.stringify({ items: [{ status: { failed: 1 } }] }))),
-    helm: () => new Promise(() => {}),
+    helm: (_args, _input, stop) =>
+      new Promise((_resolve, reject) => stop?.addEventListener("abort", () => reject(stop.reason))),
   };
   await expect(install({ ...base, dryRun: false }, tools)).rejects.toMatchObject({
     code: "CC_INSTALL_FAILED",
