@@ -7,6 +7,8 @@ export interface Authorities {
   readonly pem: string;
   /** SHA-256 of each certificate as openssl prints it: upper-case hex pairs joined by colons. */
   readonly fingerprints: readonly string[];
+  /** SHA-256 of the public key of each, in the same order: a certificate that was renewed has the same. */
+  readonly keys: readonly string[];
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
@@ -25,6 +27,7 @@ export function parseAuthorities(text: string, where: string): Authorities {
     return {
       pem: certificates.map((certificate) => certificate.toString()).join(""),
       fingerprints: certificates.map((certificate) => fingerprint(certificate.raw)),
+      keys: certificates.map(({ publicKey }) => fingerprint(publicKey.export({ format: "der", type: "spki" }))),
     };
   } catch (cause) {
     throw new ConnectError("CC_RELAY_REFUSED", `${where} holds a certificate that cannot be read`, { cause });

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Cluster } from "../relay-api.ts";
 import { type Authorities, parseAuthorities } from "./authorities.ts";
@@ -31,7 +32,12 @@ export async function trustCluster(
     await known.keep(knownCluster(relay, cluster, offered, options.now), options);
     return { authorities: offered, isNew: true, announced: [] };
   }
-  const accepted = parseAuthorities(found.authorities, `${known.path}: ${cluster.id}`);
+  const before = parseAuthorities(found.authorities, `${known.path}: ${cluster.id}`);
+  const accepted = withRenewed(before, offered, cluster);
+  if (accepted !== before) {
+    const kept = knownCluster(relay, cluster, accepted, options.now);
+    await known.keep({ ...kept, trustedAt: found.trustedAt }, options);
+  }
   if (!offered.fingerprints.some((fingerprint) => accepted.fingerprints.includes(fingerprint))) {
     throw changed(cluster, accepted, offered, found.trustedAt);
   }
@@ -40,6 +46,22 @@ export async function trustCluster(
     isNew: false,
     announced: offered.fingerprints.filter((fingerprint) => !accepted.fingerprints.includes(fingerprint)),
   };
+}
+
+/** With further certificates that an accepted key has issued for itself: whoever has the key is who was accepted. */
+function withRenewed(accepted: Authorities, offered: Authorities, cluster: Cluster): Authorities {
+  const blocks = offered.pem.split(/(?<=-----END CERTIFICATE-----\n)/);
+  const renewed = blocks.filter((block, index) => {
+    const [key, fingerprint] = [offered.keys[index] ?? "", offered.fingerprints[index] ?? ""];
+    return accepted.keys.includes(key) && !accepted.fingerprints.includes(fingerprint) && isSelfIssued(block);
+  });
+  if (renewed.length === 0) return accepted;
+  return parseAuthorities(renewed.join("") + accepted.pem, `What the relay says of ${cluster.id}`);
+}
+
+function isSelfIssued(pem: string): boolean {
+  const certificate = new X509Certificate(pem);
+  return certificate.verify(certificate.publicKey);
 }
 
 /** The authorities a relay announces for a cluster. */
