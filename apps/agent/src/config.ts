@@ -1,4 +1,4 @@
-import { RESUME_GRACE_MS } from "@cluster-connect/protocol";
+import { type ClusterId, parseClusterId, RESUME_GRACE_MS } from "@cluster-connect/protocol";
 import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
 import { z } from "zod";
 import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.ts";
@@ -13,6 +13,8 @@ export interface AgentConfig {
     /** PEM file to trust instead of the system's authorities. */
     readonly caFile?: string | undefined;
   };
+  /** The cluster of a key in `stateDir` that the relay knows already; such an agent needs no code. */
+  readonly clusterId?: ClusterId | undefined;
   /** One-time enrollment code; not looked at once the agent is enrolled. */
   readonly code?: string | undefined;
   /** A file that holds the code. */
@@ -45,6 +47,15 @@ const RELAY_URL: z.ZodType<URL> = z
     "expected a scheme, a host and perhaps a port, nothing else",
   );
 
+const CLUSTER_ID: z.ZodType<ClusterId> = z.string().transform((text, context) => {
+  try {
+    return parseClusterId(text);
+  } catch {
+    context.addIssue({ code: "custom", message: "expected 1 to 63 characters of a-z, 0-9 and -" });
+    return z.NEVER;
+  }
+});
+
 const ADDRESS: z.ZodType<UpstreamAddress> = z.string().transform((text, context) => {
   const address = parseUpstreamAddress(text);
   if (address !== undefined) return address;
@@ -60,6 +71,7 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     tunnels: z.int().min(1).max(16).default(2),
     caFile: z.string().min(1).optional(),
   }),
+  clusterId: CLUSTER_ID.optional(),
   code: z.string().min(1).optional(),
   codeFile: z.string().min(1).optional(),
   stateDir: z.string().min(1),

@@ -16,7 +16,7 @@ export interface EnrollDeps {
 }
 
 /**
- * Who this agent is: from its state folder, or by enrolling with the one-time code on the first start.
+ * Who this agent is: from its state folder, by a key that the relay knows already, or by enrolling with the one-time code on the first start.
  *
  * A relay that cannot be reached is tried again until the signal is aborted.
  *
@@ -32,6 +32,7 @@ export async function ensureIdentity(
   const key = await loadOrCreateKey(config.stateDir);
   const known = await loadEnrollment(config.stateDir, key.keyId);
   if (known !== undefined) return { key, clusterId: known };
+  if (config.clusterId !== undefined) return { key, clusterId: config.clusterId };
   const code = await readCode(config);
   const file = config.authProxy.authoritiesFile;
   const clusterAuthorities = await waitForAuthorities(file, { signal: options.signal }, deps);

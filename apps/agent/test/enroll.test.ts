@@ -1,5 +1,6 @@
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parseClusterId } from "@cluster-connect/protocol";
 import { SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { expect, test } from "vitest";
@@ -156,4 +157,12 @@ test("giving up ends the wait", async () => {
   await log.once("enrollment.retry");
   stop.abort();
   await expect(identity).rejects.toThrow();
+});
+
+test("a key that the relay knows already needs no code, only the cluster's name", async () => {
+  const relay = await startTestRelay();
+  const config = { ...(await configFor(relay)), code: undefined, clusterId: parseClusterId("prod") };
+  const key = await loadOrCreateKey(config.stateDir);
+  await expect(ensureIdentity(config, { ca: undefined, signal }, deps())).resolves.toEqual({ key, clusterId: "prod" });
+  expect(relay.enrollments).toEqual([]);
 });

@@ -21,6 +21,13 @@ export type Command =
       readonly output: Output;
       readonly where: Where;
     }
+  | {
+      readonly kind: "add-cluster";
+      readonly clusterId: ClusterId;
+      /** A file with the agent's public key, PEM. */
+      readonly publicKeyFile: string | undefined;
+      readonly where: Where;
+    }
   | { readonly kind: "clusters"; readonly output: Output; readonly where: Where }
   | { readonly kind: "revoke"; readonly keyId: KeyId; readonly where: Where }
   | { readonly kind: "auditVerify"; readonly expected: ChainHead | undefined; readonly where: Where };
@@ -33,15 +40,17 @@ export interface Where {
 
 export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--check-config]
        cluster-connect-relay enroll --cluster ID [--expires 1h] [--uses 1] [--output text|json]
+       cluster-connect-relay add-cluster --cluster ID [--public-key FILE]
        cluster-connect-relay clusters [--output text|json]
        cluster-connect-relay revoke --key ID
        cluster-connect-relay audit verify [--expect NUMBER:HASH]
 
-  serve      run the relay (what happens without a command)
-  enroll     make a one-time code with which an agent joins as cluster ID
-  clusters   list clusters, their agent keys and when they were last seen
-  revoke     make an agent key worthless; its tunnels are closed
-  audit      verify that no entry of the audit was changed, left out or cut off
+  serve        run the relay (what happens without a command)
+  enroll       make a one-time code with which an agent joins as cluster ID
+  add-cluster  add a cluster before its agent is there, or a key (PEM) that an agent of it may use without a code
+  clusters     list clusters, their agent keys and when they were last seen
+  revoke       make an agent key worthless; its tunnels are closed
+  audit        verify that no entry of the audit was changed, left out or cut off
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -57,6 +66,7 @@ const OPTIONS = {
   expires: { type: "string", default: "1h" },
   uses: { type: "string", default: "1" },
   key: { type: "string" },
+  "public-key": { type: "string" },
   expect: { type: "string" },
   output: { type: "string", short: "o", default: "text" },
   help: { type: "boolean", short: "h", default: false },
@@ -88,6 +98,13 @@ export function parseCommandLine(argv: readonly string[]): Command {
         expiresMs: parseDuration(values.expires),
         maxUses: parseUses(values.uses),
         output: parseOutput(values.output),
+        where,
+      };
+    case "add-cluster":
+      return {
+        kind: "add-cluster",
+        clusterId: parseClusterId(required(values.cluster, "--cluster ID")),
+        publicKeyFile: values["public-key"],
         where,
       };
     case "clusters":

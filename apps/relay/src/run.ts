@@ -2,6 +2,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf, SYSTEM_CLOCK } from "@cluster-connect/service";
 import { requireAudit } from "./audit/verify.ts";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
+import { addCluster } from "./commands/add-cluster.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
 import { loadRelayConfig } from "./config.ts";
@@ -35,6 +36,10 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
         const result = await makeEnrollmentCode(store, command, new Date());
         deps.stdout(result.stdout);
         if (result.stderr !== "") deps.stderr(result.stderr);
+      });
+    case "add-cluster":
+      return await withStore(command.where, deps, async (store) => {
+        deps.stdout(await addCluster(store, command, new Date()));
       });
     case "clusters":
       return await withStore(command.where, deps, async (store) => {

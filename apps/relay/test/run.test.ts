@@ -1,8 +1,9 @@
+import { createPublicKey } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { hashEnrollmentCode } from "@cluster-connect/auth";
+import { generateAgentKey, hashEnrollmentCode } from "@cluster-connect/auth";
 import { SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { expect, onTestFinished, test } from "vitest";
@@ -64,6 +65,7 @@ test("enroll and clusters speak JSON when asked", async () => {
   expect(JSON.parse(enrolled.stdout)).toEqual({
     code: expect.stringMatching(/^cc1-/),
     clusterId: "prod",
+    maxUses: 1,
     expiresAt: expect.stringMatching(/Z$/),
   });
   expect(enrolled.stderr).toBe("");
@@ -71,6 +73,29 @@ test("enroll and clusters speak JSON when asked", async () => {
   expect(JSON.parse(listed.stdout)).toEqual({ clusters: [{ id: "prod", lastSeenAt: null, keys: [] }] });
   const table = await relay(["clusters", "--data-dir", join(folder, "data")]);
   expect(table.stdout).toBe("CLUSTER   LAST SEEN   KEY\nprod      never       none");
+});
+
+test("a cluster is added before its agent, and with a key of the agent's own", async () => {
+  const { folder } = await settings();
+  const where = ["--data-dir", join(folder, "data")];
+  const key = generateAgentKey();
+  const publicKeyFile = join(folder, "agent.pub");
+  await writeFile(publicKeyFile, createPublicKey(key.privateKeyPem).export({ type: "spki", format: "pem" }));
+  await expect(relay(["add-cluster", "--cluster", "early", ...where])).resolves.toMatchObject({ exitCode: 0 });
+  const added = await relay(["add-cluster", "--cluster", "prod", "--public-key", publicKeyFile, ...where]);
+  expect(added).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(key.keyId) });
+  const listed = await relay(["clusters", ...where, "-o", "json"]);
+  expect(JSON.parse(listed.stdout)).toEqual({
+    clusters: [
+      { id: "early", lastSeenAt: null, keys: [] },
+      { id: "prod", lastSeenAt: null, keys: [key.keyId] },
+    ],
+  });
+  const elsewhere = await relay(["add-cluster", "--cluster", "early", "--public-key", publicKeyFile, ...where]);
+  expect(elsewhere).toMatchObject({ exitCode: 51, stderr: expect.stringContaining("another cluster") });
+  await writeFile(publicKeyFile, key.privateKeyPem);
+  const secret = await relay(["add-cluster", "--cluster", "prod", "--public-key", publicKeyFile, ...where]);
+  expect(secret).toMatchObject({ exitCode: 51, stderr: expect.stringContaining("private key") });
 });
 
 test("revoking a key that is not there says so", async () => {

@@ -35,7 +35,8 @@ export interface RawLinkEvent {
 export interface RawLink {
   readonly events: readonly RawLinkEvent[];
   readonly counters: ResumeCounters;
-  open(upstream: string, options: { readonly signal: AbortSignal }): Promise<MuxStream>;
+  /** @param options `reopen` as the CLI has it: what was sent before the answer may be sent again. */
+  open(upstream: string, options: { readonly signal: AbortSignal; readonly reopen?: boolean }): Promise<MuxStream>;
   close(): Promise<void>;
 }
 
@@ -72,14 +73,14 @@ export function startRawLink(options: RawLinkOptions): RawLink {
     get counters() {
       return opener.counters;
     },
-    open: (upstream, { signal }) =>
+    open: (upstream, openOptions) =>
       opener.open(
         {
           cluster: parseClusterId(options.cluster),
           upstream,
           correlationId: parseCorrelationId(randomBytes(16).toString("hex")),
         },
-        { signal },
+        openOptions,
       ),
     async close() {
       opener.close();

@@ -76,7 +76,7 @@ export async function startRelay(
       get program() {
         return program;
       },
-      enrollmentCode: (clusterId, { signal }) => makeCode(folder, clusterId, signal),
+      enrollmentCode: (clusterId, { signal }) => makeEnrollmentCode(folder, "relay", clusterId, signal),
       start: async () => {
         program = await startProgram(AbortSignal.timeout(START_TIMEOUT_MS));
       },
@@ -118,6 +118,7 @@ function settings(
     authenticationConfig,
     allowInsecureLoopbackIssuer: true,
     grants: [{ clusters: ["*"], groups: ["viewers", "admins"].map((name) => `${NAME_PREFIX}${name}`) }],
+    admins: [{ groups: [`${NAME_PREFIX}admins`] }],
     login: {
       issuer,
       clientId: CLI_CLIENT_ID,
@@ -130,8 +131,20 @@ function settings(
   };
 }
 
-async function makeCode(folder: string, clusterId: string, signal: AbortSignal): Promise<string> {
-  const args = ["enroll", "--config", join(folder, "relay.yaml"), "--cluster", clusterId, "--output", "json"];
+/**
+ * Asks the relay's command line for a one-time code.
+ *
+ * @param name of the relay's configuration in the folder.
+ */
+export async function makeEnrollmentCode(
+  folder: string,
+  name: string,
+  clusterId: string,
+  signal: AbortSignal,
+  flags: readonly string[] = [],
+): Promise<string> {
+  const where = ["--config", join(folder, `${name}.yaml`), "--cluster", clusterId];
+  const args = ["enroll", ...where, "--output", "json", ...flags];
   const made = await runToEnd(process.execPath, ["--conditions=source", MAIN, ...args], {
     env: { HOME: folder },
     cwd: folder,

@@ -1,0 +1,39 @@
+import { createPublicKey } from "node:crypto";
+import { type AgentPublicKey, parseAgentPublicKey } from "@cluster-connect/auth";
+import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
+import { readSettingFile } from "@cluster-connect/service";
+import { addClusterWithKey } from "../store/agent-keys.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * Adds a cluster, and the key that its agent has already, so that neither needs a one-time code.
+ *
+ * @throws ConnectError `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`; `CC_AGENT_KEY_REFUSED` for what is no Ed25519 key in PEM,
+ *   and for a key that is revoked or another cluster's.
+ */
+export async function addCluster(
+  store: Store,
+  options: { readonly clusterId: ClusterId; readonly publicKeyFile: string | undefined },
+  now: Date,
+): Promise<string> {
+  const { clusterId, publicKeyFile } = options;
+  if (publicKeyFile === undefined) {
+    await addClusterWithKey(store.db, { clusterId }, now);
+    return `Cluster ${clusterId} is known.`;
+  }
+  const key = parsePem(await readSettingFile("--public-key", publicKeyFile), publicKeyFile);
+  await addClusterWithKey(store.db, { clusterId, key }, now);
+  return `An agent of cluster ${clusterId} may use the key ${key.keyId}.`;
+}
+
+function parsePem(text: string, file: string): AgentPublicKey {
+  // A private key would be taken for its public half.
+  if (!text.includes("PRIVATE")) {
+    try {
+      return parseAgentPublicKey(createPublicKey(text).export({ type: "spki", format: "der" }).toString("base64url"));
+    } catch (cause) {
+      throw new ConnectError("CC_AGENT_KEY_REFUSED", `${file} holds no Ed25519 public key in PEM`, { cause });
+    }
+  }
+  throw new ConnectError("CC_AGENT_KEY_REFUSED", `${file} holds a private key; give the public one alone`);
+}

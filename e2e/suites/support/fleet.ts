@@ -1,0 +1,164 @@
+import { cp, mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
+import { missingPostgres, startTestPostgres, type TestPostgres } from "@cluster-connect/service/testing";
+import { afterAll, beforeAll } from "vitest";
+import { createAuthority } from "../../src/cluster/certificates.ts";
+import { type RawLink, startRawLink } from "../../src/faults/raw-link.ts";
+import { type Keeper, startKeeper } from "../../src/process/keeper.ts";
+import { pollUntil } from "../../src/process/poll.ts";
+import { type Agent, startAgent } from "../../src/stack/agent.ts";
+import { missingBalancer } from "../../src/stack/balancer.ts";
+import { type Fleet, startFleet } from "../../src/stack/fleet.ts";
+import { RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
+import { NO_END } from "./stack.ts";
+
+/** Relays, clusters with replicas of their agents, PostgreSQL and a balancer, all real but for the clusters' insides. */
+export interface FleetScene {
+  readonly fleet: Fleet;
+  readonly postgres: TestPostgres;
+  readonly storeUrl: string;
+  readonly agents: readonly Agent[];
+  readonly keeper: Keeper;
+  /** A caller's channel through the balancer, as the CLI has one. */
+  link(cluster: string): RawLink;
+  token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
+  /** Waits until so many tunnels of relays whose lease holds are known to the store. */
+  tunnels(count: number): Promise<void>;
+}
+
+/** An upstream that first says which cluster it is, then echoes. */
+export const NAMED_ECHO = "named-echo";
+export const CLUSTERS: readonly string[] = ["north", "south", "west"];
+export const REPLICAS = 2;
+export const RELAYS = 3;
+export const TUNNELS: number = CLUSTERS.length * REPLICAS * 2;
+const DRAIN_SECONDS = 3;
+const TUNNELS_TIMEOUT_MS = 90_000;
+
+/** Why the scene cannot be set on this machine; undefined when it can. */
+export function missingForFleet(): string | undefined {
+  return missingPostgres() ?? missingBalancer();
+}
+
+/** Starts it before the file's tests and ends it after them. */
+export function useFleet(): () => FleetScene {
+  let scene: FleetScene | undefined;
+  const ends: (() => unknown)[] = [];
+  beforeAll(async () => {
+    scene = await setScene((end) => ends.unshift(end));
+  });
+  afterAll(async () => {
+    for (const end of ends) await end();
+  });
+  return () => {
+    if (scene === undefined) throw new Error("the scene is not set");
+    return scene;
+  };
+}
+
+async function setScene(atEnd: (end: () => unknown) => void): Promise<FleetScene> {
+  const keeper = await startKeeper();
+  atEnd(() => keeper.stop());
+  const folder = await mkdtemp(join(tmpdir(), "cc-fleet-"));
+  keeper.ownFolder(folder);
+  const issuer = await startTestIssuer();
+  atEnd(() => issuer.stop());
+  const postgres = await startTestPostgres();
+  keeper.adopt(postgres.pid);
+  atEnd(() => postgres.stop());
+  const storeUrl = await postgres.createDatabase();
+  const fleet = await startFleet(
+    {
+      ...{ folder: join(folder, "relays"), signal: NO_END, count: RELAYS, issuerUrl: issuer.url, storeUrl },
+      drainSeconds: DRAIN_SECONDS,
+    },
+    { keeper, now: () => new Date() },
+  );
+  atEnd(() => fleet.stop());
+  const agents = (
+    await Promise.all(CLUSTERS.map((name) => startCluster(name, { folder, fleet, keeper, atEnd })))
+  ).flat();
+  const token = (claims: Readonly<Record<string, unknown>> = {}): Promise<string> => sign(issuer, claims);
+  return {
+    ...{ fleet, postgres, storeUrl, agents, keeper, token },
+    link: (cluster) => startRawLink({ relay: fleet.url, caPem: fleet.caPem, cluster, token }),
+    tunnels: async (count) => {
+      const sql =
+        "select count(*) from tunnels join relays on relays.id = relay_id where lease_until > " +
+        `to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+      const counted = async (): Promise<true | undefined> =>
+        Number((await postgres.query(storeUrl, sql))[0]) === count ? true : undefined;
+      await pollUntil(counted, { signal: AbortSignal.timeout(TUNNELS_TIMEOUT_MS) });
+    },
+  };
+}
+
+function sign(issuer: TestIssuer, claims: Readonly<Record<string, unknown>>): Promise<string> {
+  return issuer.sign({
+    aud: RELAY_AUDIENCE,
+    sub: "viewer",
+    preferred_username: "viewer",
+    groups: ["viewers"],
+    ...claims,
+  });
+}
+
+interface ClusterDeps {
+  readonly folder: string;
+  readonly fleet: Fleet;
+  readonly keeper: Keeper;
+  readonly atEnd: (end: () => unknown) => void;
+}
+
+/** Replicas of an agent, with one key; what they reach is in this process. */
+async function startCluster(name: string, deps: ClusterDeps): Promise<readonly Agent[]> {
+  const { fleet, keeper } = deps;
+  const folder = join(deps.folder, name);
+  await mkdir(folder, { recursive: true });
+  const caFile = join(folder, "ca.crt");
+  await writeFile(caFile, (await createAuthority(name, { now: () => new Date() })).certPem);
+  const health = await listen(
+    createHttpServer((_request, response) => {
+      const checks = [{ name: "apiserver", ok: true, text: "ok" }];
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ ok: true, checks }));
+    }),
+    deps,
+  );
+  const echo = await listen(
+    createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      socket.on("error", () => undefined);
+      socket.write(`${name}\n`);
+      socket.pipe(socket);
+    }),
+    deps,
+  );
+  const code = await fleet.enrollmentCode(name, { uses: 1, signal: NO_END });
+  const agents: Agent[] = [];
+  for (let index = 0; index < REPLICAS; index += 1) {
+    const own = join(folder, `agent-${index}`);
+    if (index > 0) await cp(join(folder, "agent-0", "state"), join(own, "state"), { recursive: true });
+    const options = {
+      ...{ folder: own, signal: NO_END, relay: { url: fleet.url, caFile: fleet.caFile }, code },
+      authProxy: { socket: join(folder, "proxy.sock"), healthUrl: `http://127.0.0.1:${health}/readyz`, caFile },
+      upstreams: { [NAMED_ECHO]: `127.0.0.1:${echo}` },
+    };
+    const agent = await startAgent(options, { keeper });
+    deps.atEnd(() => agent.stop());
+    agents.push(agent);
+  }
+  return agents;
+}
+
+async function listen(server: Server, deps: Pick<ClusterDeps, "atEnd">): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.listen(0, "127.0.0.1", () => resolve());
+  await promise;
+  deps.atEnd(() => server.close());
+  const address: AddressInfo | string | null = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
