@@ -8,6 +8,7 @@ import type { Screen } from "../screen.ts";
 import { foldersOf } from "../settings/folders.ts";
 import type { RelayChoice } from "../settings/relay-choice.ts";
 import type { CallerTokens } from "../tokens/caller-tokens.ts";
+import { keepRenewed } from "../tokens/keep-renewed.ts";
 import { findClusters } from "./find.ts";
 import { describeHops, missingHop } from "./hops.ts";
 import { openKnownClusters } from "./known-clusters.ts";
@@ -88,6 +89,7 @@ async function open(options: WayOptions, deps: WayDeps): Promise<Way> {
   screen.waiting(`dialing ${relay.url.host}`);
   await link.ready;
   for (const { cluster, trust } of clusters) await waitUntilReady(cluster, trust, link, options, deps);
+  void keepRenewed(tokens, { signal }, cli);
   return { port: proxy.port, clusters, link, closed: everythingClosed(proxy, link) };
 }
 

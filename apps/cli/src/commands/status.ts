@@ -2,6 +2,8 @@ import { formatAge, type OutputFormat, writeListing } from "../output.ts";
 import { liveProxies } from "../proxies/choose.ts";
 import { repairKubeconfigs } from "../proxies/kubeconfig-share.ts";
 import { proxiesFolder } from "../proxies/running.ts";
+import { openTokenCache } from "../tokens/choose-tokens.ts";
+import { describeKept } from "../tokens/kept-how.ts";
 import type { CommandContext } from "./context.ts";
 
 export interface StatusFlags {
@@ -41,4 +43,8 @@ export async function status(flags: StatusFlags, { deps, signal }: CommandContex
     flags.output,
     deps,
   );
+  if (flags.output !== "table") return;
+  for (const kept of await openTokenCache(deps).howKept()) {
+    deps.stderr.write(`A login is kept in ${describeKept(kept)}.\n`);
+  }
 }

@@ -2,7 +2,7 @@ import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol"
 import type { CliDeps } from "../deps.ts";
 import type { CallerTokens, Purpose } from "./caller-tokens.ts";
 import type { KeptToken, LoginRecord } from "./login-record.ts";
-import { renewAt, type StoredToken } from "./stored-token.ts";
+import { dueAt, type StoredToken } from "./stored-token.ts";
 import type { TokenCache } from "./token-cache.ts";
 
 /** Gets a fresh token for one audience of a login, and whatever else the issuer replaced. */
@@ -54,7 +54,7 @@ function tokenFor(record: LoginRecord, purpose: Purpose): KeptToken | undefined 
 }
 
 function isFresh(token: KeptToken, now: number): boolean {
-  return now < renewAt(token.expiresAt, token.obtainedAt.getTime()).getTime();
+  return now < dueAt(token.expiresAt, token.obtainedAt).getTime();
 }
 
 /** When the issuer is away for a moment, the old token serves until its very end. */

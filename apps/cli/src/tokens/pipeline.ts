@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps, Environment } from "../deps.ts";
 import { networkError } from "../network-error.ts";
+import { findIdTokens } from "./id-tokens.ts";
 
 /** A build service that hands its jobs tokens. */
 export interface Pipeline {
@@ -12,14 +13,14 @@ export interface Pipeline {
   token(audience: string, options: { readonly signal: AbortSignal }): Promise<string>;
 }
 
-type PipelineDeps = Pick<CliDeps, "fetch" | "env">;
+type PipelineDeps = Pick<CliDeps, "fetch" | "env" | "now">;
 
 const TIMEOUT_MS = 15_000;
 const AZURE_API = "7.1";
 
 /** Finds the build service that this process runs in by its environment. */
 export function findPipeline(deps: PipelineDeps): Pipeline | undefined {
-  return findGithubActions(deps) ?? findAzurePipelines(deps);
+  return findGithubActions(deps) ?? findAzurePipelines(deps) ?? findIdTokens(deps);
 }
 
 /** A job of GitHub Actions with `permissions: id-token: write`. */

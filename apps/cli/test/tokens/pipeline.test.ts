@@ -94,6 +94,45 @@ test("a job of Azure Pipelines asks by POST, for its service connection where on
   ]);
 });
 
+test("a job of GitLab uses the tokens that its file asked for, each for its own audience", async () => {
+  const relay = await startRelay();
+  relay.login = LOGIN;
+  const cluster = await relay.addCluster("prod");
+  const env = {
+    GITLAB_CI: "true",
+    CLUSTER_CONNECT_RELAY: relay.url,
+    CLUSTER_CONNECT_ID_TOKEN: unsignedToken({ aud: CLUSTER_AUDIENCE }),
+    CLUSTER_CONNECT_RELAY_ID_TOKEN: unsignedToken({ aud: ["https://other.test", RELAY_AUDIENCE] }),
+  };
+  const cli = testCli(await tempFolder(), { env });
+  expect(await cli.run("run", "-n", "prod", "--", "true")).toBe(0);
+  expect(relay.tokens[0]).toBe(env.CLUSTER_CONNECT_RELAY_ID_TOKEN);
+  expect(cluster.tokens[0]).toBe(`Bearer ${env.CLUSTER_CONNECT_ID_TOKEN}`);
+});
+
+test("variables of other names are named by a setting", async () => {
+  const relay = await startRelay();
+  relay.login = LOGIN;
+  const token = unsignedToken({ aud: CLUSTER_AUDIENCE });
+  const env = { CLUSTER_CONNECT_ID_TOKEN_VARIABLES: "FIRST, SECOND", SECOND: token };
+  const cli = testCli(await tempFolder(), { env });
+  expect(await cli.run("credential", "--relay", relay.url)).toBe(0);
+  expect(JSON.parse(cli.out()).status.token).toBe(token);
+});
+
+test.for([
+  ["for another audience", { aud: "https://other.test" }, 34, "No token for the audience"],
+  ["that is over", { aud: CLUSTER_AUDIENCE, exp: 1_000 }, 32, "The token in CLUSTER_CONNECT_ID_TOKEN expired at 1970"],
+] as const)("a job's token %s is told by its variable and never shown", async ([, claims, exit, words]) => {
+  const relay = await startRelay();
+  relay.login = LOGIN;
+  const token = unsignedToken(claims);
+  const cli = testCli(await tempFolder(), { env: { CLUSTER_CONNECT_ID_TOKEN: token } });
+  expect(await cli.run("credential", "--relay", relay.url)).toBe(exit);
+  expect(cli.err()).toContain(words);
+  expect(cli.err()).not.toContain(token.split(".")[1]);
+});
+
 test("a job that may not have tokens is told what it lacks", async () => {
   const relay = await startRelay();
   relay.login = LOGIN;
