@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { type IncomingStream, type MuxStream, type ResumeRegistry, splice } from "@cluster-connect/framing";
 import {
   ConnectError,
@@ -75,13 +76,18 @@ async function serveUpstream(
     socket.destroy();
     return;
   }
-  const ids = idsOf(incoming);
-  deps.log.debug({ event: "stream.open", ...ids }, "stream open");
-  const reason = await splice(stream, socket).then(
-    () => "finished",
-    (error: unknown) => toConnectError(error, "CC_STREAM_RESET").message,
+  pass(stream, socket, idsOf(incoming), deps.log);
+}
+
+/** Joins a stream with its upstream; on its own, so that an idle stream keeps nothing of how it began. */
+function pass(stream: MuxStream, socket: Socket, ids: Readonly<Record<string, unknown>>, log: Logger): void {
+  log.debug({ event: "stream.open", ...ids }, "stream open");
+  const closed = (reason: string): void =>
+    log.debug({ event: "stream.closed", ...ids, reason, ...bytesOf(stream) }, "stream closed");
+  splice(stream, socket).then(
+    () => closed("finished"),
+    (error: unknown) => closed(toConnectError(error, "CC_STREAM_RESET").message),
   );
-  deps.log.debug({ event: "stream.closed", ...ids, reason, ...bytesOf(stream) }, "stream closed");
 }
 
 function addressOf(upstream: string, options: DispatchOptions): UpstreamAddress {

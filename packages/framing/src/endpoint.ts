@@ -27,19 +27,19 @@ const FAIR_BYTES = 65_536;
 
 /** What an endpoint tells the one who uses its bytes. */
 export interface EndpointListener {
-  accepted(accept: Accept): void;
+  onAccepted(accept: Accept): void;
   /** There is something to {@link Endpoint.take}. */
-  readable(): void;
+  onReadable(): void;
   /** Bytes below this offset went out. */
-  sent(offset: number): void;
+  onSent(offset: number): void;
   /** The peer's consumer took everything up to FIN. */
-  finAcked(): void;
+  onFinAcked(): void;
   /** The channel is lost, or a RESUME was refused; `false` when nobody will resume again: the stream ends. */
-  suspended(error: ConnectError): boolean;
+  onSuspended(error: ConnectError): boolean;
   /** The stream goes on over another channel. */
-  resumed(): void;
+  onResumed(): void;
   /** Nothing comes any more: after a reset with its error, else because both directions ended. */
-  ended(error: ConnectError | undefined): void;
+  onEnded(error: ConnectError | undefined): void;
 }
 
 export interface EndpointOptions {
@@ -76,7 +76,7 @@ export class Endpoint implements StreamMember {
     const { side, windowBytes, sendLimit, slabs } = options;
     this.#listener = listener;
     this.#out = new Outbound(sendLimit, slabs);
-    this.#in = new Inbound(side, windowBytes, { slabs, windows: () => this.#link?.host.windows });
+    this.#in = new Inbound(side, windowBytes, slabs);
     this.#state = side === "opener" ? "pending" : "open";
   }
 
@@ -227,7 +227,7 @@ export class Endpoint implements StreamMember {
     const parts = this.#out.nextData(maxBytes);
     const bytes = payloadBytes(parts);
     if (bytes > 0) link.host.send("DATA", link.id, parts);
-    if (this.#out.sentBytes > before) this.#listener.sent(this.#out.sentBytes);
+    if (this.#out.sentBytes > before) this.#listener.onSent(this.#out.sentBytes);
     this.#sendDueFin();
     // Asked now: whoever was told that bytes went out may have written more.
     return { bytes, more: this.#link === link && this.#out.sendableBytes > 0 };
@@ -283,7 +283,7 @@ export class Endpoint implements StreamMember {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#unlink();
-    if (!this.#out.finAcked) this.#listener.finAcked();
+    if (!this.#out.finAcked) this.#listener.onFinAcked();
     this.#settle(undefined);
   }
 
@@ -309,7 +309,7 @@ export class Endpoint implements StreamMember {
   #onAccept(accept: Accept): void {
     this.#next("accepted");
     this.#out.credit(0, accept.windowBytes);
-    this.#listener.accepted(accept);
+    this.#listener.onAccepted(accept);
     this.#wake();
   }
 
@@ -330,7 +330,7 @@ export class Endpoint implements StreamMember {
     }
     this.checkResume(peer);
     this.#resuming = false;
-    this.#listener.resumed();
+    this.#listener.onResumed();
     this.#continueFrom(peer);
   }
 
@@ -342,13 +342,13 @@ export class Endpoint implements StreamMember {
     if (buffers?.exceeded === true && this.unreadBytes > FAIR_BYTES) {
       throw new ConnectError("CC_LIMIT_REACHED", "More is unread than this side holds for all its streams");
     }
-    this.#listener.readable();
+    this.#listener.onReadable();
   }
 
   #onFin(final: number): void {
     this.#mustBeAnswered("FIN");
     const repeated = this.#in.receiveFin(final);
-    if (!repeated) this.#listener.readable();
+    if (!repeated) this.#listener.onReadable();
     else if (this.#finConsumed) this.#giveCredit(true);
   }
 
@@ -363,7 +363,7 @@ export class Endpoint implements StreamMember {
     const { releasedBytes, finAcked } = this.#out.credit(consumed, windowBytes);
     this.#link?.host.buffers.release(releasedBytes);
     if (!finAcked) return;
-    this.#listener.finAcked();
+    this.#listener.onFinAcked();
     this.#next("finAcked");
   }
 
@@ -382,7 +382,7 @@ export class Endpoint implements StreamMember {
   #suspend(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#resuming = false;
-    if (!this.#listener.suspended(error)) this.#end(error);
+    if (!this.#listener.onSuspended(error)) this.#end(error);
   }
 
   #giveCredit(always: boolean): void {
@@ -390,7 +390,7 @@ export class Endpoint implements StreamMember {
     if (link === undefined || this.#resuming || this.#state.startsWith("pending")) return;
     if (!always && !this.#in.creditDue) return;
     const { host, id } = link;
-    host.send("WINDOW", id, [encodeWindow(this.#in.credit(host.now(), host.maxWindowBytes))]);
+    host.send("WINDOW", id, [encodeWindow(this.#in.credit(host.now(), host.maxWindowBytes, host.windows))]);
   }
 
   /** FIN goes out as soon as no byte is before it: it needs neither credit nor a turn. */
@@ -455,7 +455,7 @@ export class Endpoint implements StreamMember {
     this.#leave();
     this.#out.clear();
     if (error !== undefined) this.#in.clear();
-    this.#listener.ended(error);
+    this.#listener.onEnded(error);
   }
 }
 

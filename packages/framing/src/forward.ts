@@ -64,7 +64,7 @@ interface Direction {
  *   incoming stream then still waits for its answer.
  */
 export function forwardStream(incoming: IncomingStream, target: ForwardTarget, request: StreamRequest): Forward {
-  if (incoming.signal.aborted) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
+  if (incoming.gaveUp) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
   const forwarding = new Forwarding(request);
   // The second leg first: when its session takes no stream, the incoming one still waits for an answer.
   const second = target.addMember(forwarding.taker, request);

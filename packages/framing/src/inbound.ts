@@ -2,38 +2,26 @@ import { ConnectError, INITIAL_WINDOW_BYTES, type Offsets, type WindowPayload } 
 import type { Budget } from "./budget.ts";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { SlabPool } from "./slab-pool.ts";
-import { createReceiveWindow, type ReceiveWindow } from "./window.ts";
-import { createWindowGrowth, type WindowGrowth } from "./window-growth.ts";
+import { ReceiveWindow } from "./window.ts";
+import { WindowGrowth } from "./window-growth.ts";
 
 /** The direction towards an endpoint: what came, what its consumer took, and the credit for it. */
 export class Inbound {
   /** Bytes from the last one given back to the last one received. */
   readonly #bytes: ByteQueue;
   readonly #window: ReceiveWindow;
-  readonly #growth: WindowGrowth;
+  /** None before there was bulk: most streams are small. */
+  #growth: WindowGrowth | undefined;
   readonly #initialBytes: number;
   #taken = 0;
   #final: number | undefined;
   #finTaken = false;
 
-  /**
-   * @param side a taker owes what an opener may send unasked, whatever its own window.
-   * @param deps `windows` is the budget of the session at hand, for growing.
-   */
-  constructor(
-    side: "opener" | "taker",
-    windowBytes: number,
-    deps: { readonly slabs: SlabPool; readonly windows: () => Budget | undefined },
-  ) {
-    const { slabs, windows } = deps;
+  /** @param side a taker owes what an opener may send unasked, whatever its own window. */
+  constructor(side: "opener" | "taker", windowBytes: number, slabs: SlabPool) {
     this.#bytes = createByteQueue(slabs);
     this.#initialBytes = windowBytes;
-    this.#window = createReceiveWindow(windowBytes, side === "taker" ? INITIAL_WINDOW_BYTES : 0);
-    this.#growth = createWindowGrowth({
-      initialBytes: windowBytes,
-      reserve: (bytes) => windows()?.reserve(bytes) ?? false,
-      release: (bytes) => windows()?.release(bytes),
-    });
+    this.#window = new ReceiveWindow(windowBytes, side === "taker" ? INITIAL_WINDOW_BYTES : 0);
   }
 
   /** Bytes that came and were not taken. */
@@ -103,11 +91,17 @@ export class Inbound {
     return this.#window.due(this.#consumed);
   }
 
-  /** What WINDOW says now; the window may have grown. */
-  credit(nowMs: number, maxWindowBytes: number): WindowPayload {
+  /**
+   * What WINDOW says now; the window may have grown.
+   *
+   * @param budget what windows may grow by.
+   */
+  credit(nowMs: number, maxWindowBytes: number, budget: Budget): WindowPayload {
+    const consumed = this.#consumed;
+    if (!this.#window.due(consumed)) return this.#window.announce(consumed);
+    this.#growth ??= new WindowGrowth(this.#window.windowBytes);
     const keepsUp = this.unreadBytes <= this.#window.windowBytes / 2;
-    const windowBytes = this.#growth.next(this.#consumed, nowMs, keepsUp, maxWindowBytes);
-    return this.#window.announce(this.#consumed, windowBytes);
+    return this.#window.announce(consumed, this.#growth.next(consumed, nowMs, keepsUp, maxWindowBytes, budget));
   }
 
   /** What the peer needs to go on over another channel; it is promised by that. */

@@ -47,11 +47,11 @@ export interface Adopted {
 export class IncomingStream implements StreamMember {
   readonly request: StreamRequest;
   readonly streamId: StreamId;
-  /** Aborted when the opener gave up or its session was lost before there was an answer. */
-  readonly signal: AbortSignal;
   readonly #host: StreamHost;
   readonly #replace: (id: StreamId, member: StreamMember) => void;
-  readonly #abort = new AbortController();
+  /** Only where somebody asks for it. */
+  #abort: AbortController | undefined;
+  #gaveUp: ConnectError | undefined;
   /** What an opener may send before it has an answer. */
   readonly #early: ByteQueue = createByteQueue();
   #fin: Frame | undefined;
@@ -68,7 +68,20 @@ export class IncomingStream implements StreamMember {
     this.streamId = streamId;
     this.request = request;
     this.#replace = replace;
-    this.signal = this.#abort.signal;
+  }
+
+  /** Aborted when the opener gave up or its session was lost before there was an answer. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#gaveUp !== undefined) this.#abort.abort(this.#gaveUp);
+    }
+    return this.#abort.signal;
+  }
+
+  /** Whether {@link signal} is aborted. */
+  get gaveUp(): boolean {
+    return this.#gaveUp !== undefined;
   }
 
   /**
@@ -89,7 +102,7 @@ export class IncomingStream implements StreamMember {
       sendLimit: Math.min(request.open.windowBytes, MAX_WINDOW_BYTES),
       slabs: this.#host.slabs,
     });
-    if (this.signal.aborted) {
+    if (this.gaveUp) {
       this.#answered = true;
       stream.reset("CC_CANCELLED", "The opener gave the stream up");
       return stream;
@@ -106,7 +119,7 @@ export class IncomingStream implements StreamMember {
     if (this.#answered) return;
     this.#answered = true;
     this.#early.clear();
-    if (this.signal.aborted) return;
+    if (this.gaveUp) return;
     this.#host.send("REJECT", this.streamId, [encodeEnd({ code, text, retryAfterMs })]);
     this.#host.release(this.streamId, this);
   }
@@ -118,7 +131,7 @@ export class IncomingStream implements StreamMember {
    */
   adopt(member: StreamMember): Adopted {
     if (this.#answered) throw new ConnectError("CC_STREAM_STATE", "The stream was answered before");
-    if (this.signal.aborted) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
+    if (this.gaveUp) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
     this.#answered = true;
     this.#replace(this.streamId, member);
     return { host: this.#host, streamId: this.streamId, frames: this.#takeEarly() };
@@ -170,7 +183,8 @@ export class IncomingStream implements StreamMember {
 
   #giveUp(error: ConnectError): void {
     this.#early.clear();
-    this.#abort.abort(error);
+    this.#gaveUp ??= error;
+    this.#abort?.abort(error);
   }
 }
 

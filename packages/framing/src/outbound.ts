@@ -2,7 +2,7 @@ import { MAX_PAYLOAD_BYTES } from "@cluster-connect/protocol";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import { payloadBytes } from "./encode.ts";
 import type { SlabPool } from "./slab-pool.ts";
-import { createSendWindow, type SendWindow } from "./window.ts";
+import { SendWindow } from "./window.ts";
 
 /** What a credit changed. */
 export interface Credited {
@@ -28,7 +28,7 @@ export class Outbound {
 
   constructor(sendLimit: number, slabs: SlabPool) {
     this.#bytes = createByteQueue(slabs);
-    this.#window = createSendWindow(sendLimit);
+    this.#window = new SendWindow(sendLimit);
   }
 
   get writtenBytes(): number {

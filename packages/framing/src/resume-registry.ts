@@ -132,7 +132,7 @@ export function createResumeRegistry(
     const known = sameCaller(entry.caller, wanted.caller) && entry.cluster === wanted.cluster;
     if (!known || endpoint.state === "closed") throw unknown();
     if (wanted.attempt <= entry.attempt) throw new ConnectError("CC_SUPERSEDED", "A newer RESUME came before");
-    if (incoming.signal.aborted) return;
+    if (incoming.gaveUp) return;
     try {
       endpoint.checkResume(wanted);
     } catch (error) {

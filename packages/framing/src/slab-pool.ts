@@ -1,7 +1,7 @@
 /** Size of a slab. */
 export const SLAB_BYTES = 16_384;
 /** More spare slabs than this are left to the garbage collector. */
-const MAX_SPARE = 256;
+const MAX_SPARE = 1_024;
 
 /**
  * Memory that is used again and again. Fresh memory for each piece that passes would be what a busy process spends its

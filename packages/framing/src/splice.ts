@@ -49,7 +49,7 @@ export function splice(
   const forth: Direction = { bytes: 0, ended: false };
   const back: Direction = { bytes: 0, ended: false };
   const { promise, resolve, reject } = Promise.withResolvers<SpliceEnd>();
-  const undo: Array<() => void> = [];
+  let undo: Array<() => void> = [];
   let idleTimer: Timer | undefined;
   let settled = false;
 
@@ -58,6 +58,7 @@ export function splice(
     settled = true;
     idleTimer?.cancel();
     for (const remove of undo) remove();
+    undo = [];
     if (error === undefined) {
       resolve({ forthBytes: forth.bytes, backBytes: back.bytes });
       return;

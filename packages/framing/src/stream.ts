@@ -21,6 +21,10 @@ interface PendingWrite {
   readonly done: (error?: Error | null) => void;
 }
 
+/** Of streams that wait for nothing, which is most; never written to. */
+const NO_WRITES: PendingWrite[] = [];
+const ignore = (): void => {};
+
 /**
  * One stream as a `Duplex` with half-close.
  *
@@ -28,7 +32,7 @@ interface PendingWrite {
  * everything; credit for bytes that come is given when the consumer takes them. Errors are `ConnectError` with the code
  * of whoever broke the stream off.
  */
-export class MuxStream extends Duplex {
+export class MuxStream extends Duplex implements EndpointListener {
   /** The answer to OPEN; rejects with the error that ended the stream instead. */
   readonly accepted: Promise<Accept>;
   /** Settles when both directions have ended and were acknowledged, or on a reset; never rejects. */
@@ -38,10 +42,11 @@ export class MuxStream extends Duplex {
   /** Who keeps the stream when its channel is lost; without one it ends with `CC_CHANNEL_LOST`. */
   keeper: StreamKeeper | undefined;
   readonly #settleAccepted: PromiseWithResolvers<Accept>;
+  readonly #settleDone: PromiseWithResolvers<StreamEnd>;
   #answer: Accept | undefined;
   #wanted = false;
   #lends = false;
-  #writes: PendingWrite[] = [];
+  #writes: PendingWrite[] = NO_WRITES;
   #finalDone: (() => void) | undefined;
 
   constructor(options: EndpointOptions) {
@@ -49,27 +54,12 @@ export class MuxStream extends Duplex {
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_BYTES });
     this.#settleAccepted = Promise.withResolvers<Accept>();
     this.accepted = this.#settleAccepted.promise;
-    this.accepted.catch(() => {});
-    const ended = Promise.withResolvers<StreamEnd>();
-    this.done = ended.promise;
-    const listener: EndpointListener = {
-      accepted: (accept) => {
-        this.#answer = accept;
-        this.#settleAccepted.resolve(accept);
-      },
-      readable: () => this.#pump(),
-      sent: (offset) => this.#finishWrites(offset),
-      finAcked: () => this.#finalDone?.(),
-      suspended: (error) => this.keeper?.suspended(this, error) ?? false,
-      resumed: () => this.keeper?.resumed(this),
-      ended: (error) => {
-        ended.resolve(error === undefined ? { kind: "finished" } : { kind: "reset", error });
-        if (error !== undefined) this.#breakOff(error);
-      },
-    };
-    this.endpoint = new Endpoint(options, listener);
+    this.accepted.catch(ignore);
+    this.#settleDone = Promise.withResolvers<StreamEnd>();
+    this.done = this.#settleDone.promise;
+    this.endpoint = new Endpoint(options, this);
     // A reset is an outcome that `done` tells; without this a stream that nobody watches would end the process.
-    this.on("error", () => {});
+    this.on("error", ignore);
   }
 
   /** What ACCEPT said, once it came; as {@link accepted}, without waiting. */
@@ -109,6 +99,37 @@ export class MuxStream extends Duplex {
   /** So many of the bytes that were lent, the oldest ones, are needed no more. */
   giveBack(bytes: number): void {
     this.endpoint.giveBack(bytes);
+  }
+
+  /** @see EndpointListener, as the following ones: the endpoint calls them, nobody else does. */
+  onAccepted(accept: Accept): void {
+    this.#answer = accept;
+    this.#settleAccepted.resolve(accept);
+  }
+
+  onReadable(): void {
+    this.#pump();
+  }
+
+  onSent(offset: number): void {
+    while ((this.#writes[0]?.end ?? Number.POSITIVE_INFINITY) <= offset) this.#writes.shift()?.done();
+  }
+
+  onFinAcked(): void {
+    this.#finalDone?.();
+  }
+
+  onSuspended(error: ConnectError): boolean {
+    return this.keeper?.suspended(this, error) ?? false;
+  }
+
+  onResumed(): void {
+    this.keeper?.resumed(this);
+  }
+
+  onEnded(error: ConnectError | undefined): void {
+    this.#settleDone.resolve(error === undefined ? { kind: "finished" } : { kind: "reset", error });
+    if (error !== undefined) this.#breakOff(error);
   }
 
   override _read(): void {
@@ -171,15 +192,14 @@ export class MuxStream extends Duplex {
   #awaitSent(done: (error?: Error | null) => void): void {
     const end = this.endpoint.writtenBytes;
     if (this.endpoint.sentBytes >= end) done();
+    else if (this.#writes.length === 0) this.#writes = [{ end, done }];
     else this.#writes.push({ end, done });
   }
 
-  #finishWrites(offset: number): void {
-    while ((this.#writes[0]?.end ?? Number.POSITIVE_INFINITY) <= offset) this.#writes.shift()?.done();
-  }
-
   #failWrites(error: Error): void {
-    for (const write of this.#writes.splice(0)) write.done(error);
+    const writes = this.#writes;
+    this.#writes = NO_WRITES;
+    for (const write of writes) write.done(error);
     this.#settleAccepted.reject(error);
   }
 

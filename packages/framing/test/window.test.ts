@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createReceiveWindow, createSendWindow } from "../src/window.ts";
+import { ReceiveWindow, SendWindow } from "../src/window.ts";
 
 test("a sender that follows the credit never breaks the window, and never stops for good", () => {
   const steps = fc.array(fc.record({ send: fc.nat(5_000), take: fc.nat(5_000), grow: fc.nat(9_000) }), {
@@ -9,8 +9,8 @@ test("a sender that follows the credit never breaks the window, and never stops 
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 4_000 }), steps, (windowBytes, list) => {
-      const receiver = createReceiveWindow(windowBytes);
-      const sender = createSendWindow(windowBytes);
+      const receiver = new ReceiveWindow(windowBytes);
+      const sender = new SendWindow(windowBytes);
       let sent = 0;
       let taken = 0;
       const credit = (next?: number): void => {
@@ -33,7 +33,7 @@ test("a sender that follows the credit never breaks the window, and never stops 
 });
 
 test("a promise that was made stays when the consumer takes nothing", () => {
-  const receiver = createReceiveWindow(100, 1_000);
+  const receiver = new ReceiveWindow(100, 1_000);
   receiver.check(1_000);
   receiver.announce(10);
   expect(receiver.limit).toBe(1_000);
@@ -41,12 +41,12 @@ test("a promise that was made stays when the consumer takes nothing", () => {
 });
 
 test("a peer cannot consume more than was sent", () => {
-  const sender = createSendWindow(100);
+  const sender = new SendWindow(100);
   expect(() => sender.credit(51, 100, 50)).toThrow(expect.objectContaining({ code: "CC_FLOW_CONTROL" }));
 });
 
 test("an old credit that arrives late changes nothing", () => {
-  const sender = createSendWindow(100);
+  const sender = new SendWindow(100);
   sender.credit(50, 100, 80);
   sender.credit(20, 100, 80);
   expect(sender.limit).toBe(150);

@@ -26,6 +26,8 @@ export interface Outgoing {
 /** Room for the longest header in front of a message whose length is not known yet. */
 const HEADER_ROOM = 14;
 const SMALL_BUFFER_BYTES = 4_096;
+/** After so many small writes in a row a buffer that bulk has made large is let go. */
+const SMALL_WRITES = 16;
 const NO_BUFFER: Buffer = Buffer.alloc(0);
 const NO_MASK: Uint8Array = new Uint8Array(4);
 
@@ -44,6 +46,7 @@ export function createOutgoing(socket: Duplex, masking: Masking, left: () => voi
   let flying: Buffer | undefined;
   let flyingBytes = 0;
   let spare: Buffer | undefined;
+  let smallWrites = 0;
   let ending = false;
 
   function reserve(bytes: number): void {
@@ -107,7 +110,9 @@ export function createOutgoing(socket: Duplex, masking: Masking, left: () => voi
   function onWritten(error?: Error | null): void {
     // A socket that broke may still look at what it was given.
     if (error !== undefined && error !== null) return;
-    spare = flying !== undefined && isWorthKeeping(flying, flyingBytes) ? flying : undefined;
+    smallWrites = flyingBytes < SMALL_BUFFER_BYTES ? smallWrites + 1 : 0;
+    const isOversized = smallWrites >= SMALL_WRITES && flying !== undefined && flying.length > SMALL_BUFFER_BYTES;
+    spare = isOversized ? undefined : flying;
     flying = undefined;
     flyingBytes = 0;
     send();
@@ -136,9 +141,4 @@ export function createOutgoing(socket: Duplex, masking: Masking, left: () => voi
       if (used + flyingBytes === 0) socket.end();
     },
   };
-}
-
-/** A buffer that bulk has made large is let go when what is sent has become small. */
-function isWorthKeeping(buffer: Buffer, usedBytes: number): boolean {
-  return buffer.length <= SMALL_BUFFER_BYTES * 4 || usedBytes >= buffer.length / 16;
 }
