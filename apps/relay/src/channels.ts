@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import type { Session } from "@cluster-connect/framing";
 import { createWebSocketAcceptor } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
 import { type AgentTunnelOptions, serveAgent } from "./agent-tunnels.ts";
@@ -31,6 +32,10 @@ export function acceptChannels(
     quotas.admitAgent();
     return () => undefined;
   };
+  const noteHandshake = (role: "agent" | "cli", session: Session, startedAt: number): void => {
+    const note = (): void => context.metrics.shookHands(role, context.clock.now() - startedAt);
+    session.ready.then(note, () => undefined);
+  };
   const refuseWhenDraining = (): void => {
     if (options.draining.aborted) throw new ConnectError("CC_DRAINING", "The relay is stopping");
   };
@@ -39,6 +44,7 @@ export function acceptChannels(
     {
       "/v1/agent": async ({ request, socket, head }) => {
         refuseWhenDraining();
+        const startedAt = context.clock.now();
         const address = addressOf(request);
         const proved = takeAll([() => quotas.takeHandshake(address), admitAgent]);
         const channel = await accept(request, socket, head).catch(releaseAndThrow(proved));
@@ -46,9 +52,11 @@ export function acceptChannels(
         const session = serveAgent(channel, { ...options.agent, address }, context);
         deps.agents.add(session);
         session.ready.then(proved, proved);
+        noteHandshake("agent", session, startedAt);
       },
       "/v1/connect": async ({ request, socket, head }, { signal }) => {
         refuseWhenDraining();
+        const startedAt = context.clock.now();
         const address = addressOf(request);
         const proved = quotas.takeHandshake(address);
         const principal = await deps.authenticate(request, { signal }).finally(proved);
@@ -59,11 +67,13 @@ export function acceptChannels(
         const session = serveCaller(channel, { principal, address }, context);
         deps.callers.add(session);
         void session.closed.then(ended);
+        noteHandshake("cli", session, startedAt);
       },
     },
     {
       log: context.log,
       onRefused: ({ path, code }, request) => {
+        context.metrics.refusedUpgrade(code);
         const at = new Date(context.clock.now());
         const refusal = { event: "session.refused", actor: "unknown", at, path, code };
         context.audit.refused({ ...refusal, address: addressOf(request) });

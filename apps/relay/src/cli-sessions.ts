@@ -7,6 +7,7 @@ import type { CallerSessions } from "./caller-sessions.ts";
 import type { Release } from "./quota/counted.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { type CallerSession, type Route, rewriteRequest, routeStream } from "./stream-request.ts";
+import { beginStreamSpan, withSpan } from "./tracing/stream-span.ts";
 
 /** From the end of the caller's token to the end of the channel; the CLI moves its streams meanwhile. */
 const EXPIRY_GRACE_MS = 5_000;
@@ -79,6 +80,11 @@ export function serveCaller(
   return session;
 }
 
+function hopOf(route: Route | undefined): "tunnel" | "peer" | "none" {
+  if (route === undefined) return "none";
+  return route.kind === "peer" ? "peer" : "tunnel";
+}
+
 /** Counts a stream for the caller's session. */
 type CountStream = ReturnType<CallerSessions["add"]>;
 
@@ -94,6 +100,7 @@ async function forward(
   const startedAt = clock.now();
   let release: Release = () => undefined;
   let route: Route | undefined;
+  const span = beginStreamSpan(context.tracer, request, context.instanceId);
   const first = request.kind === "open" ? request.open : request.resume;
   const ids = {
     clusterId: first.cluster,
@@ -105,20 +112,26 @@ async function forward(
     release = context.quotas.takeStream(caller.principal, first.cluster);
     route = await routeStream(request, caller, { registry, grants, known, peers });
     const forwarded = route.kind === "peer";
-    const passing = forwardStream(incoming, route.session, rewriteRequest(request, caller, { forwarded }));
+    const passing = forwardStream(
+      incoming,
+      route.session,
+      withSpan(rewriteRequest(request, caller, { forwarded }), span),
+    );
     context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
     count(first.cluster, passing);
     await passing.answered;
-    metrics.opened("ok");
+    metrics.opened("ok", request.kind, hopOf(route));
     metrics.answered(clock.now() - startedAt);
     const to = route.kind === "peer" ? { peerId: route.peerId } : { agentInstanceId: route.agentInstanceId };
     log.info({ event: "stream.open", ...ids, ...to }, "stream open");
     const { error, upBytes, downBytes } = await passing.done;
     metrics.forwarded(upBytes, downBytes);
+    span?.end(error?.code ?? "ok", { "cluster_connect.up_bytes": upBytes, "cluster_connect.down_bytes": downBytes });
     log.info({ event: "stream.closed", ...ids, code: error?.code ?? "ok", upBytes, downBytes }, "stream closed");
   } catch (cause) {
     const { code, message, retryAfterMs } = toConnectError(cause);
-    metrics.opened(code);
+    span?.end(code);
+    metrics.opened(code, request.kind, hopOf(route));
     if (route?.kind === "peer" && code === "CC_FORWARD_LOOP") peers.wasWrong(route.peerId, first.cluster);
     if (code === "CC_INTERNAL") throw cause;
     log.info({ event: "stream.refused", ...ids, code, reason: message }, "stream refused");

@@ -39,6 +39,8 @@ export interface RelayConfig extends StoreSettings {
   readonly webhook?: { readonly url: string; readonly secretFile: string } | undefined;
   readonly audit: AuditSettings;
   readonly limits: LimitSettings;
+  /** An OpenTelemetry collector that takes OTLP over HTTP. */
+  readonly tracing?: { readonly endpoint: string } | undefined;
   /** A port of its own for `/metrics`, `/healthz` and `/readyz`; the public one serves no metrics then. */
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly login?: LoginSettings | undefined;
@@ -103,6 +105,7 @@ const FIELDS = z.strictObject({
   webhook: z.strictObject({ url: z.url({ protocol: /^https?$/ }), secretFile: z.string().min(1) }).optional(),
   audit: AUDIT_SCHEMA,
   limits: LIMIT_SCHEMA,
+  tracing: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }) }).optional(),
   metrics: z
     .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) })
     .optional(),

@@ -1,11 +1,20 @@
 import type { Metrics } from "@cluster-connect/service";
+import type { ClusterState } from "./cluster-status.ts";
+import type { GrantBook } from "./grants/grant-book.ts";
 import type { LiveStreams } from "./live-streams.ts";
 import type { Registry } from "./registry.ts";
 
 /** What the relay counts. */
 export interface RelayMetrics {
-  /** A stream that a caller asked for, by what became of it: `ok` or an error code. */
-  readonly opened: (result: string) => void;
+  /**
+   * A stream that a caller asked for, by what became of it (`ok` or an error code), whether it is new or goes on, and
+   * which hop comes next: a tunnel of this relay, another relay, or none when there was no way.
+   */
+  readonly opened: (result: string, kind: "open" | "resume", hop: "tunnel" | "peer" | "none") => void;
+  /** From the upgrade request to the end of the handshake. */
+  readonly shookHands: (role: "agent" | "cli", ms: number) => void;
+  /** A channel that was refused before the 101. */
+  readonly refusedUpgrade: (code: string) => void;
   /** A session that ended, by role and code. */
   readonly ended: (role: "agent" | "cli" | "peer", code: string) => void;
   /** Bytes of a forwarded stream, once it has ended. */
@@ -14,13 +23,34 @@ export interface RelayMetrics {
   readonly answered: (ms: number) => void;
 }
 
+/** An offline cluster has no tunnel here, and others may serve it. */
+const CLUSTER_STATES: readonly ClusterState[] = ["connected", "degraded", "connecting"];
+
 const ANSWER_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 export function createRelayMetrics(
   metrics: Metrics,
-  live: { readonly registry: Registry; readonly streams: LiveStreams; readonly cliSessions: () => number },
+  live: {
+    readonly registry: Registry;
+    readonly streams: LiveStreams;
+    readonly grants: GrantBook;
+    readonly cliSessions: () => number;
+  },
 ): RelayMetrics {
-  const opens = metrics.counter("stream_opens_total", "Streams that callers asked for, by result.", ["result"]);
+  const opens = metrics.counter("stream_opens_total", "Streams that callers asked for, by result, kind and next hop.", [
+    "result",
+    "kind",
+    "hop",
+  ]);
+  const upgrades = metrics.counter("upgrades_refused_total", "Channels that were refused before the 101, by code.", [
+    "code",
+  ]);
+  const handshakes = metrics.histogram(
+    "handshake_seconds",
+    "From the upgrade request to the end of the handshake, by role.",
+    ANSWER_BUCKETS_SECONDS,
+    ["role"],
+  );
   const ends = metrics.counter("sessions_ended_total", "Sessions that ended, by role and code.", ["role", "code"]);
   const bytes = metrics.counter("forwarded_bytes_total", "Bytes of ended streams, by direction.", ["direction"]);
   const answers = metrics.histogram(
@@ -30,9 +60,21 @@ export function createRelayMetrics(
   );
   metrics.observe("tunnels", "Agent tunnels that are open.", () => live.registry.tunnels().length);
   metrics.observe("cli_sessions", "Sessions of CLIs that are open.", live.cliSessions);
+  for (const state of CLUSTER_STATES) {
+    const read = (): number => live.registry.count(state);
+    metrics.observe(`clusters_${state}`, `Clusters with a tunnel to this relay that are ${state}.`, read);
+  }
+  metrics.observe("grants", "Grants of settings, files and the API.", () => live.grants.grants().length);
+  metrics.observe(
+    "grants_stale",
+    "Sources of grants whose newest state could not be taken.",
+    () => live.grants.problems().length,
+  );
   metrics.observe("streams", "Streams that pass through now.", () => live.streams.size);
   return {
-    opened: (result) => opens.inc({ result }),
+    opened: (result, kind, hop) => opens.inc({ result, kind, hop }),
+    shookHands: (role, ms) => handshakes.observe({ role }, ms / 1_000),
+    refusedUpgrade: (code) => upgrades.inc({ code }),
     ended: (role, code) => ends.inc({ role, code }),
     forwarded: (upBytes, downBytes) => {
       bytes.inc({ direction: "up" }, upBytes);

@@ -131,6 +131,11 @@ export class Registry {
     return [...this.#clusters.values()].flatMap(({ entries }) => entries.filter(takesStreams));
   }
 
+  /** How many clusters are in a state. */
+  count(state: ClusterState): number {
+    return [...this.#clusters.values()].filter((cluster) => cluster.state === state).length;
+  }
+
   tunnels(): readonly Tunnel[] {
     return [...this.#clusters.values()].flatMap(({ entries }) => entries.map(({ tunnel }) => tunnel));
   }

@@ -12,6 +12,7 @@ import type { Peers } from "./peers/peers.ts";
 import type { Quotas } from "./quota/quotas.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
+import type { Tracer } from "./tracing/tracer.ts";
 
 /** What the parts of a running relay share. */
 export interface RelayContext {
@@ -30,6 +31,7 @@ export interface RelayContext {
   readonly audit: AuditLog;
   readonly quotas: Quotas;
   /** Absent without a collector for traces. */
+  readonly tracer: Tracer | undefined;
   readonly callers: CallerSessions;
   /** What all sessions together may hold. */
   readonly budgets: SessionBudgets;

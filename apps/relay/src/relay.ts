@@ -24,6 +24,7 @@ import { createRelayHealth } from "./relay-health.ts";
 import { watchRevocations } from "./revocation.ts";
 import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
+import { openTracer } from "./tracing/stream-span.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
 export interface RelayDeps
@@ -39,6 +40,7 @@ export interface RelayDeps
     | "liveRelays"
     | "audit"
     | "quotas"
+    | "tracer"
     | "callers"
     | "budgets"
     | "maxStreamsPerSession"
@@ -49,6 +51,8 @@ export interface RelayDeps
 
 export interface RunningRelay {
   readonly address: AddressInfo;
+  /** Where metrics are served when they have a port of their own. */
+  readonly metricsAddress: AddressInfo | undefined;
   readonly registry: Registry;
   /** GOAWAY to everybody; resolves when every session has ended, at the latest at the deadline or when aborted. */
   drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
@@ -78,15 +82,17 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const [agents, callers] = [createSessionSet(), createSessionSet()];
   const grants = await openGrants(config, { store, clock, log });
   const streams = createLiveStreams({ grants, log, clock });
-  const metrics = createRelayMetrics(deps.metrics, { registry, streams, cliSessions: () => callers.size });
+  const metrics = createRelayMetrics(deps.metrics, { registry, streams, grants, cliSessions: () => callers.size });
   const lastSeen = createLastSeen({ store, registry, log, clock });
   const { known, peers, liveRelays } = fleet;
   const running = await openAudit(config.audit, deps);
   const callerSessions = createCallerSessions(deps);
+  const tracer = openTracer(config, deps);
   const context: RelayContext = {
     ...{ ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays },
     ...{
       audit: running.audit,
+      tracer,
       callers: callerSessions,
       quotas: createQuotas(config.limits, { now: clock.now, random: Math.random }),
     },
@@ -124,12 +130,14 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     notifications.run({ signal }),
     running.run({ signal }),
     callerSessions.run({ signal }),
+    tracer?.run({ signal }),
     streams.watch({ signal }),
     watch({ signal }),
     fleet.run({ signal }),
   ]);
   return {
     address,
+    metricsAddress: operations?.address,
     registry,
     async drain(options) {
       health.drain();

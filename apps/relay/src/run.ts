@@ -1,13 +1,13 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import { createLogger, type DaemonProcess, exitCodeOf, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { createLogger, type DaemonProcess, exitCodeOf } from "@cluster-connect/service";
 import { requireAudit } from "./audit/verify.ts";
+import { checkFiles } from "./check-config.ts";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { addCluster } from "./commands/add-cluster.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
 import { loadRelayConfig } from "./config.ts";
-import { createVerifier, serve } from "./serve.ts";
-import { createRelayServer } from "./server.ts";
+import { serve } from "./serve.ts";
 import { revokeAgentKey } from "./store/agent-keys.ts";
 import { placeInFolder, readStorePlace } from "./store/place.ts";
 import { openStore, type Store, type StorePlace } from "./store/store.ts";
@@ -63,9 +63,7 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
 async function runServe(command: Extract<Command, { kind: "serve" }>, deps: DaemonProcess): Promise<void> {
   const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
   if (command.checkConfig) {
-    await createVerifier(config);
-    await readStorePlace(config);
-    await createRelayServer(config, { log: createLogger({ service: "relay" }), clock: SYSTEM_CLOCK });
+    await checkFiles(config);
     deps.stderr("The settings are valid.");
     return;
   }

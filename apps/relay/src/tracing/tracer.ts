@@ -1,0 +1,127 @@
+import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
+import { type TraceContext, traceparentOf } from "./trace-context.ts";
+
+/** A span that has begun. */
+export interface Span {
+  /** For the next hop. */
+  readonly traceparent: string;
+  /** Ends it, once. @param code `ok` or an error code. */
+  end(code: string, attributes?: Attributes): void;
+}
+
+export type Attributes = Readonly<Record<string, string | number>>;
+
+/** Sends spans to an OpenTelemetry collector over OTLP/HTTP, in JSON. */
+export interface Tracer {
+  begin(name: string, context: TraceContext, attributes: Attributes): Span;
+  readonly dropped: number;
+  run(options: { readonly intervalMs?: number; readonly signal: AbortSignal }): Promise<void>;
+}
+
+export interface TracerOptions {
+  /** The collector's address; `/v1/traces` is added when it has no path of its own. */
+  readonly endpoint: string;
+  readonly service: Attributes;
+}
+
+export interface TracerDeps {
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  /** 16 hex digits. */
+  readonly spanId: () => string;
+  readonly log: Logger;
+}
+
+const INTERVAL_MS = 5_000;
+const TIMEOUT_MS = 5_000;
+const MAX_SPANS = 5_000;
+const BATCH_SIZE = 500;
+const SERVER_KIND = 2;
+const [STATUS_OK, STATUS_ERROR] = [1, 2];
+
+export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
+  const url = tracesUrl(options.endpoint);
+  const spans: unknown[] = [];
+  let dropped = 0;
+  let failing = false;
+
+  async function send(): Promise<void> {
+    try {
+      while (spans.length > 0) {
+        const batch = spans.splice(0, BATCH_SIZE);
+        const response = await deps.fetch(url, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(documentOf(options.service, batch)),
+          signal: AbortSignal.timeout(TIMEOUT_MS),
+        });
+        await response.body?.cancel();
+        if (!response.ok) throw new Error(`the collector answered with status ${response.status}`);
+      }
+      failing = false;
+    } catch (error) {
+      // Traces are a help, not a record: what could not be sent is let go.
+      if (!failing) deps.log.warn({ event: "traces.failed", ...errorFields(error) }, "traces could not be sent");
+      failing = true;
+    }
+  }
+
+  return {
+    get dropped() {
+      return dropped;
+    },
+    begin(name, { traceId, parentId }, attributes) {
+      const spanId = deps.spanId();
+      const startedAt = deps.clock.now();
+      let ended = false;
+      return {
+        traceparent: traceparentOf(traceId, spanId),
+        end(code, more = {}) {
+          if (ended) return;
+          ended = true;
+          if (spans.length >= MAX_SPANS) {
+            dropped += 1;
+            return;
+          }
+          spans.push({
+            ...{
+              traceId,
+              spanId,
+              name,
+              kind: SERVER_KIND,
+              ...(parentId === undefined ? {} : { parentSpanId: parentId }),
+            },
+            ...{ startTimeUnixNano: nanosOf(startedAt), endTimeUnixNano: nanosOf(deps.clock.now()) },
+            attributes: attributesOf({ ...attributes, ...more }),
+            status: code === "ok" ? { code: STATUS_OK } : { code: STATUS_ERROR, message: code },
+          });
+        },
+      };
+    },
+    async run({ intervalMs = INTERVAL_MS, signal }) {
+      await repeat(send, { intervalMs, signal }, deps.clock);
+      await send();
+    },
+  };
+}
+
+function tracesUrl(endpoint: string): URL {
+  const url = new URL(endpoint);
+  return url.pathname === "/" ? new URL("/v1/traces", url) : url;
+}
+
+function documentOf(service: Attributes, spans: readonly unknown[]): unknown {
+  const scope = { name: "cluster-connect" };
+  return { resourceSpans: [{ resource: { attributes: attributesOf(service) }, scopeSpans: [{ scope, spans }] }] };
+}
+
+function attributesOf(attributes: Attributes): readonly unknown[] {
+  return Object.entries(attributes).map(([key, value]) => ({
+    key,
+    value: typeof value === "string" ? { stringValue: value } : { doubleValue: value },
+  }));
+}
+
+function nanosOf(ms: number): string {
+  return String(BigInt(Math.round(ms * 1_000)) * 1_000n);
+}

@@ -1,0 +1,73 @@
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { findTools } from "../../src/cluster/tools.ts";
+import type { Progress } from "../../src/process/progress.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
+
+const CHART = join(import.meta.dirname, "../../../deploy/charts/cluster-connect-relay");
+const exec = promisify(execFile);
+
+const AUTHENTICATION = `
+authentication:
+  apiVersion: apiserver.config.k8s.io/v1
+  kind: AuthenticationConfiguration
+  jwt:
+    - issuer: { url: https://login.example.com, audiences: [https://relay.example.com] }
+      claimMappings: { username: { claim: sub, prefix: "oidc:" } }
+`;
+const SEVERAL = `
+publicUrl: https://relay.example.com
+store: { postgres: { existingSecret: relay-db } }
+peers: { existingSecret: relay-peers }
+tls: { existingSecret: relay-tls }
+grantsConfigMap: relay-grants
+trustedProxies: [10.0.0.0/8]
+admins: [{ groups: [oidc:platform-admins] }]
+config: { limits: { sessionsPerCaller: 20 }, audit: { whenFull: drop } }
+autoscaling: { enabled: true }
+networkPolicy: { enabled: true }
+metrics: { serviceMonitor: true }
+ingress: { enabled: true, host: relay.example.com, className: nginx }
+${AUTHENTICATION}`;
+const ONE = `
+publicUrl: https://relay.example.com
+replicas: 1
+persistence: { enabled: true }
+grants: [{ clusters: ["*"], groups: [oidc:dev] }]
+${AUTHENTICATION}`;
+
+async function helm(command: "lint" | "template", values: string): Promise<string> {
+  const progress: Progress = { line: () => undefined, during: (_text, work) => work() };
+  const tools = await findTools(
+    { signal: AbortSignal.timeout(60_000) },
+    { env: process.env, platform: process.platform, arch: process.arch, progress },
+  );
+  const file = join(await temporaryFolder(), "values.yaml");
+  await writeFile(file, values);
+  const name = command === "template" ? ["relay"] : [];
+  const { stdout } = await exec(tools.helm, [command, ...name, CHART, "--namespace", "cc", "-f", file]);
+  return stdout;
+}
+
+test.each([
+  ["several", SEVERAL],
+  ["one", ONE],
+])("the relay's chart passes lint and renders %s relays as before", async (name, values) => {
+  expect(await helm("lint", values)).toContain("0 chart(s) failed");
+  await expect(await helm("template", values)).toMatchFileSnapshot(`__snapshots__/relay-chart-${name}.yaml`);
+});
+
+test.each([
+  [
+    "nothing",
+    "",
+    /publicUrl is required[\s\S]*authentication is required[\s\S]*store\.postgres[\s\S]*peers\.existingSecret/,
+  ],
+  ["one relay without a store", `replicas: 1\npublicUrl: https://r\n${AUTHENTICATION}`, /one relay needs/],
+  ["a misspelt value", `${ONE}\nreplica: 3\n`, /replica/],
+])("values with %s are refused with every problem", async (_name, values, message) => {
+  await expect(helm("template", values)).rejects.toThrow(message);
+});
