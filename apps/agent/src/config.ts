@@ -14,7 +14,7 @@ export interface AgentConfig {
     readonly caFile?: string | undefined;
   };
   /** The cluster of a key in `stateDir` that the relay knows already; such an agent needs no code. */
-  readonly clusterId?: ClusterId | undefined;
+  readonly knownAs?: ClusterId | undefined;
   /** One-time enrollment code; not looked at once the agent is enrolled. */
   readonly code?: string | undefined;
   /** A file that holds the code. */
@@ -71,7 +71,7 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     tunnels: z.int().min(1).max(16).default(2),
     caFile: z.string().min(1).optional(),
   }),
-  clusterId: CLUSTER_ID.optional(),
+  knownAs: CLUSTER_ID.optional(),
   code: z.string().min(1).optional(),
   codeFile: z.string().min(1).optional(),
   stateDir: z.string().min(1),

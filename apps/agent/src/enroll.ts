@@ -32,7 +32,7 @@ export async function ensureIdentity(
   const key = await loadOrCreateKey(config.stateDir);
   const known = await loadEnrollment(config.stateDir, key.keyId);
   if (known !== undefined) return { key, clusterId: known };
-  if (config.clusterId !== undefined) return { key, clusterId: config.clusterId };
+  if (config.knownAs !== undefined) return { key, clusterId: config.knownAs };
   const code = await readCode(config);
   const file = config.authProxy.authoritiesFile;
   const clusterAuthorities = await waitForAuthorities(file, { signal: options.signal }, deps);

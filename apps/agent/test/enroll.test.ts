@@ -161,7 +161,7 @@ test("giving up ends the wait", async () => {
 
 test("a key that the relay knows already needs no code, only the cluster's name", async () => {
   const relay = await startTestRelay();
-  const config = { ...(await configFor(relay)), code: undefined, clusterId: parseClusterId("prod") };
+  const config = { ...(await configFor(relay)), code: undefined, knownAs: parseClusterId("prod") };
   const key = await loadOrCreateKey(config.stateDir);
   await expect(ensureIdentity(config, { ca: undefined, signal }, deps())).resolves.toEqual({ key, clusterId: "prod" });
   expect(relay.enrollments).toEqual([]);

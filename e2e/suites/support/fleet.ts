@@ -33,7 +33,7 @@ export interface FleetScene {
 /** An upstream that first says which cluster it is, then echoes. */
 export const NAMED_ECHO = "named-echo";
 export const CLUSTERS: readonly string[] = ["north", "south", "west"];
-export const REPLICAS = 2;
+const REPLICAS = 2;
 export const RELAYS = 3;
 export const TUNNELS: number = CLUSTERS.length * REPLICAS * 2;
 const DRAIN_SECONDS = 3;
