@@ -1,0 +1,70 @@
+import { chmod, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { startIssuer } from "./support/issuer.ts";
+import { createUser, type OtherUser } from "./support/other-user.ts";
+import { startRelay } from "./support/relay.ts";
+import { tempFolder } from "./support/temp-folder.ts";
+
+const [FIRST, SECOND] = [64_001, 64_002];
+
+/** Every file below a folder that this user can read, as far as it can look. */
+async function readable(user: OtherUser, ...folders: readonly string[]): Promise<readonly string[]> {
+  const { out } = await user.start("find", [...folders, "-type", "f", "-readable"]).ended;
+  return out.split("\n").filter((path) => path !== "");
+}
+
+/** What is in the background outlives a test that fails. */
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended, as it should.
+  }
+}
+
+test("a second user of the machine reads nothing of the first one's logins, kubeconfigs and proxies", async ({
+  skip,
+}) => {
+  skip(process.getuid?.() !== 0, "only root can start processes as two other users");
+  const parent = await tempFolder();
+  await chmod(parent, 0o755);
+  const shared = join(parent, "tmp");
+  await mkdir(shared);
+  await chmod(shared, 0o1777);
+  const [first, second] = [await createUser(parent, FIRST, shared), await createUser(parent, SECOND, shared)];
+  const relay = await startRelay();
+  const issuer = await startIssuer();
+  relay.login = issuer.settings;
+  await relay.addCluster("prod");
+
+  const login = first.cli("login", "--relay", relay.url, "--device-code");
+  await issuer.signIn(await login.said(/or open (\S+)/));
+  expect((await login.ended).code).toBe(0);
+  expect((await first.cli("kubeconfig", "add", "-n", "prod").ended).code).toBe(0);
+  const detached = await first.cli("proxy", "-n", "prod", "--port", "0", "--detach").ended;
+  const pid = Number(/process (\d+)/.exec(detached.err)?.[1]);
+  onTestFinished(() => endProcess(pid));
+  // While a command runs, its kubeconfig is in a folder that everybody shares.
+  const running = first.cli("run", "-n", "prod", "--", "sh", "-c", 'echo "at $KUBECONFIG" >&2; exec sleep 600');
+  const kubeconfig = await running.said(/^at (\S+)$/m);
+  expect(kubeconfig.startsWith(shared)).toBe(true);
+
+  const own = await readable(first, first.home, shared);
+  expect(own).toContain(kubeconfig);
+  expect(own.some((path) => path.includes("/logins/"))).toBe(true);
+  expect(own.some((path) => path.includes("/proxies/"))).toBe(true);
+  expect(own.some((path) => path.endsWith("/.kube/config"))).toBe(true);
+  const seen = await readable(second, first.home, shared);
+  expect(seen).toEqual([]);
+
+  const stolen = await second.start("cat", [kubeconfig]).ended;
+  expect(stolen.code).not.toBe(0);
+  expect((await second.cli("credential", "--relay", relay.url).ended).code).toBe(30);
+  expect((await second.cli("status", "-o", "name").ended).out).toBe("");
+  await second.cli("stop", "--all").ended;
+  expect((await first.cli("status", "-o", "name").ended).out).toBe("prod\n");
+  running.stop();
+  await running.ended;
+  expect((await first.cli("stop", "--all").ended).code).toBe(0);
+});
