@@ -32,7 +32,17 @@ export async function disconnect(flags: DisconnectFlags, context: CommandContext
   if (found.revision !== undefined) {
     await steps.report.check("uninstall", async () => {
       const done = await tools.helm([
-        ...["uninstall", RELEASE, "--namespace", namespace, "--wait", "--timeout", `${flags.timeout}s`],
+        ...[
+          "uninstall",
+          RELEASE,
+          "--namespace",
+          namespace,
+          "--wait",
+          "--cascade",
+          "foreground",
+          "--timeout",
+          `${flags.timeout}s`,
+        ],
       ]);
       if (done.code !== 0) throw new ConnectError("CC_INSTALL_FAILED", `helm: ${lastLine(done)}`);
       return { value: true, detail: lastLine(done) };
