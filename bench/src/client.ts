@@ -1,11 +1,25 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect, type Socket, type SocketConstructorOpts, type TcpNetConnectOpts } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { encodeOrder, type Order } from "./programs/upstream/order.ts";
 
 const BLOCK: Buffer = Buffer.alloc(262_144, 0x5a);
 
-function open(port: number, order: Order): Socket {
-  const socket = connect({ host: "127.0.0.1", port, noDelay: true });
+/** Makes a connection through a chain. */
+export type Dial = (port: number, options?: Pick<SocketConstructorOpts, "onread">) => Socket;
+
+const ADDRESS = { host: "127.0.0.1", noDelay: true } satisfies Omit<TcpNetConnectOpts, "port">;
+
+/** As it is. */
+export const dialPlain: Dial = (port, options) => connect({ ...ADDRESS, ...options, port });
+
+/** With TLS from this end to the far one, as kubectl has it. */
+export function secureDial(ca: Buffer): Dial {
+  return (port, options) => connectTls({ ...ADDRESS, ...options, port, ca });
+}
+
+function open(port: number, order: Order, dial: Dial = dialPlain): Socket {
+  const socket = dial(port);
   // What an error means is told by the close that follows it.
   socket.on("error", () => undefined);
   socket.write(encodeOrder(order));
@@ -13,8 +27,8 @@ function open(port: number, order: Order): Socket {
 }
 
 /** Sends bytes to the far end; resolves when it has them all. */
-export async function upload(port: number, bytes: number): Promise<void> {
-  const socket = open(port, { kind: "take", bytes });
+export async function upload(port: number, bytes: number, dial?: Dial): Promise<void> {
+  const socket = open(port, { kind: "take", bytes }, dial);
   const taken = answered(socket);
   let left = bytes;
   const more = (): void => {
@@ -32,8 +46,8 @@ export async function upload(port: number, bytes: number): Promise<void> {
 }
 
 /** Gets bytes from the far end. */
-export async function download(port: number, bytes: number): Promise<void> {
-  const got = await downloadFor(port, bytes, () => undefined);
+export async function download(port: number, bytes: number, dial?: Dial): Promise<void> {
+  const got = await downloadFor(port, bytes, { onBytes: () => undefined, ...(dial === undefined ? {} : { dial }) });
   if (got !== bytes) throw new Error(`${got} of ${bytes} bytes came`);
 }
 
@@ -45,9 +59,9 @@ export async function download(port: number, bytes: number): Promise<void> {
 export async function downloadFor(
   port: number,
   bytes: number,
-  onBytes: (count: number) => void,
-  signal?: AbortSignal,
+  options: { readonly onBytes: (count: number) => void; readonly signal?: AbortSignal; readonly dial?: Dial },
 ): Promise<number> {
+  const { onBytes, signal, dial = dialPlain } = options;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let got = 0;
   const onread = {
@@ -58,7 +72,7 @@ export async function downloadFor(
       return true;
     },
   };
-  const socket = connect({ host: "127.0.0.1", port, noDelay: true, onread });
+  const socket = dial(port, { onread });
   socket.write(encodeOrder({ kind: "give", bytes }));
   socket.once("end", () => resolve(got));
   socket.once("error", reject);

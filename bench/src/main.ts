@@ -8,6 +8,7 @@ import { createLab } from "./lab.ts";
 import { measure, type Row } from "./measure.ts";
 import { createProcesses, type Processes } from "./process/processes.ts";
 import { startProgram } from "./programs/settings.ts";
+import type { UpstreamSettings } from "./programs/upstream/settings.ts";
 import { QUESTIONS } from "./questions.ts";
 import { renderTable } from "./table.ts";
 
@@ -25,9 +26,11 @@ function readRequest(): BenchRequest {
 
 async function ask(request: BenchRequest, processes: Processes): Promise<readonly Row[]> {
   const { rounds, rttMs, profileFolder, nodeFlags } = request;
-  const end = async (): Promise<number> => (await startProgram<number>("upstream", {}, processes)).answer;
-  const ends = { quiet: await end(), bulk: await end() };
   const certificate = await writeCertificate(processes.folder, { now: () => new Date() });
+  const { certFile, keyFile } = certificate;
+  const end = async (): Promise<number> =>
+    (await startProgram<number>("upstream", { certFile, keyFile } satisfies UpstreamSettings, processes)).answer;
+  const ends = { quiet: await end(), bulk: await end() };
   const profiles = profileFolder === undefined ? undefined : resolve(FOLDER, profileFolder);
   const lab = await createLab(
     { longRttMs: rttMs },

@@ -70,6 +70,8 @@ async function startRelay(folder: string, issuer: TestIssuer, site: Site): Promi
     authenticationConfig,
     allowInsecureLoopbackIssuer: true,
     grants: [{ clusters: ["*"], users: ["bench"] }],
+    // One caller asks for all of it here.
+    limits: { streamsPerCaller: 50_000, streamsPerCluster: 50_000, opensPerSecondPerCaller: 10_000 },
     drainSeconds: 0,
   });
   const running = await startApp("relay", RELAY_MAIN, configPath, site);

@@ -1,5 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { type Chain, HOPS } from "../chains/chain.ts";
-import { download, upload } from "../client.ts";
+import { type Dial, dialPlain, download, secureDial, upload } from "../client.ts";
 import { type Lab, REFERENCES } from "../lab.ts";
 import type { Question, Sample } from "../measure.ts";
 import { cpuSeconds } from "../process/usage.ts";
@@ -39,6 +40,27 @@ export async function bulk(lab: Lab): Promise<Question> {
   };
 }
 
+/** The same with TLS between the ends, as kubectl and the auth proxy have it: what the hops carry is ciphertext. */
+export async function bulkInnerTls(lab: Lab): Promise<Question> {
+  const chains = await lab.chains({ rttMs: 0 });
+  const dial = secureDial(await readFile(lab.site.certificate.certFile));
+  return {
+    name: "bulk, inner TLS",
+    warmUp: true,
+    subjects: chains.map(({ name, ports }) => ({
+      name,
+      run: async () => ({
+        "1 stream up": await rate(1, ports.bulk, upload, dial),
+        "1 stream down": await rate(1, ports.bulk, download, dial),
+        "8 streams up": await rate(MANY, ports.bulk, upload, dial),
+        "8 streams down": await rate(MANY, ports.bulk, download, dial),
+      }),
+    })),
+    units: { "1 stream up": "MiB/s", "1 stream down": "MiB/s", "8 streams up": "MiB/s", "8 streams down": "MiB/s" },
+    targets: [],
+  };
+}
+
 async function run(chain: Chain): Promise<Sample> {
   const port = chain.ports.bulk;
   const one = { up: await rate(1, port, upload), down: await rate(1, port, download) };
@@ -63,10 +85,11 @@ async function run(chain: Chain): Promise<Sample> {
 async function rate(
   streams: number,
   port: number,
-  carry: (port: number, bytes: number) => Promise<void>,
+  carry: (port: number, bytes: number, dial: Dial) => Promise<void>,
+  dial: Dial = dialPlain,
 ): Promise<number> {
   const startedAt = performance.now();
-  await Promise.all(Array.from({ length: streams }, () => carry(port, RUN_BYTES / streams)));
+  await Promise.all(Array.from({ length: streams }, () => carry(port, RUN_BYTES / streams, dial)));
   return RUN_BYTES / MIB / ((performance.now() - startedAt) / 1_000);
 }
 

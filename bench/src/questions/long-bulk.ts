@@ -44,14 +44,12 @@ async function rateAfterRamp(streams: number, port: number): Promise<number> {
   const stop = new AbortController();
   let moved = 0;
   const all = Array.from({ length: streams }, () =>
-    downloadFor(
-      port,
-      Number.MAX_SAFE_INTEGER,
-      (bytes) => {
+    downloadFor(port, Number.MAX_SAFE_INTEGER, {
+      onBytes: (bytes) => {
         moved += bytes;
       },
-      stop.signal,
-    ),
+      signal: stop.signal,
+    }),
   );
   await delay(RAMP_MS);
   const before = moved;

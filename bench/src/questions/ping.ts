@@ -4,6 +4,7 @@ import { percentile, type Question } from "../measure.ts";
 
 const ROUND_TRIPS = 1_500;
 const WARM_UP_TRIPS = 200;
+const LONG_TRIPS = 20;
 
 /** How long one byte takes there and back while nothing else runs. */
 export async function ping(lab: Lab): Promise<Question> {
@@ -21,6 +22,21 @@ export async function ping(lab: Lab): Promise<Question> {
       },
     })),
     targets: [{ metric: "1 byte p50", against: REFERENCES.haproxy, atMost: 1.2 }],
+  };
+}
+
+/** The same over a long path. */
+export async function longPing(lab: Lab): Promise<Question> {
+  const chains = await lab.chains({ rttMs: lab.longRttMs });
+  return {
+    name: `ping at ${lab.longRttMs} ms`,
+    warmUp: false,
+    units: { "1 byte p50": "ms" },
+    subjects: chains.map(({ name, ports }) => ({
+      name,
+      run: async () => ({ "1 byte p50": percentile(await roundTrips(ports.quiet, LONG_TRIPS), 0.5) }),
+    })),
+    targets: [],
   };
 }
 

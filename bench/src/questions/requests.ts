@@ -7,14 +7,23 @@ const REQUEST: Buffer = Buffer.alloc(128, 0x52);
 const DURATION_MS = 600;
 
 /** How many small requests a second 64 connections get answered, each sending the next one after the answer. */
-export async function requests(lab: Lab): Promise<Question> {
-  const chains = await lab.chains({ rttMs: 0 });
+export function requests(lab: Lab): Promise<Question> {
+  return requestsAt("requests", 0, lab);
+}
+
+/** The same over a long path. */
+export function longRequests(lab: Lab): Promise<Question> {
+  return requestsAt(`requests at ${lab.longRttMs} ms`, lab.longRttMs, lab);
+}
+
+async function requestsAt(name: string, rttMs: number, lab: Lab): Promise<Question> {
+  const chains = await lab.chains({ rttMs });
   return {
-    name: "requests",
+    name,
     warmUp: true,
     units: { "64 connections": "1/s" },
-    subjects: chains.map(({ name, ports }) => ({
-      name,
+    subjects: chains.map(({ name: chain, ports }) => ({
+      name: chain,
       run: async () => ({ "64 connections": await requestsPerSecond(ports.quiet) }),
     })),
     targets: [],

@@ -1,9 +1,14 @@
 /** The far end of every chain: does what the first bytes of a connection say. */
+import { readFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { listen } from "../local-server.ts";
+import { readSettings } from "../settings.ts";
 import { decodeOrder, ORDER_BYTES } from "./order.ts";
+import type { UpstreamSettings } from "./settings.ts";
 
 const BLOCK: Buffer = Buffer.alloc(262_144, 0x5a);
+const TLS_HANDSHAKE = 22;
 
 function serve(socket: Socket): void {
   let first: Buffer = Buffer.alloc(0);
@@ -16,6 +21,7 @@ function serve(socket: Socket): void {
   socket.on("data", onFirst);
   socket.on("end", () => socket.end());
   socket.on("error", () => socket.destroy());
+  socket.resume();
 }
 
 function follow(socket: Socket, first: Buffer): void {
@@ -63,4 +69,21 @@ function give(socket: Socket, bytes: number): void {
   more();
 }
 
-process.send?.(await listen(createServer({ allowHalfOpen: true, noDelay: true }, serve)));
+const { certFile, keyFile } = readSettings<UpstreamSettings>(process.argv);
+const secure = createTlsServer(
+  { cert: await readFile(certFile), key: await readFile(keyFile), allowHalfOpen: true },
+  serve,
+);
+
+/** Ends TLS where the first byte says so. */
+function begin(socket: Socket): void {
+  socket.on("error", () => socket.destroy());
+  socket.once("data", (first: Buffer) => {
+    socket.pause();
+    socket.unshift(first);
+    if (first[0] === TLS_HANDSHAKE) secure.emit("connection", socket);
+    else serve(socket);
+  });
+}
+
+process.send?.(await listen(createServer({ allowHalfOpen: true, noDelay: true }, begin)));
