@@ -17,16 +17,30 @@ export function writeFailure(
 ): number {
   const { code, message, hint } = error;
   const { exit } = ERRORS[code];
+  const correlationId = correlationIdOf(error);
   if (options.json) {
-    deps.stderr.write(`${JSON.stringify({ error: { code, message, hint, exit } })}\n`);
+    deps.stderr.write(
+      `${JSON.stringify({ error: { code, message, hint, exit, ...(correlationId && { correlationId }) } })}\n`,
+    );
     return exit;
   }
   const style = createStyle(deps.stderr, deps.env);
   deps.stderr.write(`${style.bad("error:")} ${message} (${code})\n${style.strong("hint:")} ${hint}\n`);
+  if (correlationId !== undefined) deps.stderr.write(`${style.faint("correlation id:")} ${correlationId}\n`);
   if (options.verbose) {
     for (const line of causesOf(error)) deps.stderr.write(`${style.faint("cause:")} ${line}\n`);
   }
   return exit;
+}
+
+/** Of the stream that failed, so that whoever runs the relay finds it in the logs. */
+function correlationIdOf(error: unknown): string | undefined {
+  let cause = error;
+  for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
+    if (cause instanceof ConnectError && cause.correlationId !== undefined) return cause.correlationId;
+    cause = cause.cause;
+  }
+  return undefined;
 }
 
 /** Causes name what they are and where they happened; their texts may hold what others sent, so they stay out. */

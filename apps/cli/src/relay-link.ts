@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { errorMonitor } from "node:events";
 import {
   type Clock,
   createStreamOpener,
@@ -167,6 +168,11 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
       const correlationId = parseCorrelationId(randomBytes(16).toString("hex"));
       // What goes out before the answer is a TLS ClientHello, which may be sent again.
       const stream = await opener.open({ cluster, upstream, correlationId }, { signal: streamSignal, reopen: true });
+      const note = (error: unknown): void => {
+        if (error instanceof ConnectError) error.correlationId ??= correlationId;
+      };
+      stream.once(errorMonitor, note);
+      stream.accepted.catch(note);
       const timer = deps.clock.setTimer(ACCEPT_TIMEOUT_MS, () => {
         stream.reset("CC_TIMEOUT", "Neither relay nor agent answered in time");
       });

@@ -65,6 +65,7 @@ export function createScreen(
       const prefix = about === undefined ? "" : `${about}: `;
       write(`${time()} ${style.bad(`${prefix}${error.message}`)} (${error.code})${again}`);
       write(`         ${error.hint}`);
+      if (error.correlationId !== undefined) write(style.faint(`         correlation id ${error.correlationId}`));
     },
   };
 }

@@ -523,6 +523,8 @@ export class ConnectError extends Error {
   readonly code: ErrorCode;
   readonly retryAfterMs: number | undefined;
   readonly hint: string;
+  /** Finds the stream in every hop's log; noted by whoever opened it. */
+  correlationId: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: ConnectErrorOptions = {}) {
     super(message, options);

@@ -129,6 +129,7 @@ test("a cluster whose agent is offline is told with the exit code of CC_AGENT_OF
   expect(await cli.run("run", "-n", "prod", "--wait", "0", "--", "true")).toBe(3);
   expect(cli.err()).toContain("(CC_AGENT_OFFLINE)");
   expect(cli.err()).toContain("hint: Run `cluster-connect clusters` to see when the agent was last seen.");
+  expect(cli.err()).toMatch(/\ncorrelation id: [0-9a-f]{32}\n$/);
 });
 
 test("an agent that comes back within the wait is waited for", async () => {
