@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a command beside a Docker daemon of its own, which ends with it. usage: dockerd.sh FOLDER COMMAND...
-# FOLDER keeps images for the next time. Needs root and Debian's docker.io; pods and networks of the machine stay as they are.
+# DOCKERD_FLAGS are further flags of the daemon. FOLDER keeps images for the next time. Needs root and Debian's docker.io; pods and networks of the machine stay as they are.
 set -eu
 folder=$1
 shift
@@ -8,7 +8,7 @@ mkdir -p "$folder"
 folder=$(readlink -f "$folder")
 export DOCKER_HOST="unix://$folder/docker.sock"
 dockerd --data-root "$folder/data" --exec-root "$folder/run" --pidfile "$folder/pid" --host "$DOCKER_HOST" \
-  --iptables=false --ip-masq=false --bridge=none > "$folder/dockerd.log" 2>&1 &
+  --iptables=false --ip-masq=false --bridge=none ${DOCKERD_FLAGS:-} > "$folder/dockerd.log" 2>&1 &
 daemon=$!
 # The daemon ends its own containerd with itself.
 trap 'kill "$daemon" 2> /dev/null || true; wait "$daemon" || true' EXIT

@@ -30,9 +30,10 @@ test.each(names)(
     for (const { steps } of Object.values(jobs)) {
       for (const { uses, run } of steps) {
         if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
-        const script = run?.split(" ").at(-1);
-        if (script !== undefined) await access(repositoryFile(script), constants.X_OK);
-        expect(uses === undefined).toBe(script !== undefined);
+        expect(uses === undefined).toBe(run !== undefined);
+        // What a machine lacks comes from its packages; everything else is ours.
+        if (run === undefined || run.startsWith("sudo apt-get install ")) continue;
+        await access(repositoryFile(run.split(" ").at(-1) ?? ""), constants.X_OK);
       }
     }
     for (const line of text.split("\n").filter((one) => one.includes("uses:")))

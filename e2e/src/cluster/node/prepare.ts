@@ -14,6 +14,8 @@ export async function prepareNode(
   options: { readonly signal: AbortSignal },
   deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress; readonly host: NodeHost },
 ): Promise<string | undefined> {
+  // Another provider's node needs nothing of this machine.
+  if ((deps.env["E2E_CLUSTER"] || "local") !== "local") return undefined;
   const reasons = await nodePrerequisites(deps.host);
   if (reasons.length > 0) return reasons.join("; ");
   const reason = await prepareKubernetes(options, deps);

@@ -5,7 +5,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, expect } from "vitest";
 import { createAuthority } from "../../../src/cluster/certificates.ts";
 import type { Cluster } from "../../../src/cluster/cluster.ts";
-import { provideNodeCluster } from "../../../src/cluster/node/provide.ts";
+import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
 import { findTools, type Tools } from "../../../src/cluster/tools.ts";
 import { provideImages } from "../../../src/images/provide.ts";
 import { type Keeper, startKeeper } from "../../../src/process/keeper.ts";
@@ -34,6 +34,7 @@ export interface ChartStack {
   readonly folder: string;
   /** Authorities of relay and issuer. */
   readonly caFile: string;
+  readonly issuerCaPem: string;
   readonly kubectl: AdminKubectl;
   /** Values for a release: who to believe, where the relay is. */
   values(): Promise<string>;
@@ -68,7 +69,7 @@ async function start(keeper: Keeper): Promise<[ChartStack, () => Promise<void>]>
   const tools = await findTools({ signal }, { env, platform, arch, progress });
   const host = { platform, arch, uid: process.getuid?.() };
   const archives = await provideImages({ signal }, { env, progress });
-  const cluster = await provideNodeCluster(
+  const cluster = await provideWithPods(
     { folder: join(folder, "kubernetes"), signal },
     { keeper, tools, env, progress, host, now },
   );
@@ -94,7 +95,7 @@ async function start(keeper: Keeper): Promise<[ChartStack, () => Promise<void>]>
   const toolEnv = { PATH: tools.path, HOME: folder, KUBECONFIG: cluster.kubeconfigPath };
   let people = 0;
   const stack: ChartStack = {
-    ...{ cluster, issuer, relay, keeper, tools, folder, caFile, kubectl },
+    ...{ cluster, issuer, relay, keeper, tools, folder, caFile, kubectl, issuerCaPem: authority.certPem },
     helm: (args) => runToEnd(tools.helm, args, { env: toolEnv, signal, cwd: folder }),
     values: () => writeValues(folder, { relay, relayCa, issuer, issuerCa: authority.certPem }),
     signIn: async (user) => {

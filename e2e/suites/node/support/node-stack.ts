@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { NODE_IMAGE } from "../../../src/cluster/node/image.ts";
-import { provideNodeCluster } from "../../../src/cluster/node/provide.ts";
+import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
 import { findTools } from "../../../src/cluster/tools.ts";
 import { createProgress } from "../../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../../src/process/run-to-end.ts";
@@ -16,7 +16,7 @@ export function useNodeStack(options: Pick<StackOptions, "accessTokenSeconds"> =
     const tools = await findTools({ signal: NO_END }, { env, platform, arch, progress });
     const host = { platform, arch, uid: process.getuid?.() };
     const deps = { keeper, tools, env, progress, host, now: () => new Date() };
-    return { ...options, startCluster: (own) => provideNodeCluster(own, deps) };
+    return { ...options, startCluster: (own) => provideWithPods(own, deps) };
   });
 }
 
