@@ -1,14 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { acceptSession, type MessageChannel, type Session, type SessionReady } from "@cluster-connect/framing";
-import { ConnectError, parseSessionId } from "@cluster-connect/protocol";
+import { ConnectError, type InstanceId, parseSessionId } from "@cluster-connect/protocol";
 import { errorFields } from "@cluster-connect/service";
 import { verifyAgentProof } from "./agent-proof.ts";
 import { parseAuthorities } from "./authorities.ts";
 import { probeTunnel } from "./probe.ts";
 import type { Tunnel } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
+import { SUPERSEDED_TEXT } from "./shared-keys.ts";
 import type { AgentKey } from "./store/agent-keys.ts";
 import { setAuthorities } from "./store/clusters.ts";
+import { findSuperseded } from "./store/shared-keys.ts";
 
 export interface AgentTunnelOptions {
   /** Host and perhaps port of the relay's public name, which agents sign. */
@@ -40,6 +42,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
           authority: options.authority,
           instanceId,
         });
+        await refuseSuperseded(hello.instanceId, context);
         return { sessionId: parseSessionId(randomBytes(16).toString("base64url")) };
       },
     },
@@ -56,6 +59,15 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
   });
   void session.closed.then((end) => metrics.ended("agent", end.code ?? "ok"));
   return session;
+}
+
+/** A store that does not answer keeps nobody out: the key was valid, and the next look finds the agent. */
+async function refuseSuperseded(agentInstanceId: InstanceId, { store, log }: RelayContext): Promise<void> {
+  const superseded = await findSuperseded(store.db, [agentInstanceId]).catch((error: unknown) => {
+    log.warn({ event: "keys.failed", ...errorFields(error) }, "the users of keys could not be looked up");
+    return new Set<InstanceId>();
+  });
+  if (superseded.has(agentInstanceId)) throw new ConnectError("CC_AGENT_KEY_REFUSED", SUPERSEDED_TEXT);
 }
 
 function tunnelOf(

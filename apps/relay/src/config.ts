@@ -6,6 +6,7 @@ import { isNetwork } from "./config-values.ts";
 import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
 import type { PeerSettings } from "./peers/tls.ts";
 import { LIMIT_SCHEMA, type LimitSettings } from "./quota/limit-settings.ts";
+import type { SharedKeySettings } from "./shared-keys.ts";
 import { countPlaces, type StoreSettings } from "./store/place.ts";
 
 /** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
@@ -48,6 +49,7 @@ export interface RelayConfig extends StoreSettings {
   readonly trustedProxies: readonly string[];
   readonly probe: { readonly intervalSeconds: number; readonly timeoutSeconds: number };
   readonly drainSeconds: number;
+  readonly agents: SharedKeySettings;
   /** With other relays that share the store; absent for a relay alone. */
   readonly peers?: PeerSettings | undefined;
   /** How long what was read last counts while the store does not answer. */
@@ -117,6 +119,12 @@ const FIELDS = z.strictObject({
     .strictObject({
       intervalSeconds: z.number().min(0.1).max(3_600).default(15),
       timeoutSeconds: z.number().min(0.1).max(60).default(5),
+    })
+    .prefault({}),
+  agents: z
+    .strictObject({
+      perKey: z.int().min(1).max(1_000).optional(),
+      policy: z.enum(["alert", "replace"]).default("alert"),
     })
     .prefault({}),
   peers: PEERS.optional(),

@@ -24,6 +24,7 @@ import { createRelayHealth } from "./relay-health.ts";
 import { watchRevocations } from "./revocation.ts";
 import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
+import { watchSharedKeys } from "./shared-keys.ts";
 import { openTracer } from "./tracing/stream-span.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
@@ -125,6 +126,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const { signal } = stopped;
   const chores = Promise.all([
     watchRevocations({ signal }, { store, registry, log, clock }),
+    watchSharedKeys(config.agents, { signal }, { store, registry, audit: context.audit, log, clock }),
     lastSeen.run({ signal }),
     grants.watch({ signal }),
     notifications.run({ signal }),

@@ -3,11 +3,12 @@ import type { Kysely } from "kysely";
 import type { Dialect } from "./dialect.ts";
 import { createFirstTables } from "./migrations/0001-first-tables.ts";
 import { createServiceTables } from "./migrations/0002-service-tables.ts";
+import { createSupersededAgents } from "./migrations/0003-superseded-agents.ts";
 import type { Migration } from "./migrations/migration.ts";
 import type { Database } from "./schema.ts";
 
 /** In order, forward only: one that was released is never changed. Its version is its place, counted from 1. */
-const MIGRATIONS: readonly Migration[] = [createFirstTables, createServiceTables];
+const MIGRATIONS: readonly Migration[] = [createFirstTables, createServiceTables, createSupersededAgents];
 
 /** The schema this build writes. */
 export const SCHEMA_VERSION: number = MIGRATIONS.length;

@@ -145,6 +145,13 @@ export interface AuditTable {
   readonly hash: string | null;
 }
 
+/** Agents that had to make way for newer ones with the same key. */
+export interface SupersededAgentsTable {
+  readonly agent_instance_id: string;
+  readonly key_id: string;
+  readonly at: TimeText;
+}
+
 /** Every table of the newest schema. */
 export interface Database {
   readonly schema_migrations: SchemaMigrationsTable;
@@ -158,4 +165,5 @@ export interface Database {
   readonly tunnels: TunnelsTable;
   readonly sessions: SessionsTable;
   readonly audit: AuditTable;
+  readonly superseded_agents: SupersededAgentsTable;
 }

@@ -80,6 +80,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     probe: { intervalSeconds: 0.1, timeoutSeconds: 2 },
     drainSeconds: 5,
     storeOutageSeconds: 900,
+    agents: { policy: "alert" },
     audit: { whenFull: "block", maxBehind: 100_000 },
     limits: LIMIT_SCHEMA.parse({}),
     log: { level: "info" },
