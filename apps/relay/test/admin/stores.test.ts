@@ -1,0 +1,92 @@
+import { parseClusterId, parseInstanceId } from "@cluster-connect/protocol";
+import { expect, test } from "vitest";
+import { readClusterRecords } from "../../src/admin/cluster-records.ts";
+import { readAuditEntries } from "../../src/audit/entries.ts";
+import { verifyAudit } from "../../src/audit/verify.ts";
+import { addGrantRow, readGrantRows, removeGrantRow } from "../../src/grants/rows.ts";
+import { Registry } from "../../src/registry.ts";
+import { recordAudit } from "../../src/store/audit.ts";
+import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
+import { dropSessionRows, findEndRequests, type SessionRow, writeSessionRows } from "../../src/store/sessions.ts";
+import type { Store } from "../../src/store/store.ts";
+import { describeStores } from "../support/stores.ts";
+
+const NOW = new Date("2026-03-01T00:00:00Z");
+const RELAY = parseInstanceId("relay-0001");
+
+const session = (id: string, clusters = "{}"): SessionRow => ({
+  ...{ id, relay_id: RELAY, issuer: "i", subject: "s", username: "u", address: null, software: "x" },
+  ...{ since: NOW.toISOString(), expires_at: NOW.toISOString(), clusters, updated_at: NOW.toISOString() },
+});
+
+async function addRelay(store: Store): Promise<void> {
+  const lease_until = new Date(Date.now() + 60_000).toISOString();
+  const values = { id: RELAY, address: "", software: "x", started_at: NOW.toISOString(), lease_until };
+  await store.db.insertInto("relays").values(values).execute();
+}
+
+describeStores(({ newPlace, open }) => {
+  test("one audit chain comes of many who write at once, at two relays where there may be two", async () => {
+    const where = await newPlace();
+    const first = await open(where);
+    // Two handles of one SQLite file in one process would wait for each other without letting the other go on.
+    const second = where.kind === "sqlite" ? first : await open(where);
+    const write = (store: Store, event: string): Promise<void> =>
+      store.db.transaction().execute((transaction) => recordAudit(transaction, { event, actor: "a", at: NOW }));
+    await Promise.all(Array.from({ length: 30 }, (_, n) => write(n % 2 === 0 ? first : second, `event.${n}`)));
+    expect(await verifyAudit(first.db)).toMatchObject({ ok: true, head: { sequence: 30 } });
+    const newest = await readAuditEntries(first.db, { limit: 2 });
+    expect(newest.map(({ sequence }) => sequence)).toEqual([30, 29]);
+    expect(await readAuditEntries(first.db, { after: 28, limit: 5, actor: "a" })).toHaveLength(2);
+    await first.db.updateTable("audit").set({ actor: "b" }).where("sequence", "=", 9).execute();
+    expect(await verifyAudit(first.db)).toMatchObject({ ok: false, sequence: 9 });
+  });
+
+  test("grants come back as they were written", async () => {
+    const store = await open(await newPlace());
+    const spec = { clusterSelector: "env=prod", groups: ["dev"], expiresAt: NOW };
+    const { id } = await addGrantRow(store.db, spec, "root", NOW);
+    const { grants } = await readGrantRows(store.db);
+    expect(grants.map((grant) => [grant.id, grant.spec])).toEqual([[id, spec]]);
+    expect(await removeGrantRow(store.db, id, "root", NOW)).toBe(true);
+    expect(await removeGrantRow(store.db, id, "root", NOW)).toBe(false);
+    expect((await readGrantRows(store.db)).grants).toEqual([]);
+  });
+
+  test("clusters are shown with keys, codes and the tunnels of other relays", async () => {
+    const store = await open(await newPlace());
+    const code = { clusterId: parseClusterId("prod"), hash: "h", expiresAt: new Date(NOW.getTime() + 1_000) };
+    await addEnrollmentCode(store.db, code, NOW);
+    const registry = new Registry({ now: Date.now, onState: () => undefined });
+    const deps = { store, registry, instanceId: parseInstanceId("relay-0002") };
+    const read = (at: Date) => readClusterRecords(deps, at, { limit: 10 });
+    expect(await read(NOW)).toMatchObject([{ id: "prod", status: "Offline", validKeys: 0 }]);
+    expect(await read(new Date(NOW.getTime() + 2_000))).toMatchObject([{ status: "Expired" }]);
+    await addRelay(store);
+    await store.db
+      .insertInto("tunnels")
+      .values({
+        ...{ id: "t", cluster_id: "prod", agent_instance_id: "a", key_id: "k", relay_id: RELAY },
+        ...{ since: NOW.toISOString(), software: "x", address: null, open_streams: 0 },
+        ...{ probe: "passed", probe_at: NOW.toISOString(), probe_reason: null },
+      })
+      .execute();
+    expect(await read(NOW)).toMatchObject([{ status: "Connected", agents: [{ relayId: RELAY, keyId: "k" }] }]);
+  });
+
+  test("sessions are written, brought up to date, asked to end and dropped", async () => {
+    const store = await open(await newPlace());
+    await addRelay(store);
+    await writeSessionRows(store.db, [session("one"), session("two")]);
+    await writeSessionRows(store.db, [session("one", '{"a":1}')]);
+    const rows = await store.db.selectFrom("sessions").select(["id", "clusters"]).orderBy("id").execute();
+    expect(rows).toEqual([
+      { id: "one", clusters: '{"a":1}' },
+      { id: "two", clusters: "{}" },
+    ]);
+    await store.db.updateTable("sessions").set({ end_requested_at: "x" }).where("id", "=", "two").execute();
+    expect(await findEndRequests(store.db, RELAY)).toEqual(["two"]);
+    await dropSessionRows(store.db, ["one", "two"]);
+    expect(await findEndRequests(store.db, RELAY)).toEqual([]);
+  });
+});
