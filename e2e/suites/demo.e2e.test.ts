@@ -132,6 +132,13 @@ function startDemo(args: readonly string[]): Running {
   };
 }
 
+test("somebody whom nobody lets in is told so, with the exit code of that", async () => {
+  const { code, stdout, stderr } = await demo(["--user", "stranger", "--", "true"]);
+  expect([code, stdout]).toEqual([4, ""]);
+  expect(stderr).toMatch(/\nerror: \S+ knows no cluster demo that you may reach \(CC_CLUSTER_UNKNOWN\)\nhint: .*\n$/);
+  await expectNothingLeft();
+});
+
 test("a command's output is alone on standard output, its exit code is the demo's, and nothing is left", async () => {
   const script = "kubectl auth whoami -o json; helm list -q; exit 7";
   const done = await demo(["--", "sh", "-c", script]);
