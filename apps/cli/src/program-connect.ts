@@ -5,7 +5,7 @@ import type { ConnectFlags } from "./commands/connect.ts";
 import type { CommandContext } from "./commands/context.ts";
 import type { DisconnectFlags } from "./commands/disconnect.ts";
 import type { UpgradeFlags } from "./commands/upgrade.ts";
-import { DEFAULT_NAMESPACE } from "./connect/installation.ts";
+import { DEFAULT_NAMESPACE } from "./connect/default-namespace.ts";
 import { withRelay, withTokens } from "./flags.ts";
 
 /** Where the exit code of the steps goes. */

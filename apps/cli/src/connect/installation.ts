@@ -4,9 +4,6 @@ import { type ClusterTools, lastLine } from "./tool.ts";
 
 /** Name of the release and of what it installs. */
 export const RELEASE = "cluster-connect-agent";
-/** Where it is installed unless told otherwise. */
-export const DEFAULT_NAMESPACE = "cluster-connect";
-
 /** What is installed in a cluster by now. */
 export interface Installation {
   /** Of the chart; undefined when nothing is installed. */
