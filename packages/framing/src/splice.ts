@@ -100,13 +100,13 @@ function join(
   ended: () => void,
   failed: (error: unknown) => void,
 ): () => void {
-  const written = whenWritten(from);
-  const gather = to instanceof Socket ? createGather(to) : undefined;
+  if (from instanceof MuxStream) from.lend();
+  const gather = to instanceof Socket ? new Gather(to) : undefined;
   const onData = (chunk: Buffer): void => {
     direction.bytes += chunk.length;
     gather?.before(chunk);
     // `write` also answers false for a large chunk that has left already.
-    if (to.write(chunk, written(chunk)) || to.writableLength === 0) return;
+    if (to.write(chunk, freed(from, chunk)) || to.writableLength === 0) return;
     gather?.release();
     if (to.writableLength > 0) from.pause();
   };
@@ -134,50 +134,45 @@ function join(
   };
 }
 
-type Written = (error?: Error | null) => void;
-
 /** What is to be done with a chunk's memory when it was written. */
-function whenWritten(from: Duplex): (chunk: Buffer) => Written | undefined {
-  if (from instanceof MuxStream) {
-    from.lend();
-    return (chunk) => (error) => {
-      if (!error) from.giveBack(chunk.length);
-    };
-  }
-  if (from instanceof Socket) {
-    return (chunk) => (error) => {
-      if (!error) discard(chunk);
-    };
-  }
-  return () => undefined;
+function freed(from: Duplex, chunk: Buffer): ((error?: Error | null) => void) | undefined {
+  if (!(from instanceof MuxStream || from instanceof Socket)) return undefined;
+  return (error) => {
+    if (error) return;
+    if (from instanceof MuxStream) from.giveBack(chunk.length);
+    else discard(chunk);
+  };
 }
 
 /** Chunks from this size on are bulk, whose next part is likely to come within this turn of the event loop. */
 const BULK_BYTES = 4_096;
 
-interface Gather {
-  before(chunk: Uint8Array): void;
+/** Gathers the bulk of one turn of the event loop into one write to a socket; what is small leaves at once. */
+class Gather {
+  readonly #socket: Socket;
+  #gathering = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  before(chunk: Uint8Array): void {
+    if (this.#gathering || chunk.length < BULK_BYTES) return;
+    this.#gathering = true;
+    this.#socket.cork();
+    setImmediate(releaseGathered, this);
+  }
+
   /** Lets go of what was gathered. */
-  release(): void;
+  release(): void {
+    if (!this.#gathering) return;
+    this.#gathering = false;
+    this.#socket.uncork();
+  }
 }
 
-/** Gathers the bulk of one turn of the event loop into one write to a socket; what is small leaves at once. */
-function createGather(socket: Socket): Gather {
-  let gathering = false;
-  const release = (): void => {
-    if (!gathering) return;
-    gathering = false;
-    socket.uncork();
-  };
-  return {
-    before(chunk) {
-      if (gathering || chunk.length < BULK_BYTES) return;
-      gathering = true;
-      socket.cork();
-      setImmediate(release);
-    },
-    release,
-  };
+function releaseGathered(gather: Gather): void {
+  gather.release();
 }
 
 function breakOff(side: Duplex, error: unknown): void {

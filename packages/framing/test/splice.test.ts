@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
@@ -143,4 +144,19 @@ test("a reader that never reads holds the local writer back", async () => {
   while (near.writableLength === 0) await new Promise((resolve) => setImmediate(resolve));
   expect(client.writableLength).toBeGreaterThan(0);
   expect(near.bytesSent).toBeLessThanOrEqual(262_144);
+});
+
+test("bulk both ways through sockets arrives as it was sent, whatever memory it passed through", async () => {
+  const { client, far, outcome } = await splicedStream();
+  const up = randomBytes(6_000_001);
+  const down = randomBytes(5_000_003);
+  const got = Promise.all([readAll(far), readAll(client)]);
+  for (let from = 0; from < up.length; from += 70_001) client.write(up.subarray(from, from + 70_001));
+  client.end();
+  for (let from = 0; from < down.length; from += 33_333) far.write(down.subarray(from, from + 33_333));
+  far.end();
+  const [atFar, atClient] = await got;
+  expect(atFar.equals(up)).toBe(true);
+  expect(atClient.equals(down)).toBe(true);
+  expect(await outcome).toEqual({ forthBytes: up.length, backBytes: down.length });
 });
