@@ -15,11 +15,13 @@ export interface RelayOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly issuerUrl: string;
-  /** Behind something that the suite put in front, with TLS when its address says so; on a free port otherwise. */
   /** Address to listen at and to be called by; loopback by default. */
   readonly host?: string;
   /** PEM of the issuer's authority, where it has TLS. */
   readonly issuerCaPem?: string;
+  /** The relay's `limits`, where its own are not wanted. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Behind something that the suite put in front, with TLS when its address says so; on a free port otherwise. */
   readonly behind?: { readonly publicUrl: string; readonly port: number };
 }
 
@@ -56,7 +58,8 @@ export async function startRelay(
   let run = 0;
   const startOn = async (port: number): Promise<Relay> => {
     const url = behind?.publicUrl ?? `https://${host}:${port}`;
-    const config = settings(folder, authenticationPath, url, { host, port }, issuerUrl, tls);
+    const own = settings(folder, authenticationPath, url, { host, port }, issuerUrl, tls);
+    const config = options.limits === undefined ? own : { ...own, limits: options.limits };
     const startProgram = async (signal: AbortSignal): Promise<Program> => {
       run += 1;
       const spec = {

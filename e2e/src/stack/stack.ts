@@ -24,6 +24,7 @@ export interface StackOptions {
   /** Starts a Kubernetes of its own other than a mere control plane, in a folder that is made. */
   readonly startCluster?: (options: { readonly folder: string; readonly signal: AbortSignal }) => Promise<Cluster>;
   readonly relayBehind?: RelayOptions["behind"];
+  readonly relayLimits?: RelayOptions["limits"];
   readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
   readonly accessTokenSeconds?: number;
 }
@@ -87,12 +88,15 @@ async function startHops(
   deps: StackDeps,
 ): Promise<Stack> {
   const { progress, tools } = deps;
-  const { relayBehind, accessTokenSeconds, signal } = options;
+  const { relayBehind, relayLimits, accessTokenSeconds, signal } = options;
   const folder = (name: string): string => join(options.folder, name);
   const waiting = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
   const tokenFile = folder("auth-proxy-token");
   const life = accessTokenSeconds === undefined ? {} : { accessTokenSeconds };
-  const behind = relayBehind === undefined ? {} : { behind: relayBehind };
+  const behind = {
+    ...(relayBehind === undefined ? {} : { behind: relayBehind }),
+    ...(relayLimits === undefined ? {} : { limits: relayLimits }),
+  };
   const apiserver = { url: cluster.apiserverUrl, caPem: cluster.caPem, tokenFile };
   await mkdir(folder("issuer"), { mode: 0o700 });
   const [issuer] = await progress.during("2/6 issuer, and roles in the cluster", () =>

@@ -50,6 +50,8 @@ export function useTransport(): () => Transport {
     const echo: Echo = await startEcho({ folder, signal: NO_END }, { keeper });
     return {
       relayBehind: { publicUrl: `https://127.0.0.1:${agentSide.port}`, port: ports.relay },
+      // One caller opens thousands of streams here, as fast as it can.
+      relayLimits: { opensPerSecondPerCaller: 100_000 },
       agent: {
         upstreams: { [ECHO]: `127.0.0.1:${echo.echoPort}`, [SOURCE]: `127.0.0.1:${echo.sourcePort}` },
         healthPort: ports.health,
