@@ -1,11 +1,8 @@
 #!/usr/bin/env node
 /** The command line tool's process: hands the machine over to `run`. */
-import { setGlobalProxyFromEnv } from "node:http";
 import { homedir } from "node:os";
 import { isSea } from "node:sea";
-import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
 import type { TextOutput } from "./deps.ts";
-import { openBrowser } from "./login/open-browser.ts";
 import { run } from "./run.ts";
 import { withSystemAuthorities } from "./system-trust.ts";
 
@@ -62,7 +59,7 @@ void run(process.argv.slice(2), {
   platform: process.platform,
   homeDir: homedir(),
   pid: process.pid,
-  openBrowser: (url) => openBrowser(url, process.platform, process.env),
+  openBrowser: async (url) => (await import("./login/open-browser.ts")).openBrowser(url, process.platform, process.env),
   openKeyStore: async () => {
     const { openOsKeyStore } = await import("./tokens/os-key-store.ts");
     return await openOsKeyStore(process.platform, process.env);
@@ -76,6 +73,8 @@ void run(process.argv.slice(2), {
 /** Trusts these authorities, the machine's own, and those that were named before. */
 function trust(more: readonly string[]): void {
   named.push(...more);
+  // Loaded when it is needed: most starts make no TLS of their own.
+  const { getCACertificates, rootCertificates, setDefaultCACertificates } = process.getBuiltinModule("node:tls");
   setDefaultCACertificates([
     ...new Set([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), ...named]),
   ]);
@@ -86,7 +85,7 @@ function useProxies(): void {
   const setting = (name: string): string | undefined => process.env[name] ?? process.env[name.toLowerCase()];
   const exempt = ["localhost", "127.0.0.1", "[::1]", setting("NO_PROXY")];
   const otherwise = setting("ALL_PROXY");
-  setGlobalProxyFromEnv({
+  process.getBuiltinModule("node:http").setGlobalProxyFromEnv({
     HTTP_PROXY: setting("HTTP_PROXY") ?? otherwise,
     HTTPS_PROXY: setting("HTTPS_PROXY") ?? otherwise,
     NO_PROXY: exempt.filter((entry) => entry !== undefined && entry !== "").join(","),

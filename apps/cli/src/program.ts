@@ -56,6 +56,12 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
       getOutHasColors: () => false,
     })
     .addHelpText("after", TOP_HELP);
+  if (argv[0] === "credential") {
+    // kubectl waits for it each time it starts: the other commands are not even described.
+    addCredential(program, context);
+    addExamples(program);
+    return program;
+  }
   addLogin(program, context);
   addLogout(program, context);
   addClusters(program, context);
