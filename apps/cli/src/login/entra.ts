@@ -44,7 +44,9 @@ export async function signInPerson(
   deps: Deps,
 ): Promise<LoginRecord> {
   const client = clientOf(settings);
-  const { token, account } = await signInAtEntra(client, how, settings.audiences.relay, options, ENTRA_DEPS);
+  const signIn = (): ReturnType<typeof signInAtEntra> =>
+    signInAtEntra(client, how, settings.audiences.relay, options, ENTRA_DEPS);
+  const { token, account } = await trusting(client.authorityHost, signIn, options, deps);
   const record: LoginRecord = {
     ...{ relay, settings, name: nameOf([token.token]), refreshToken: undefined, tokens: {} },
     entra: { kind: "person", ...account },
@@ -93,11 +95,32 @@ export async function renewEntra(
   const audience = settings.audiences[purpose];
   if (login.kind !== "person") {
     const machine = machineOf(login, options, deps);
-    const token = await getEntraMachineToken(client, machine, audience, options, ENTRA_DEPS);
+    const get = (): ReturnType<typeof getEntraMachineToken> =>
+      getEntraMachineToken(client, machine, audience, options, ENTRA_DEPS);
+    const token = await trusting(client.authorityHost, get, options, deps);
     return withToken(record, purpose, token, deps.now());
   }
-  const { token, account } = await renewEntraPerson(client, login, audience, options, ENTRA_DEPS);
+  const renew = (): ReturnType<typeof renewEntraPerson> =>
+    renewEntraPerson(client, login, audience, options, ENTRA_DEPS);
+  const { token, account } = await trusting(client.authorityHost, renew, options, deps);
   return withToken({ ...record, entra: { kind: "person", ...account } }, purpose, token, deps.now());
+}
+
+/** Again, when a certificate was not trusted: our own `fetch` then trusts the machine's authorities, for all TLS. */
+async function trusting<T>(
+  authorityHost: string,
+  work: () => Promise<T>,
+  options: Options,
+  deps: Pick<CliDeps, "fetch">,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof ConnectError) || error.code !== "CC_TLS_UNTRUSTED") throw error;
+    const asked = await deps.fetch(authorityHost, { method: "HEAD", redirect: "manual", ...options }).catch(() => {});
+    if (asked === undefined) throw error;
+    return await work();
+  }
 }
 
 function clientOf(settings: LoginSettings): ReturnType<typeof entraAuthority> & { readonly clientId: string } {

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { getCACertificates, rootCertificates, setDefaultCACertificates } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createTokenVerifier, parseAuthenticationConfiguration, presetConfiguration } from "@cluster-connect/auth";
@@ -59,6 +60,24 @@ test("one device code at Entra serves relay and clusters, and each token is for 
   expect(unverifiedClaims(relay.tokens[0] ?? "")["aud"]).toBe(RELAY_APP);
   expect(unverifiedClaims(await clusterToken(stage))["aud"]).toBe(CLUSTER_APP);
   expect(entra.grants).toEqual({ device_code: 1, refresh_token: 1 });
+});
+
+test("an authority behind a certificate of the machine's own store is trusted as the rest is", async () => {
+  const stage = await entraStage({ apps: [{ clientId: APP, secret: "s" }] });
+  const trusted = getCACertificates("default");
+  setDefaultCACertificates([...rootCertificates]);
+  const asked: string[] = [];
+  // Stands for the fetch of the program itself, which reads the machine's store when a certificate did not pass.
+  const fetchHere: typeof fetch = async (input, init) => {
+    if (!String(input).startsWith(stage.entra.url)) return await fetch(input, init);
+    asked.push(String(input));
+    setDefaultCACertificates(trusted);
+    return await fetch(input, init);
+  };
+  const env = { AZURE_CLIENT_ID: APP, AZURE_CLIENT_SECRET: "s" };
+  const cli = testCli(stage.home, { env, deps: { fetch: fetchHere } });
+  expect(await cli.run("login", "--relay", stage.relay.url, "--service-principal")).toBe(0);
+  expect(asked).toEqual([stage.entra.url]);
 });
 
 test("the cluster's token passes a verifier with the preset for Entra", async () => {
