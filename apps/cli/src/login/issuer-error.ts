@@ -43,12 +43,23 @@ export function issuerError(issuer: string, error: unknown, refused: ErrorCode =
       cause: error,
     });
   }
+  const status = statusOf(error);
+  if (status !== undefined && status >= 500) {
+    return new ConnectError("CC_ISSUER_UNREACHABLE", `${host} answers with HTTP status ${status}`, { cause: error });
+  }
   if (error instanceof ClientError && !isTimeout(error)) {
     return new ConnectError("CC_LOGIN_FAILED", `${host} does not answer as an issuer does: ${oneLine(error.message)}`, {
       cause: error,
     });
   }
   return networkError(host, "CC_ISSUER_UNREACHABLE", error);
+}
+
+/** The library keeps an answer that it could not use among the causes. */
+function statusOf(error: unknown): number | undefined {
+  let current = error;
+  for (let depth = 0; depth < 4 && current instanceof Error; depth++) current = current.cause;
+  return current instanceof Response ? current.status : undefined;
 }
 
 function isTimeout(error: ClientError): boolean {

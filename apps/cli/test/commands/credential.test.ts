@@ -106,6 +106,20 @@ test("while the issuer is away the old token serves until its end, and not longe
   expect(late.out()).toBe("");
 });
 
+test("an issuer in trouble is told by its status, and the old token serves meanwhile", async () => {
+  const stage = await loggedIn();
+  await age(stage, 20_000);
+  stage.issuer.answer = (_request, response) => {
+    response.writeHead(503).end();
+    return true;
+  };
+  expect(await testCli(stage.home).run("credential", "--relay", stage.relay.url)).toBe(0);
+  await age(stage, -1_000);
+  const late = testCli(stage.home);
+  expect(await late.run("credential", "--relay", stage.relay.url)).toBe(38);
+  expect(late.err()).toContain("answers with HTTP status 503 (CC_ISSUER_UNREACHABLE)");
+});
+
 test("a login that ran out says so and how to renew it", async () => {
   const stage = await loggedIn();
   await age(stage, -1_000);
