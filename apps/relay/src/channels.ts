@@ -28,8 +28,8 @@ export function acceptChannels(
   const accept = createWebSocketAcceptor();
   const addressOf = createCallerAddress(options.trustedProxies);
   const { quotas } = context;
-  const admitAgent = (): Release => {
-    quotas.admitAgent();
+  const admitAgent = (address: string | undefined): Release => {
+    quotas.admitAgent(address);
     return () => undefined;
   };
   const noteHandshake = (role: "agent" | "cli", session: Session, startedAt: number): void => {
@@ -46,7 +46,7 @@ export function acceptChannels(
         refuseWhenDraining();
         const startedAt = context.clock.now();
         const address = addressOf(request);
-        const proved = takeAll([() => quotas.takeHandshake(address), admitAgent]);
+        const proved = takeAll([() => quotas.takeHandshake(address), () => admitAgent(address)]);
         const channel = await accept(request, socket, head).catch(releaseAndThrow(proved));
         if (channel === undefined) return proved();
         const session = serveAgent(channel, { ...options.agent, address }, context);

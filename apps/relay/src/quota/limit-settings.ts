@@ -12,7 +12,7 @@ export interface LimitSettings {
   readonly handshakes: number;
   /** Of those, from one address. */
   readonly handshakesPerAddress: number;
-  /** New agents' channels per second; the others are told when to come again. */
+  /** New agents' channels per second, from one address half of it; the others are told when to come again. */
   readonly agentsPerSecond: number;
   /** What all sessions together may hold for streams whose reader is slow. */
   readonly bufferMebibytes: number;

@@ -1,8 +1,9 @@
 import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import { createCounted, type Release, takeAll } from "./counted.ts";
+import { createKeyedBuckets } from "./keyed-buckets.ts";
 import type { LimitSettings } from "./limit-settings.ts";
-import { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
+import { createTokenBucket } from "./token-bucket.ts";
 
 /** Keeps each caller, cluster and dialer within the relay's limits. Every refusal is `CC_LIMIT_REACHED`. */
 export interface Quotas {
@@ -11,14 +12,16 @@ export interface Quotas {
   takeStream(caller: Principal, clusterId: string): Release;
   /** A channel whose dialer has not proved anything yet. */
   takeHandshake(address: string | undefined): Release;
-  /** Paces agents that come back all at once. */
-  admitAgent(): void;
+  /** Paces agents that come back all at once; those of one address get no more than its share. */
+  admitAgent(address: string | undefined): void;
 }
 
 /** Many agents that were refused at once come again at different times. */
 const SPREAD_MS = 10_000;
 const ALL = "";
-const MAX_BUCKETS = 10_000;
+const UNKNOWN_ADDRESS = "unknown";
+/** Of the agents' rate, for one address: many may come from behind one, and the others still find room. */
+const ADDRESS_SHARE = 1 / 2;
 
 export function createQuotas(
   limits: LimitSettings,
@@ -32,16 +35,8 @@ export function createQuotas(
   const handshakes = createCounted(limits.handshakes, "channels that have not proved anything");
   const addressHandshakes = createCounted(limits.handshakesPerAddress, "such channels from one address");
   const agents = createTokenBucket(limits.agentsPerSecond, deps);
-  const opens = new Map<string, TokenBucket>();
-
-  const bucketOf = (key: string): TokenBucket => {
-    const known = opens.get(key);
-    if (known !== undefined) return known;
-    if (opens.size >= MAX_BUCKETS) for (const [other, bucket] of opens) if (bucket.idle) opens.delete(other);
-    const bucket = createTokenBucket(limits.opensPerSecondPerCaller, deps);
-    opens.set(key, bucket);
-    return bucket;
-  };
+  const addressAgents = createKeyedBuckets(Math.ceil(limits.agentsPerSecond * ADDRESS_SHARE), deps);
+  const opens = createKeyedBuckets(limits.opensPerSecondPerCaller, deps);
 
   return {
     takeSession(caller) {
@@ -50,15 +45,16 @@ export function createQuotas(
     },
     takeStream(caller, clusterId) {
       const key = keyOf(caller);
-      const waitMs = bucketOf(key).take();
+      const waitMs = opens(key).take();
       if (waitMs > 0) throw limited("Streams are opened too fast", waitMs);
       return takeAll([() => callerStreams.take(key), () => clusterStreams.take(clusterId), () => streams.take(ALL)]);
     },
-    takeHandshake(address = "unknown") {
+    takeHandshake(address = UNKNOWN_ADDRESS) {
       return takeAll([() => addressHandshakes.take(address), () => handshakes.take(ALL)]);
     },
-    admitAgent() {
-      const waitMs = agents.take();
+    admitAgent(address = UNKNOWN_ADDRESS) {
+      // The address first: what it is refused takes nothing from the others.
+      const waitMs = addressAgents(address).take() || agents.take();
       if (waitMs > 0) throw limited("Many agents come at once", waitMs + deps.random() * SPREAD_MS);
     },
   };

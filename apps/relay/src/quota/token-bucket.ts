@@ -2,8 +2,6 @@
 export interface TokenBucket {
   /** @returns 0 when it is let through, else how long to wait, milliseconds. */
   take(): number;
-  /** Nothing was taken for so long that it is as new. */
-  readonly idle: boolean;
 }
 
 const BURST_SECONDS = 2;
@@ -12,22 +10,15 @@ export function createTokenBucket(perSecond: number, deps: { readonly now: () =>
   const capacity = perSecond * BURST_SECONDS;
   let tokens = capacity;
   let at = deps.now();
-  const refill = (): void => {
-    const now = deps.now();
-    // A clock that was set back takes nothing away.
-    tokens = Math.min(capacity, tokens + (Math.max(0, now - at) / 1_000) * perSecond);
-    at = now;
-  };
   return {
     take() {
-      refill();
+      const now = deps.now();
+      // A clock that was set back takes nothing away.
+      tokens = Math.min(capacity, tokens + (Math.max(0, now - at) / 1_000) * perSecond);
+      at = now;
       if (tokens < 1) return Math.ceil(((1 - tokens) / perSecond) * 1_000);
       tokens -= 1;
       return 0;
-    },
-    get idle() {
-      refill();
-      return tokens >= capacity;
     },
   };
 }

@@ -2,6 +2,7 @@ import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createKeyedBuckets } from "../../src/quota/keyed-buckets.ts";
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
 import { createQuotas } from "../../src/quota/quotas.ts";
 import { createTokenBucket } from "../../src/quota/token-bucket.ts";
@@ -83,11 +84,52 @@ test("channels that prove nothing are limited by address and in all", () => {
 
 test("agents that come all at once are told to come again at different times", () => {
   const { quotas, time } = stage({ agentsPerSecond: 10 });
-  for (let n = 0; n < 20; n += 1) quotas.admitAgent();
-  expect(refusal(() => quotas.admitAgent()).retryAfterMs).toBe(5_100);
+  const come = (count: number): void => {
+    for (let n = 0; n < count; n += 1) quotas.admitAgent(`10.0.0.${n % 4}`);
+  };
+  come(20);
+  expect(refusal(() => come(1)).retryAfterMs).toBe(5_100);
   time.now += 1_000;
-  for (let n = 0; n < 10; n += 1) quotas.admitAgent();
-  expect(refusal(() => quotas.admitAgent()).code).toBe("CC_LIMIT_REACHED");
+  come(10);
+  expect(refusal(() => come(1)).code).toBe("CC_LIMIT_REACHED");
+});
+
+test("a flood of agents from one address does not refuse an agent from another", () => {
+  const { quotas, time } = stage({ agentsPerSecond: 10 });
+  const flood = (count: number): number => {
+    let admitted = 0;
+    for (let n = 0; n < count; n += 1) {
+      try {
+        quotas.admitAgent("10.0.0.1");
+        admitted += 1;
+      } catch (error) {
+        expect(error).toMatchObject({ code: "CC_LIMIT_REACHED" });
+      }
+    }
+    return admitted;
+  };
+  expect(flood(1_000)).toBe(10);
+  for (let n = 0; n < 10; n += 1) quotas.admitAgent("10.0.0.2");
+  time.now += 1_000;
+  expect(flood(1_000)).toBe(5);
+  quotas.admitAgent("10.0.0.2");
+  quotas.admitAgent(undefined);
+});
+
+test("one address may bring half of the agents of each second, be it a single one", () => {
+  const { quotas } = stage({ agentsPerSecond: 1 });
+  quotas.admitAgent("10.0.0.1");
+  quotas.admitAgent("10.0.0.1");
+  expect(refusal(() => quotas.admitAgent("10.0.0.1")).retryAfterMs).toBe(6_000);
+});
+
+test("only the buckets of the keys seen last are kept", () => {
+  const buckets = createKeyedBuckets(1, { now: () => 0 }, { maxBuckets: 2 });
+  const [first, second] = [buckets("a"), buckets("b")];
+  expect(buckets("a")).toBe(first);
+  buckets("c");
+  expect(buckets("a")).toBe(first);
+  expect(buckets("b")).not.toBe(second);
 });
 
 test("a bucket lets no more through than its rate and one burst, whatever the clock does", () => {
