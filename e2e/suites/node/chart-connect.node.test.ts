@@ -143,7 +143,7 @@ describe.skipIf(missing !== undefined)("cluster-connect connect", () => {
     expect(done.stdout).toContain("1 revoked");
     const left = await runToEnd(
       stack().tools.kubectl,
-      ["get", "all,secrets,configmaps,rolebindings", "-n", NAMESPACE, "-o", "name"],
+      ["get", "pods,deployments,jobs,cronjobs,secrets,rolebindings", "-n", NAMESPACE, "-o", "name"],
       { env: { PATH: stack().tools.path, KUBECONFIG: stack().cluster.kubeconfigPath }, signal: NO_END },
     );
     expect(left.stdout).not.toContain("cluster-connect-agent");

@@ -31,20 +31,12 @@ export async function disconnect(flags: DisconnectFlags, context: CommandContext
   if (found === undefined) return steps.end({ changed: false });
   if (found.revision !== undefined) {
     await steps.report.check("uninstall", async () => {
-      const done = await tools.helm([
-        ...[
-          "uninstall",
-          RELEASE,
-          "--namespace",
-          namespace,
-          "--wait",
-          "--cascade",
-          "foreground",
-          "--timeout",
-          `${flags.timeout}s`,
-        ],
-      ]);
+      const timeout = `${flags.timeout}s`;
+      const done = await tools.helm(["uninstall", RELEASE, "--namespace", namespace, "--wait", "--timeout", timeout]);
       if (done.code !== 0) throw new ConnectError("CC_INSTALL_FAILED", `helm: ${lastLine(done)}`);
+      // Helm forgets them as soon as their owner is gone; they still hold tunnels then.
+      const pods = ["pods", "--namespace", namespace, "--selector", `app.kubernetes.io/instance=${RELEASE}`];
+      await tools.kubectl(["wait", "--for=delete", ...pods, "--timeout", timeout]);
       return { value: true, detail: lastLine(done) };
     });
   }
