@@ -1,4 +1,4 @@
-/** The issuer's process: `main.ts CONFIG_FILE`. Says `issuer.ready` with its URL on standard output. */
+/** The issuer's process: `main.ts CONFIG_FILE`. Says `issuer.ready` with its URL on standard output; SIGUSR2 makes it fail, and work again. */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -20,7 +20,15 @@ const provider = createProvider(url, config);
 provider.on("server_error", (_ctx, error) => console.error(error));
 const callback = provider.callback();
 
+let failing = false;
+process.on("SIGUSR2", () => {
+  failing = !failing;
+});
 listener.on("request", (request, response) => {
+  if (failing) {
+    response.writeHead(503, { "retry-after": "1" }).end();
+    return;
+  }
   answerLogin(request, response, provider, config.users)
     .then((answered) => (answered ? undefined : callback(request, response)))
     .catch((error: unknown) => {
