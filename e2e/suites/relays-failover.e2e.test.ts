@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RawLink } from "../src/faults/raw-link.ts";
 import { pollUntil } from "../src/process/poll.ts";
-import { type Conversation, type Opener, startConversation, startOpener } from "./support/conversation.ts";
+import {
+  type Conversation,
+  type Opener,
+  openQuietStream,
+  startConversation,
+  startOpener,
+} from "./support/conversation.ts";
 import { CLUSTERS, missingForFleet, RELAYS, TUNNELS, useFleet } from "./support/fleet.ts";
 
 const missing = missingForFleet();
@@ -72,15 +78,21 @@ describe.skipIf(missing !== undefined)(
       });
     });
 
-    test("an agent's replica is killed: its streams say so within ten seconds, new ones go to the other", async () => {
+    test("an agent's replica is killed: its streams end when the time for coming back is over, new ones go to the other", async () => {
       const cluster = CLUSTERS[0] ?? "";
       const [victim] = scene().agents;
-      const openers = links
-        .filter((_, index) => clusterOf(index) === cluster)
-        .map((link) => startOpener(link, cluster));
+      const ownLinks = links.filter((_, index) => clusterOf(index) === cluster);
+      const openers = ownLinks.map((link) => startOpener(link, cluster));
       const before = openers.map(({ opened }) => opened);
+      const quiet = await Promise.all(ownLinks.map((link) => openQuietStream(link, cluster)));
+      const from = performance.now();
       victim?.program?.signal("SIGKILL");
-      await victim?.program?.ended;
+      const fates = await Promise.all(quiet.map((one) => one.fate(from)));
+      const lost = fates.filter(({ code }) => code !== undefined);
+      const longestMs = Math.max(...lost.map(({ ms }) => ms));
+      say(`${lost.length} of ${fates.length} streams were lost with the replica, told after at most ${longestMs} ms`);
+      expect(new Set(lost.map(({ code }) => code))).toEqual(new Set(["CC_RESUME_EXPIRED"]));
+      expect(lost.length).toBeLessThan(fates.length);
       await reached(() => openers.every(({ opened }, index) => opened > (before[index] ?? 0) + 10));
       await Promise.all(openers.map((one) => one.end()));
       report("one replica of an agent killed", [], openers);

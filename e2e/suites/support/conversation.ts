@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type MuxStream, SYSTEM_CLOCK, wait } from "@cluster-connect/framing";
-import { toConnectError } from "@cluster-connect/protocol";
+import { type ErrorCode, toConnectError } from "@cluster-connect/protocol";
 import type { RawLink } from "../../src/faults/raw-link.ts";
 import { NAMED_ECHO } from "./fleet.ts";
 import { NO_END } from "./stack.ts";
@@ -90,6 +90,36 @@ export async function startConversation(link: RawLink, cluster: string): Promise
     async end() {
       stop.abort();
       await done;
+    },
+  };
+}
+
+/** A stream that nobody uses until its replica may be gone. */
+export interface QuietStream {
+  /**
+   * Says something: whether it is answered, or the code with which the stream ends; and milliseconds since `from`.
+   */
+  fate(from: number): Promise<{ readonly ms: number; readonly code: ErrorCode | undefined }>;
+}
+
+export async function openQuietStream(link: RawLink, cluster: string): Promise<QuietStream> {
+  const stream = await link.open(NAMED_ECHO, { signal: NO_END });
+  // What ends it is told by `done`, too.
+  stream.on("error", () => {});
+  const read = reader(stream);
+  await expectCluster(read, cluster);
+  return {
+    async fate(from) {
+      const ended = stream.done.then((end) => (end.kind === "reset" ? end.error.code : undefined));
+      stream.write("?");
+      const answered = read(1).then(
+        () => undefined,
+        () => ended,
+      );
+      const code = await Promise.race([answered, ended]);
+      const ms = Math.round(performance.now() - from);
+      stream.destroy();
+      return { ms, code };
     },
   };
 }
