@@ -54,7 +54,6 @@ export type ErrorCode =
   | "CC_GRANT_MISSING"
   | "CC_ADMIN_REQUIRED"
   | "CC_CLUSTER_CA_CHANGED"
-  | "CC_PEER_UNREACHABLE"
   | "CC_ENROLLMENT_CODE_INVALID"
   | "CC_AGENT_KEY_REFUSED"
   | "CC_CHALLENGE_FAILED"
@@ -361,13 +360,6 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 42,
     retry: false,
     hint: "Compare the fingerprint with the cluster's administrator, then run `cluster-connect clusters trust`.",
-  },
-  CC_PEER_UNREACHABLE: {
-    wire: 46,
-    http: 503,
-    exit: 43,
-    retry: true,
-    hint: "The relay that holds the cluster's tunnel does not answer; the agent dials another one soon.",
   },
 
   // Enrollment and the agent's own credential
