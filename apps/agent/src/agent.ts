@@ -6,6 +6,7 @@ import {
   type Health,
   type Logger,
   type Metrics,
+  openTracer,
   readSettingFile,
 } from "@cluster-connect/service";
 import type { AgentConfig } from "./config.ts";
@@ -59,6 +60,7 @@ export async function startAgent(
   const log = deps.log.child({ clusterId: identity.clusterId });
   const resumes = createResumeRegistry({}, deps.sessionDeps);
   observeStreams(resumes, deps.metrics);
+  const tracer = openTracer(config.tracing, { name: "agent", software: deps.software }, deps);
   const dispatch = createDispatch(
     {
       instanceId: deps.instanceId,
@@ -66,7 +68,7 @@ export async function startAgent(
       upstreams: config.upstreams,
       graceMs: config.resumeGraceSeconds * 1_000,
     },
-    { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log },
+    { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log, tracer },
   );
   const { instanceId, software, sessionDeps, env, clock } = deps;
   const create = (by: Identity): TunnelSet =>
@@ -75,7 +77,8 @@ export async function startAgent(
   for (const [index, relay] of config.relay.urls.entries()) {
     deps.health.add(`tunnel ${relay.host}`, () => tunnels.current.statuses[index]?.check() ?? NO_TUNNEL);
   }
-  const stop = new AbortController();
+  const [stop, quiet] = [new AbortController(), new AbortController()];
+  const tracing = tracer?.run({ signal: quiet.signal });
   const { stateDir } = config;
   const following = followKey(
     { stateDir, signal: stop.signal, drainMs: config.drainSeconds * 1_000, ...options.keyWatch },
@@ -95,6 +98,8 @@ export async function startAgent(
       resumes.close();
       await done;
       for (const set of all()) set.stop();
+      quiet.abort();
+      await tracing;
     },
   };
 }

@@ -1,5 +1,12 @@
 import { type ClusterId, parseClusterId, RESUME_GRACE_MS } from "@cluster-connect/protocol";
-import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import {
+  type Environment,
+  LOG_LEVELS,
+  type LogLevel,
+  loadConfig,
+  TRACING_SCHEMA,
+  type TracingSettings,
+} from "@cluster-connect/service";
 import { z } from "zod";
 import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.ts";
 
@@ -34,6 +41,8 @@ export interface AgentConfig {
   /** How long a stream is kept when its tunnel was lost. */
   readonly resumeGraceSeconds: number;
   readonly drainSeconds: number;
+  /** An OpenTelemetry collector that gets spans; none is kept without. */
+  readonly tracing?: TracingSettings | undefined;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -96,6 +105,7 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     .max(86_400)
     .default(RESUME_GRACE_MS / 1_000),
   drainSeconds: z.number().min(0).max(3_600).default(30),
+  tracing: TRACING_SCHEMA.optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });
 

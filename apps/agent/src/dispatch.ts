@@ -10,8 +10,9 @@ import {
   UPSTREAM_KUBERNETES,
   UPSTREAM_PROBE,
 } from "@cluster-connect/protocol";
-import type { Logger } from "@cluster-connect/service";
+import type { Logger, Span, Tracer } from "@cluster-connect/service";
 import { encodeProxyHeader } from "./proxy-header.ts";
+import { beginStreamSpan } from "./stream-span.ts";
 import { connectUpstream } from "./upstream.ts";
 import type { UpstreamAddress } from "./upstream-address.ts";
 
@@ -29,6 +30,8 @@ export interface DispatchDeps {
   readonly resumes: ResumeRegistry;
   readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
   readonly log: Logger;
+  /** Absent where nobody collects spans. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** Answers a stream that the relay opens. */
@@ -52,7 +55,13 @@ async function serve(incoming: IncomingStream, options: DispatchOptions, deps: D
     return;
   }
   if (request.open.upstream === UPSTREAM_PROBE) return await answerProbe(incoming, options, deps);
-  return await serveUpstream(incoming, request.open, options, deps);
+  const span = beginStreamSpan(deps.tracer, request.open);
+  try {
+    await serveUpstream(incoming, request.open, span, options, deps);
+  } catch (error) {
+    span?.end(toConnectError(error).code);
+    throw error;
+  }
 }
 
 async function answerProbe(incoming: IncomingStream, options: DispatchOptions, deps: DispatchDeps): Promise<void> {
@@ -65,6 +74,7 @@ async function answerProbe(incoming: IncomingStream, options: DispatchOptions, d
 async function serveUpstream(
   incoming: IncomingStream,
   open: Open,
+  span: Span | undefined,
   options: DispatchOptions,
   deps: DispatchDeps,
 ): Promise<void> {
@@ -74,19 +84,32 @@ async function serveUpstream(
   const stream = deps.resumes.answer(incoming, options);
   if (stream === undefined) {
     socket.destroy();
+    span?.end("CC_CANCELLED");
     return;
   }
-  pass(stream, socket, idsOf(incoming), deps.log);
+  pass(stream, socket, idsOf(incoming), span, deps.log);
 }
 
 /** Joins a stream with its upstream; on its own, so that an idle stream keeps nothing of how it began. */
-function pass(stream: MuxStream, socket: Socket, ids: Readonly<Record<string, unknown>>, log: Logger): void {
+function pass(
+  stream: MuxStream,
+  socket: Socket,
+  ids: Readonly<Record<string, unknown>>,
+  span: Span | undefined,
+  log: Logger,
+): void {
   log.debug({ event: "stream.open", ...ids }, "stream open");
-  const closed = (reason: string): void =>
-    log.debug({ event: "stream.closed", ...ids, reason, ...bytesOf(stream) }, "stream closed");
+  const closed = (code: string, reason: string): void => {
+    const { upBytes, downBytes } = bytesOf(stream);
+    span?.end(code, { "cluster_connect.up_bytes": upBytes, "cluster_connect.down_bytes": downBytes });
+    log.debug({ event: "stream.closed", ...ids, reason, upBytes, downBytes }, "stream closed");
+  };
   splice(stream, socket).then(
-    () => closed("finished"),
-    (error: unknown) => closed(toConnectError(error, "CC_STREAM_RESET").message),
+    () => closed("ok", "finished"),
+    (cause: unknown) => {
+      const { code, message } = toConnectError(cause, "CC_STREAM_RESET");
+      closed(code, message);
+    },
   );
 }
 

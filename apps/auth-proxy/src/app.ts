@@ -9,6 +9,7 @@ import {
   type Health,
   type Logger,
   type Metrics,
+  openTracer,
   repeat,
 } from "@cluster-connect/service";
 import { createAcceptor } from "./acceptor.ts";
@@ -35,6 +36,7 @@ import { createStreamServer } from "./server.ts";
 import { createServiceAccount } from "./service-account.ts";
 import { createTokenReviewer } from "./token-review.ts";
 import { createUpstream } from "./upstream.ts";
+import { SOFTWARE } from "./version.ts";
 
 export interface AppDeps {
   readonly verifier: Pick<TokenVerifier, "verify">;
@@ -111,6 +113,7 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
   const requests = createQuota("requests", { all: limits.requests, perCaller: limits.requestsPerCaller });
   const upgrades = createQuota("upgraded streams", { all: limits.upgrades, perCaller: limits.upgradesPerCaller });
   const live = createLive();
+  const tracer = openTracer(config.tracing, { name: "auth-proxy", software: SOFTWARE }, deps);
   const reviewer = config.tokenReview.enabled
     ? createTokenReviewer({ audiences: config.tokenReview.audiences }, { apiserver, now: clock.now })
     : undefined;
@@ -125,7 +128,7 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
       requests,
       upgrades,
     }),
-    requestLog: createRequestLog({ log, metrics, now: clock.now, newAuditId: randomUUID }),
+    requestLog: createRequestLog({ log, metrics, now: clock.now, newAuditId: randomUUID, tracer }),
     live,
     longStreams: config.longStreams,
     now: clock.now,
@@ -173,6 +176,7 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
     authority.keep({ signal }),
     certificate.keep({ signal }),
     account.keep({ signal }),
+    tracer?.run({ signal }),
     repeat(() => live.sweep(clock.now()), { intervalMs: SWEEP_MS, signal }, clock),
   ]);
   log.info({ event: "serving", mode, fingerprint: authority.current().fingerprint, port }, "serving");

@@ -1,6 +1,13 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import { parseClusterId } from "@cluster-connect/protocol";
-import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import {
+  type Environment,
+  LOG_LEVELS,
+  type LogLevel,
+  loadConfig,
+  TRACING_SCHEMA,
+  type TracingSettings,
+} from "@cluster-connect/service";
 import { z } from "zod";
 import type { IssuerRules } from "./identity.ts";
 import type { LongStreamPolicy } from "./lifetime.ts";
@@ -59,6 +66,8 @@ export interface Config {
   readonly toleratedPrivileges: readonly string[];
   /** Time for what is under way when the process is asked to stop. */
   readonly drainSeconds: number;
+  /** An OpenTelemetry collector that gets spans; none is kept without. */
+  readonly tracing?: TracingSettings | undefined;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -150,6 +159,7 @@ const SCHEMA = z.strictObject({
   selfCheck: z.boolean().default(true),
   toleratedPrivileges: names,
   drainSeconds: z.number().int().min(0).default(20),
+  tracing: TRACING_SCHEMA.optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });
 

@@ -1,9 +1,10 @@
 import type { Principal } from "@cluster-connect/auth";
 import type { ErrorCode } from "@cluster-connect/protocol";
-import type { Logger } from "@cluster-connect/service";
+import type { Logger, Span, Tracer } from "@cluster-connect/service";
 import type { StreamOrigin } from "./proxy-header.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { RequestInfo } from "./request-info.ts";
+import { beginRequestSpan, endRequestSpan } from "./request-span.ts";
 
 /** What is known about one request when it is over; one line in the log. */
 export interface RequestRecord {
@@ -11,6 +12,8 @@ export interface RequestRecord {
   readonly startedAt: number;
   readonly origin: StreamOrigin;
   readonly info: RequestInfo;
+  /** Its part of the stream's trace, where spans are collected. */
+  readonly span?: Span | undefined;
   /** Whether it passed every check and was sent to the apiserver. */
   allowed: boolean;
   principal?: Principal;
@@ -28,6 +31,7 @@ export interface RequestLogDeps {
   readonly metrics: ProxyMetrics;
   readonly now: () => number;
   readonly newAuditId: () => string;
+  readonly tracer?: Tracer | undefined;
 }
 
 /** Opens and closes the records of requests. */
@@ -44,12 +48,14 @@ export function createRequestLog(deps: RequestLogDeps): RequestLog {
       startedAt: deps.now(),
       origin,
       info,
+      span: beginRequestSpan(deps.tracer, { origin, info }),
       allowed: false,
       bytes: 0,
     }),
     end(record) {
       const ms = Math.round(deps.now() - record.startedAt);
       deps.metrics.request(record, ms);
+      if (record.span !== undefined) endRequestSpan(record.span, record);
       deps.log.info({ event: "request", ...lineOf(record), ms }, "request");
     },
   };

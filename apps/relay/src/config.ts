@@ -1,4 +1,11 @@
-import { type Environment, LOG_LEVELS, type LogLevel, loadConfig } from "@cluster-connect/service";
+import {
+  type Environment,
+  LOG_LEVELS,
+  type LogLevel,
+  loadConfig,
+  TRACING_SCHEMA,
+  type TracingSettings,
+} from "@cluster-connect/service";
 import { z } from "zod";
 import { ADMIN_SCHEMA, type AdminSpec } from "./admin/admins.ts";
 import { AUDIT_SCHEMA, type AuditSettings } from "./audit/open.ts";
@@ -41,7 +48,7 @@ export interface RelayConfig extends StoreSettings {
   readonly audit: AuditSettings;
   readonly limits: LimitSettings;
   /** An OpenTelemetry collector that takes OTLP over HTTP. */
-  readonly tracing?: { readonly endpoint: string } | undefined;
+  readonly tracing?: TracingSettings | undefined;
   /** A port of its own for `/metrics`, `/healthz` and `/readyz`; the public one serves no metrics then. */
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly login?: LoginSettings | undefined;
@@ -107,7 +114,7 @@ const FIELDS = z.strictObject({
   webhook: z.strictObject({ url: z.url({ protocol: /^https?$/ }), secretFile: z.string().min(1) }).optional(),
   audit: AUDIT_SCHEMA,
   limits: LIMIT_SCHEMA,
-  tracing: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }) }).optional(),
+  tracing: TRACING_SCHEMA.optional(),
   metrics: z
     .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) })
     .optional(),

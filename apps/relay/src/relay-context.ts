@@ -1,6 +1,6 @@
 import type { SessionBudgets, SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import type { Clock, Logger } from "@cluster-connect/service";
+import type { Clock, Logger, Tracer } from "@cluster-connect/service";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { CallerSessions } from "./caller-sessions.ts";
 import type { GrantBook } from "./grants/grant-book.ts";
@@ -12,7 +12,6 @@ import type { Peers } from "./peers/peers.ts";
 import type { Quotas } from "./quota/quotas.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
-import type { Tracer } from "./tracing/tracer.ts";
 
 /** What the parts of a running relay share. */
 export interface RelayContext {

@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import type { TokenVerifier } from "@cluster-connect/auth";
 import { MAX_STREAMS } from "@cluster-connect/protocol";
-import { listenOn, type Metrics, startHealthServer } from "@cluster-connect/service";
+import { listenOn, type Metrics, openTracer, startHealthServer } from "@cluster-connect/service";
 import { compileAdmins } from "./admin/admins.ts";
 import { openNotifications } from "./admin/notifications.ts";
 import { createStatusFeed } from "./admin/status-feed.ts";
@@ -25,7 +25,6 @@ import { watchRevocations } from "./revocation.ts";
 import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 import { watchSharedKeys } from "./shared-keys.ts";
-import { openTracer } from "./tracing/stream-span.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
 export interface RelayDeps
@@ -88,7 +87,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const { known, peers, liveRelays } = fleet;
   const running = await openAudit(config.audit, deps);
   const callerSessions = createCallerSessions(deps);
-  const tracer = openTracer(config, deps);
+  const tracer = openTracer(config.tracing, { name: "relay", software: deps.software }, deps);
   const context: RelayContext = {
     ...{ ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays },
     ...{

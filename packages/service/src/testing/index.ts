@@ -1,3 +1,5 @@
+export type { CollectedSpan, TestCollector } from "./collector.ts";
+export { startTestCollector } from "./collector.ts";
 export type { MemoryLine, MemoryLogger } from "./memory-logger.ts";
 export { createMemoryLogger } from "./memory-logger.ts";
 export type { TestPostgres } from "./postgres.ts";

@@ -1,4 +1,6 @@
-import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
+import { type Clock, repeat } from "./clock.ts";
+import { errorFields } from "./failure.ts";
+import type { Logger } from "./logger.ts";
 import { type TraceContext, traceparentOf } from "./trace-context.ts";
 
 /** A span that has begun. */
@@ -14,6 +16,7 @@ export type Attributes = Readonly<Record<string, string | number>>;
 /** Sends spans to an OpenTelemetry collector over OTLP/HTTP, in JSON. */
 export interface Tracer {
   begin(name: string, context: TraceContext, attributes: Attributes): Span;
+  /** Spans that were let go. */
   readonly dropped: number;
   run(options: { readonly intervalMs?: number; readonly signal: AbortSignal }): Promise<void>;
 }
@@ -46,9 +49,11 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
   let failing = false;
 
   async function send(): Promise<void> {
+    let sending = 0;
     try {
       while (spans.length > 0) {
         const batch = spans.splice(0, BATCH_SIZE);
+        sending = batch.length;
         const response = await deps.fetch(url, {
           method: "POST",
           headers: { "content-type": "application/json" },
@@ -57,10 +62,12 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
         });
         await response.body?.cancel();
         if (!response.ok) throw new Error(`the collector answered with status ${response.status}`);
+        sending = 0;
       }
       failing = false;
     } catch (error) {
       // Traces are a help, not a record: what could not be sent is let go.
+      dropped += sending;
       if (!failing) deps.log.warn({ event: "traces.failed", ...errorFields(error) }, "traces could not be sent");
       failing = true;
     }
