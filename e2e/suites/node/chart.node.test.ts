@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { NODE_IMAGE } from "../../src/cluster/node/image.ts";
 import { missingForImages } from "../../src/images/provide.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
+import { CLUSTER_AUDIENCE, RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
 import { NO_END } from "../support/stack.ts";
 import { CLUSTER, installChart, NAMESPACE, RELEASE, useChartStack } from "./support/chart-stack.ts";
 import { PROTOCOLS } from "./support/node-stack.ts";
@@ -136,6 +137,23 @@ describe.skipIf(missing !== undefined)("the chart", () => {
     expect(await look("auth-proxy")).toBe("true");
   });
 
+  test.each(["agent", "auth-proxy"])(
+    "the image of %s has no shell, no tools, an SBOM, and writes nowhere",
+    async (container) => {
+      const script = `
+      const fs = require("node:fs");
+      const there = (path) => fs.existsSync(path);
+      let write = "written";
+      try { fs.writeFileSync("/app/x", "") } catch (error) { write = error.code }
+      const packages = fs.readdirSync("/app/node_modules/.pnpm").filter((name) => /^(typescript|vitest|@types\\+|@biomejs)/.test(name));
+      const { bomFormat } = JSON.parse(fs.readFileSync("/app/sbom.cdx.json", "utf8"));
+      process.stdout.write(JSON.stringify({ uid: process.getuid(), shell: there("/bin/sh"), write, packages, bomFormat }));`;
+      const args = ["-n", NAMESPACE, "exec", `deployment/${RELEASE}`, "-c", container, "--", "node", "-e", script];
+      const found: unknown = JSON.parse(await stack().kubectl(args));
+      expect(found).toEqual({ uid: 65_532, shell: false, write: "EROFS", packages: [], bomFormat: "CycloneDX" });
+    },
+  );
+
   test("a pod of the cluster gets nothing from the auth proxy but its health", async () => {
     const { kubectl } = stack();
     await kubectl(["run", "stranger", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
@@ -218,6 +236,30 @@ describe.skipIf(missing !== undefined)("the chart", () => {
       );
       expect(said).toMatchObject({ code: 0, stdout: "through and back\n" });
     });
+  });
+
+  test("helm test sends a request from the cluster through the relay to the kube-apiserver", async () => {
+    const { kubectl, helm, issuer } = stack();
+    const now = Math.floor(Date.now() / 1_000);
+    const claims = {
+      iss: issuer.url,
+      sub: "admin",
+      preferred_username: "admin",
+      groups: ["admins"],
+      iat: now,
+      exp: now + 600,
+    };
+    const tokens = { "relay-token": RELAY_AUDIENCE, "cluster-token": CLUSTER_AUDIENCE };
+    const signed = Object.entries(tokens).map(
+      async ([key, aud]) => `--from-literal=${key}=${await issuer.sign({ ...claims, aud })}`,
+    );
+    await kubectl(["-n", NAMESPACE, "create", "secret", "generic", "tokens", ...(await Promise.all(signed))]);
+    expect(await installChart(stack(), ["--reuse-values", "--set", "test.existingSecret=tokens"])).toMatchObject({
+      code: 0,
+    });
+    const done = await helm(["test", RELEASE, "--namespace", NAMESPACE, "--logs", "--timeout", "90s"]);
+    expect(done).toMatchObject({ code: 0 });
+    expect(done.stdout).toContain("ok    grants");
   });
 
   test("helm upgrade with the same values changes nothing and keeps the identity", async () => {
