@@ -15,6 +15,8 @@ const LINKS = 30;
 const RECOVER_TIMEOUT_MS = 60_000;
 /** How much each conversation has to go on before the next thing breaks. */
 const SENTENCES = 25;
+/** Callers know by then that a replica is not there any more. */
+const TOLD_MS = 10_000;
 const OUTAGE_MS = process.env["CI"] === undefined ? 60_000 : 15_000;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -78,7 +80,7 @@ describe.skipIf(missing !== undefined)(
       });
     });
 
-    test("an agent's replica is killed: its streams end when the time for coming back is over, new ones go to the other", async () => {
+    test("an agent's replica is killed: callers are told within ten seconds, its streams end when the time for coming back is over, new ones go to the other", async () => {
       const cluster = CLUSTERS[0] ?? "";
       const [victim] = scene().agents;
       const ownLinks = links.filter((_, index) => clusterOf(index) === cluster);
@@ -86,11 +88,20 @@ describe.skipIf(missing !== undefined)(
       const before = openers.map(({ opened }) => opened);
       const quiet = await Promise.all(ownLinks.map((link) => openQuietStream(link, cluster)));
       const from = performance.now();
+      const killedAt = Date.now();
       victim?.program?.signal("SIGKILL");
       const fates = await Promise.all(quiet.map((one) => one.fate(from)));
       const lost = fates.filter(({ code }) => code !== undefined);
       const longestMs = Math.max(...lost.map(({ ms }) => ms));
-      say(`${lost.length} of ${fates.length} streams were lost with the replica, told after at most ${longestMs} ms`);
+      const told = ownLinks.flatMap(({ events }) =>
+        events.filter(({ kind, at }) => kind === "missing" && at >= killedAt),
+      );
+      const toldMs = Math.max(...told.map(({ at }) => at - killedAt));
+      expect(told).toHaveLength(lost.length);
+      expect(toldMs).toBeLessThan(TOLD_MS);
+      say(
+        `${lost.length} of ${fates.length} streams were on the replica: that it is missing was told after ${toldMs} ms, they ended after ${longestMs} ms`,
+      );
       expect(new Set(lost.map(({ code }) => code))).toEqual(new Set(["CC_RESUME_EXPIRED"]));
       expect(lost.length).toBeLessThan(fates.length);
       await reached(() => openers.every(({ opened }, index) => opened > (before[index] ?? 0) + 10));

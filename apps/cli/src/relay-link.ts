@@ -28,7 +28,11 @@ import { SOFTWARE } from "./version.ts";
 export type LinkEvent =
   | { readonly kind: "connected"; readonly again: boolean }
   /** It was lost, or could not be dialed again; streams are kept for a while and go on when it is back. */
-  | { readonly kind: "lost"; readonly error: ConnectError; readonly attempt: number; readonly streams: number };
+  | { readonly kind: "lost"; readonly error: ConnectError; readonly attempt: number; readonly streams: number }
+  /** The agent's replica that holds streams of the cluster is not connected; they wait for it for so long at most. */
+  | { readonly kind: "missing"; readonly cluster: ClusterId; readonly graceMs: number }
+  /** It is back, and streams of the cluster go on. */
+  | { readonly kind: "found"; readonly cluster: ClusterId };
 
 export interface RelayLinkOptions {
   readonly relay: URL;
@@ -82,7 +86,25 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
   const url = new URL("/v1/connect", relay);
   const ready = Promise.withResolvers<void>();
   ready.promise.catch(() => {});
-  const opener = createStreamOpener({}, { ...SYSTEM_STREAM_OPENER_DEPS, clock: deps.clock, random: deps.random });
+  const missing = new Map<MuxStream, ClusterId>();
+  const isMissing = (cluster: ClusterId): boolean => [...missing.values()].includes(cluster);
+  const opener = createStreamOpener(
+    {
+      onMissing(stream, { cluster }) {
+        const isNews = !isMissing(cluster);
+        missing.set(stream, cluster);
+        void stream.done.then(() => missing.delete(stream));
+        const graceMs = stream.answer?.graceMs ?? 0;
+        if (isNews) options.onEvent?.({ kind: "missing", cluster, graceMs });
+      },
+      onResumed(stream) {
+        const cluster = missing.get(stream);
+        missing.delete(stream);
+        if (cluster !== undefined && !isMissing(cluster)) options.onEvent?.({ kind: "found", cluster });
+      },
+    },
+    { ...SYSTEM_STREAM_OPENER_DEPS, clock: deps.clock, random: deps.random },
+  );
   let session: Session | undefined;
   let wasReady = false;
   let attempt = 0;
@@ -142,7 +164,7 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
       if (session?.state === "open") return session;
       waiting.throwIfAborted();
       const leftMs = until - deps.clock.now();
-      if (leftMs <= 0) throw missing();
+      if (leftMs <= 0) throw noChannel();
       const late = Promise.withResolvers<void>();
       const timer = deps.clock.setTimer(leftMs, () => late.resolve());
       await Promise.race([arrived.promise, late.promise]);
@@ -150,7 +172,7 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     }
   }
 
-  function missing(): ConnectError {
+  function noChannel(): ConnectError {
     const reason = lastError === undefined ? "it is being dialed" : lastError.message;
     return new ConnectError(lastError?.code ?? "CC_RELAY_UNREACHABLE", `No channel to the relay: ${reason}`, {
       ...(lastError === undefined ? {} : { hint: lastError.hint, cause: lastError }),

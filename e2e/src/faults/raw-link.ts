@@ -27,7 +27,8 @@ export interface RawLinkOptions {
 
 /** What happened to the channel, and when: milliseconds since 1970. */
 export interface RawLinkEvent {
-  readonly kind: "connected" | "lost";
+  /** `missing`: the agent's replica that holds a stream is not connected. */
+  readonly kind: "connected" | "lost" | "missing";
   readonly at: number;
   readonly code?: ErrorCode;
 }
@@ -46,8 +47,8 @@ const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
 /** Dials the relay and keeps the channel up. */
 export function startRawLink(options: RawLinkOptions): RawLink {
   const stop = new AbortController();
-  const opener = createStreamOpener();
   const events: RawLinkEvent[] = [];
+  const opener = createStreamOpener({ onMissing: () => events.push({ kind: "missing", at: Date.now() }) });
   const instanceId = parseInstanceId(randomBytes(12).toString("base64url"));
   const dial = async (signal: AbortSignal): Promise<Session> => {
     const headers = { authorization: `Bearer ${await options.token()}` };

@@ -42,7 +42,8 @@ export interface OpenerOpenOptions {
 export interface StreamOpenerOptions {
   /** How long streams are kept without a channel, milliseconds; 0 for not at all. */
   readonly graceMs?: number;
-  readonly onSuspended?: (stream: MuxStream, error: ConnectError) => void;
+  /** The agent's replica that holds the stream is not there; the stream waits for it. Said once for each loss. */
+  readonly onMissing?: (stream: MuxStream, request: OpenRequest) => void;
   /** The stream goes on after so long without a channel. */
   readonly onResumed?: (stream: MuxStream, afterMs: number) => void;
 }
@@ -74,6 +75,7 @@ interface Kept {
   session: Session;
   attempt: number;
   suspendedAt: number | undefined;
+  missing: boolean;
   graceTimer: Timer | undefined;
   retryTimer: Timer | undefined;
 }
@@ -96,7 +98,11 @@ export function createStreamOpener(
         stream.endpoint.conclude();
         return true;
       }
-      if (startGrace(entry)) options.onSuspended?.(stream, error);
+      startGrace(entry);
+      if (error.code === "CC_AGENT_OFFLINE" && !entry.missing) {
+        entry.missing = true;
+        options.onMissing?.(stream, entry.request);
+      }
       retryLater(entry, error);
       return true;
     },
@@ -107,14 +113,13 @@ export function createStreamOpener(
   };
 
   /** The time without a channel begins, unless it has; a stream that is moved is without one until it is resumed. */
-  function startGrace(entry: Kept): boolean {
-    if (entry.suspendedAt !== undefined) return false;
+  function startGrace(entry: Kept): void {
+    if (entry.suspendedAt !== undefined) return;
     const { stream } = entry;
     entry.suspendedAt = deps.clock.now();
     entry.graceTimer = deps.clock.setTimer(stream.answer?.graceMs ?? graceMs, () => {
       stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
     });
-    return true;
   }
 
   /** Whether the stream is worth another attempt after this. */
@@ -132,6 +137,7 @@ export function createStreamOpener(
     entry.retryTimer?.cancel();
     entry.retryTimer = undefined;
     entry.backoff.reset();
+    entry.missing = false;
     if (entry.suspendedAt === undefined) return;
     const afterMs = deps.clock.now() - entry.suspendedAt;
     entry.suspendedAt = undefined;
@@ -232,6 +238,7 @@ export function createStreamOpener(
         session,
         attempt: 0,
         suspendedAt: undefined,
+        missing: false,
         graceTimer: undefined,
         retryTimer: undefined,
       };

@@ -10,6 +10,7 @@ import {
 } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { createResumeRegistry, createStreamOpener, type IncomingStream, type MuxStream } from "../src/index.ts";
+import type { StreamOpenerOptions } from "../src/stream-opener.ts";
 import { createCountingSecrets, createFakeClock, readAll, sessionPair, TEST_OPEN } from "../src/testing/index.ts";
 
 const GRACE_MS = 60_000;
@@ -18,11 +19,11 @@ const KEY = parseSecret("K".repeat(43));
 const ALICE: Caller = { issuer: "https://issuer.example", subject: "alice", username: "alice" };
 
 /** An opener and a registry that meet in one session after another. */
-function twoEnds(options: { readonly graceMs?: number } = {}) {
+function twoEnds(options: Pick<StreamOpenerOptions, "graceMs" | "onMissing"> = {}) {
   const clock = createFakeClock();
   const registry = createResumeRegistry({}, { clock });
   const opener = createStreamOpener(
-    { graceMs: options.graceMs ?? GRACE_MS },
+    { ...options, graceMs: options.graceMs ?? GRACE_MS },
     { clock, random: () => 0.5, secret: createCountingSecrets(1_000) },
   );
   const taken: MuxStream[] = [];
@@ -105,8 +106,9 @@ test("an agent that was restarted no longer knows the stream, and the opener lea
   await expect(near.done).resolves.toMatchObject({ error: { code: "CC_RESUME_UNKNOWN" } });
 });
 
-test("an agent that is not there yet is asked again until it is", async () => {
-  const { clock, opener, connect, open } = twoEnds();
+test("an agent that is not there yet is asked again until it is, and that is said once", async () => {
+  const missing: string[] = [];
+  const { clock, opener, connect, open } = twoEnds({ onMissing: (_, { cluster }) => missing.push(cluster) });
   const first = await connect();
   opener.use(first.dialer);
   const [near, far] = await open();
@@ -120,6 +122,7 @@ test("an agent that is not there yet is asked again until it is", async () => {
   opener.use(sessionPair({ accept: { onStream } }, { clock }).dialer);
   await clock.advance(1_000);
   expect(refusals).toBeGreaterThan(1);
+  expect(missing).toEqual([TEST_OPEN.cluster]);
   expect(near.destroyed).toBe(false);
   opener.use((await connect()).dialer);
   near.end("at last");

@@ -148,7 +148,7 @@ async function waitUntilReady(
   }
 }
 
-/** Tells of a channel that is lost, and of its return when the loss was told. */
+/** Tells of a channel or an agent that is lost, and of its return when the loss was told. */
 function createLinkScreen(host: string, screen: Screen): (event: LinkEvent) => void {
   let told = false;
   return (event) => {
@@ -165,6 +165,15 @@ function createLinkScreen(host: string, screen: Screen): (event: LinkEvent) => v
           screen.event(`The channel to ${host} was lost${waiting}`);
         } else screen.problem(event.error);
         told = true;
+        return;
+      case "missing":
+        screen.event(
+          `${event.cluster}: the agent that holds open connections is not connected; ` +
+            `they wait for it for up to ${Math.round(event.graceMs / 1_000)} s`,
+        );
+        return;
+      case "found":
+        screen.event(`${event.cluster}: the agent is back, and open connections go on`);
         return;
     }
   };

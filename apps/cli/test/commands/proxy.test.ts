@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { connect } from "node:tls";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { createAuthority } from "../support/certificates.ts";
@@ -153,6 +155,27 @@ test("an agent that goes offline later is explained on the screen, and the clien
   await expect(ask(proxy.port, cluster.authority.pem, cluster.serverName)).rejects.toThrow("alert internal error");
   await proxy.cli.said("prod: refused in the test (CC_AGENT_OFFLINE)");
   await proxy.cli.said("Run `cluster-connect clusters`");
+  await proxy.stop();
+});
+
+test("an agent that goes away while connections are open is explained, and so is its return", async () => {
+  const { relay, cli } = await stage();
+  const cluster = await relay.addCluster("prod");
+  cluster.keepsStreams = true;
+  const proxy = await running(cli(), "-n", "prod", "-f", "-");
+  const socket = connect({
+    port: proxy.port,
+    ca: cluster.authority.pem,
+    servername: cluster.serverName,
+    host: "127.0.0.1",
+  });
+  await once(socket, "secureConnect");
+  cluster.rejection = "CC_AGENT_OFFLINE";
+  relay.cut();
+  await proxy.cli.said("prod: the agent that holds open connections is not connected; they wait for it for up to 60 s");
+  cluster.rejection = undefined;
+  await proxy.cli.said("prod: the agent is back, and open connections go on");
+  socket.destroy();
   await proxy.stop();
 });
 

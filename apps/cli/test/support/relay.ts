@@ -2,7 +2,14 @@ import { once } from "node:events";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { connect, type Socket } from "node:net";
-import { acceptSession, type IncomingStream, type Session, splice } from "@cluster-connect/framing";
+import {
+  acceptSession,
+  createResumeRegistry,
+  type IncomingStream,
+  type ResumeRegistry,
+  type Session,
+  splice,
+} from "@cluster-connect/framing";
 import { createWebSocketAcceptor, refuseUpgrade } from "@cluster-connect/framing/ws";
 import {
   ConnectError,
@@ -29,6 +36,8 @@ export interface TestCluster {
   rules: readonly unknown[];
   /** What a request to the cluster gets. */
   answer: { status: number; body: unknown };
+  /** Its agent keeps streams whose channel was lost, until {@link TestRelay.stop}. */
+  keepsStreams: boolean;
   /** Streams are refused with this code instead. */
   rejection: ErrorCode | undefined;
   /** What the relay says about it. */
@@ -60,6 +69,8 @@ export interface TestRelay {
 
 const REVIEW = { status: { userInfo: { username: "oidc:jane", groups: ["oidc:team", "system:authenticated"] } } };
 const INSTANCE = parseInstanceId("relay-for-tests");
+const AGENT = parseInstanceId("agent-for-tests");
+const GRACE_MS = 60_000;
 
 /** @param options `tlsName` makes it speak TLS, with a certificate of its own authority for that name. */
 export async function startRelay(options: { readonly tlsName?: string } = {}): Promise<TestRelay> {
@@ -68,6 +79,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
   const tokens: string[] = [];
   const sessions = new Set<Session>();
   const sockets = new Set<Socket>();
+  const registry = createResumeRegistry();
   const accept = createWebSocketAcceptor();
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const send = (status: number, body: unknown): void => {
@@ -103,7 +115,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
         instanceId: INSTANCE,
         software: "test",
         authenticate: async () => ({ sessionId: parseSessionId("session-1") }),
-        onStream: (incoming) => onStream(incoming, clusters),
+        onStream: (incoming) => onStream(incoming, clusters, registry),
       });
       sessions.add(session);
       void session.closed.then(() => sessions.delete(session));
@@ -125,6 +137,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
   }
 
   async function stop(): Promise<void> {
+    registry.close();
     for (const socket of sockets) socket.destroy();
     if (!server.listening) return;
     const closed = once(server, "close");
@@ -175,21 +188,30 @@ function describe(cluster: TestCluster): unknown {
 function onStream(
   incoming: IncomingStream,
   clusters: ReadonlyMap<string, { cluster: TestCluster; port: number }>,
+  registry: ResumeRegistry,
 ): void {
   const { request } = incoming;
   const id = request.kind === "open" ? request.open.cluster : request.resume.cluster;
   const found = clusters.get(id);
   const code = found === undefined ? "CC_CLUSTER_UNKNOWN" : found.cluster.rejection;
-  if (found === undefined || code !== undefined || request.kind === "resume") {
+  const keeps = found?.cluster.keepsStreams === true;
+  if (found === undefined || code !== undefined || (request.kind === "resume" && !keeps)) {
     incoming.reject(code ?? "CC_RESUME_UNKNOWN", `refused in the test`);
     return;
   }
+  if (request.kind === "resume") {
+    registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS });
+    return;
+  }
   if (request.open.upstream === UPSTREAM_PROBE) {
-    incoming.accept({ instanceId: parseInstanceId("agent-for-tests") }).end(encodeProbe(found.cluster.probe));
+    incoming.accept({ instanceId: AGENT }).end(encodeProbe(found.cluster.probe));
     return;
   }
   const upstream = connect({ port: found.port, host: "127.0.0.1", allowHalfOpen: true });
-  const stream = incoming.accept({ instanceId: parseInstanceId("agent-for-tests") });
+  const stream = keeps
+    ? registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS })
+    : incoming.accept({ instanceId: AGENT });
+  if (stream === undefined) return;
   splice(upstream, stream).catch(() => {});
 }
 
@@ -212,6 +234,7 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
     tokens,
     rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["list"] }],
     answer: { status: 200, body: { gitVersion: "v1.36.3" } },
+    keepsStreams: false,
     rejection: undefined,
     announced: authority.pem,
     probe: {
