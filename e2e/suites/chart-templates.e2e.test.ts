@@ -76,6 +76,12 @@ test.each(Object.entries(VARIANTS))("the chart's objects are those of before: %s
   await expect(await render(...args)).toMatchFileSnapshot(join("__snapshots__", `chart-${name}.yaml`));
 });
 
+test("spans go where it says, and the policy lets them out", async () => {
+  const text = await render(...CONSTRAINED, ...BASE, "--set", "tracing.endpoint=http://otel.monitoring:4318");
+  expect(text.match(/tracing: \{ endpoint: "http:\/\/otel\.monitoring:4318" \}/g)).toHaveLength(2);
+  expect(text).toContain("{ port: 4318, protocol: TCP }");
+});
+
 test("lint finds nothing", async () => {
   const done = await helm("lint", CHART, "--strict", ...BASE);
   expect(done).toMatchObject({ code: 0 });
