@@ -109,31 +109,31 @@ initContainers:
   - name: read
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [secret, read, --secret, {{ include "agent.identitySecret" $root }}, --dir, /work/state]
+    args: [secret, read, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/state]
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /work }
+      - { name: work, mountPath: /scratch }
       - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
   - name: authority
     image: {{ include "agent.authProxyImage" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     args: [authority, --config, /etc/cluster-connect/auth-proxy.yaml]
     env:
-      - { name: CC_STATE_DIR, value: /work/state }
-      - { name: CC_PUBLISH_CA_PATH, value: /work/ca.crt }
+      - { name: CC_STATE_DIR, value: /scratch/state }
+      - { name: CC_PUBLISH_CA_PATH, value: /scratch/ca.crt }
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /work }
+      - { name: work, mountPath: /scratch }
       - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
   - name: {{ .identify }}
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     args: [{{ .identify }}, --config, /etc/cluster-connect/agent.yaml]
     env:
-      - { name: CC_STATE_DIR, value: /work/state }
-      - { name: CC_AUTH_PROXY_AUTHORITIES_FILE, value: /work/ca.crt }
+      - { name: CC_STATE_DIR, value: /scratch/state }
+      - { name: CC_AUTH_PROXY_AUTHORITIES_FILE, value: /scratch/ca.crt }
       - { name: CC_CLUSTER_ID, value: {{ $root.Values.global.resourceName | quote }} }
       {{- if .code }}
       - { name: CC_CODE_FILE, value: /etc/cluster-connect-code/code }
@@ -142,7 +142,7 @@ initContainers:
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /work }
+      - { name: work, mountPath: /scratch }
       - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
       {{- if .code }}
       - { name: code, mountPath: /etc/cluster-connect-code, readOnly: true }
@@ -151,11 +151,11 @@ containers:
   - name: write
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [secret, write, --secret, {{ include "agent.identitySecret" $root }}, --dir, /work/state]
+    args: [secret, write, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/state]
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /work }
+      - { name: work, mountPath: /scratch }
       - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
 volumes:
   - name: work
