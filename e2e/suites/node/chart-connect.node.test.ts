@@ -144,7 +144,10 @@ describe.skipIf(missing !== undefined)("cluster-connect connect", () => {
     const left = await runToEnd(
       stack().tools.kubectl,
       ["get", "pods,deployments,jobs,cronjobs,secrets,rolebindings", "-n", NAMESPACE, "-o", "name"],
-      { env: { PATH: stack().tools.path, KUBECONFIG: stack().cluster.kubeconfigPath }, signal: NO_END },
+      {
+        env: { PATH: stack().tools.path, HOME: stack().folder, KUBECONFIG: stack().cluster.kubeconfigPath },
+        signal: NO_END,
+      },
     );
     expect(left.stdout).not.toContain("cluster-connect-agent");
   });
