@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { ConnectError } from "@cluster-connect/protocol";
+import { ConnectError, toConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
 import { readTextFile } from "../files/text-file.ts";
 import { parseRelayAddress } from "../relay-address.ts";
@@ -55,9 +55,12 @@ async function readSaved(deps: CliDeps): Promise<SavedSettings> {
 }
 
 async function trust(caFile: string, deps: CliDeps): Promise<void> {
-  const pem = await readTextFile(caFile);
-  if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new ConnectError("CC_FILE_UNREADABLE", `${caFile} holds no certificate in PEM`);
+  const text = await readTextFile(caFile);
+  // Loaded only where there is such a file. What comes out has each certificate on lines of its own.
+  const { parseAuthorities } = await import("../clusters/authorities.ts");
+  try {
+    deps.trustAuthorities(parseAuthorities(text, caFile).pem);
+  } catch (cause) {
+    throw new ConnectError("CC_FILE_UNREADABLE", toConnectError(cause).message, { cause });
   }
-  deps.trustAuthorities(pem);
 }
