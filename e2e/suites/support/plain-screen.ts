@@ -33,5 +33,6 @@ export function plainScreen(screen: string, names: ScreenNames): string {
     .replaceAll(/\b\d+ rules\b/g, "12 rules")
     .replaceAll(/\bprocess \d+\b/g, "process 4711")
     .replaceAll(/\(and \d+ times before\)/g, "(and 3 times before)")
-    .replaceAll(/\bid [\w-]{8,}$/gm, "id relay-1");
+    .replaceAll(/\b[0-9a-f]{32}\b/g, "b4dd8607ca705c620a2de7aba567b89a")
+    .replaceAll(/(?<!correlation )\bid [\w-]{8,}$/gm, "id relay-1");
 }
