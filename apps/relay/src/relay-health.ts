@@ -1,5 +1,5 @@
 import type { TokenVerifier } from "@cluster-connect/auth";
-import { createHealth, type Health } from "@cluster-connect/service";
+import { type Check, createHealth, type Health } from "@cluster-connect/service";
 import { sql } from "kysely";
 import type { StoreState } from "./peers/fleet.ts";
 import type { Store } from "./store/store.ts";
@@ -9,6 +9,7 @@ export function createRelayHealth(deps: {
   readonly store: Store;
   readonly storeState: () => StoreState;
   readonly verifier: TokenVerifier;
+  readonly checkPeers: Check | undefined;
 }): Health {
   const health = createHealth();
   health.add("store", async () => {
@@ -22,5 +23,6 @@ export function createRelayHealth(deps: {
     if (!isKnown()) await deps.verifier.load({ signal });
     return { ok: true, text: "keys known" };
   });
+  if (deps.checkPeers !== undefined) health.add("peers", deps.checkPeers);
   return health;
 }

@@ -102,7 +102,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     },
   };
   const authenticate = createAuthenticate({ verifier, now: clock.now });
-  const health = createRelayHealth({ store, verifier, storeState: fleet.storeState });
+  const health = createRelayHealth({ store, verifier, storeState: fleet.storeState, checkPeers: fleet.checkPeers });
   const { server, watch } = await createRelayServer(config, { log, clock });
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },

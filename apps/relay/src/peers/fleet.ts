@@ -1,18 +1,19 @@
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import type { Clock, Logger } from "@cluster-connect/service";
+import type { CheckResult, Clock, Logger } from "@cluster-connect/service";
 import { createKnown, type Known } from "../known.ts";
 import type { Registry } from "../registry.ts";
 import type { RelayContext } from "../relay-context.ts";
 import { createSessionSet } from "../session-set.ts";
 import type { Store } from "../store/store.ts";
+import { openPeerFiles } from "./credentials.ts";
 import { createDirectory } from "./directory.ts";
 import { createLease } from "./lease.ts";
 import { createLinks } from "./links.ts";
 import { listenForPeers, type PeerListener } from "./listener.ts";
 import { createMembership } from "./membership.ts";
 import { createPeers, NO_PEERS, type Peers } from "./peers.ts";
-import { type PeerSettings, readPeerCredentials } from "./tls.ts";
+import type { PeerSettings } from "./tls.ts";
 
 export interface FleetSettings {
   readonly peers?: PeerSettings | undefined;
@@ -45,6 +46,8 @@ export interface Fleet {
   readonly known: Known;
   readonly liveRelays: () => number;
   readonly storeState: () => StoreState;
+  /** How the certificate between relays is, for `/readyz`; undefined for a relay alone. */
+  readonly checkPeers: (() => CheckResult) | undefined;
   /** A tunnel came or went, or its probe found something else. */
   changed(): void;
   /** Listens for the others and tells them of this relay. @throws ConnectError `CC_PORT_IN_USE`, or of the store. */
@@ -62,9 +65,9 @@ const BEAT_MS = 2_000;
 export async function createFleet(settings: FleetSettings, deps: FleetDeps): Promise<Fleet> {
   const { store, registry, log, clock, instanceId, software } = deps;
   const outageMs = settings.storeOutageSeconds * 1_000;
-  const credentials = settings.peers === undefined ? undefined : await readPeerCredentials(settings.peers);
+  const files = settings.peers === undefined ? undefined : await openPeerFiles(settings.peers, deps);
   const directory = createDirectory({ ownId: instanceId, outageMs }, { store, now: clock.now });
-  const links = credentials === undefined ? undefined : createLinks({ ...deps, credentials, now: clock.now });
+  const links = files === undefined ? undefined : createLinks({ ...deps, files, now: clock.now });
   const address = settings.peers?.address ?? "";
   const own = { id: instanceId, address, software, startedAt: new Date(clock.now()), ttlMs: LEASE_MS };
   const lease = createLease(own, { store, registry });
@@ -92,10 +95,11 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
       readAt: new Date(directory.readAt),
       withinOutage: clock.now() < directory.readAt + outageMs,
     }),
+    checkPeers: files === undefined ? undefined : () => files.check(),
     changed: () => membership.changed(),
     async start(context, { draining }) {
-      if (settings.peers !== undefined && credentials !== undefined) {
-        listener = await listenForPeers(settings.peers, { credentials, addressOf, sessions, draining }, context);
+      if (settings.peers !== undefined && files !== undefined) {
+        listener = await listenForPeers(settings.peers, { files, addressOf, sessions, draining }, context);
         log.info({ event: "peers.listening", port: listener.address.port, address }, "listening for other relays");
       }
       try {
@@ -105,7 +109,9 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
         throw error;
       }
     },
-    run: (options) => membership.run(options),
+    async run(options) {
+      await Promise.all([membership.run(options), files?.watch(options)]);
+    },
     async drain(options) {
       await membership.drain();
       await sessions.drain(options);

@@ -3,7 +3,7 @@ import { dialWebSocket } from "@cluster-connect/framing/ws";
 import { ConnectError, type InstanceId } from "@cluster-connect/protocol";
 import { errorFields, type Logger } from "@cluster-connect/service";
 import type { StoredRelay } from "../store/relays.ts";
-import type { PeerCredentials } from "./tls.ts";
+import type { PeerFiles } from "./credentials.ts";
 
 /** Sessions with the other relays, for the streams that go there. */
 export interface Links {
@@ -19,7 +19,7 @@ export interface Links {
 export interface LinksDeps {
   readonly instanceId: InstanceId;
   readonly software: string;
-  readonly credentials: PeerCredentials;
+  readonly files: Pick<PeerFiles, "current">;
   readonly log: Logger;
   readonly now: () => number;
   readonly sessionDeps: SessionDeps;
@@ -97,10 +97,10 @@ export function createLinks(deps: LinksDeps): Links {
 }
 
 async function open(relay: StoredRelay, stop: AbortSignal, deps: LinksDeps): Promise<Session> {
-  const { instanceId, software, credentials } = deps;
+  const { instanceId, software, files } = deps;
   const url = new URL("/v1/peer", `https://${relay.address}`);
   const signal = AbortSignal.any([stop, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
-  const channel = await dialWebSocket(url, { signal, tls: credentials, timeoutMs: DIAL_TIMEOUT_MS });
+  const channel = await dialWebSocket(url, { signal, tls: files.current, timeoutMs: DIAL_TIMEOUT_MS });
   const session = dialSession(
     channel,
     { role: "peer", instanceId, software, keepalive: KEEPALIVE, handshakeTimeoutMs: DIAL_TIMEOUT_MS },

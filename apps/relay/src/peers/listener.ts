@@ -1,17 +1,18 @@
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { checkServerIdentity, type PeerCertificate, TLSSocket } from "node:tls";
+import { checkServerIdentity, type PeerCertificate, type SecureContextOptions, TLSSocket } from "node:tls";
 import { createWebSocketAcceptor } from "@cluster-connect/framing/ws";
 import { ConnectError, type InstanceId } from "@cluster-connect/protocol";
 import { listenOn } from "@cluster-connect/service";
 import type { RelayContext } from "../relay-context.ts";
 import type { SessionSet } from "../session-set.ts";
 import { routeUpgrades } from "../upgrade.ts";
+import type { PeerFiles } from "./credentials.ts";
 import { servePeer } from "./peer-sessions.ts";
 import { hostOf, type PeerCredentials, type PeerSettings } from "./tls.ts";
 
 export interface PeerListenerDeps {
-  readonly credentials: PeerCredentials;
+  readonly files: Pick<PeerFiles, "current" | "onChange">;
   /** `host:port` of the relay with this id, as the store has it. */
   readonly addressOf: (peerId: InstanceId) => Promise<string | undefined>;
   readonly sessions: SessionSet;
@@ -34,8 +35,8 @@ export async function listenForPeers(
   deps: PeerListenerDeps,
   context: RelayContext,
 ): Promise<PeerListener> {
-  const { cert, key, ca } = deps.credentials;
-  const server = createServer({ cert, key, ca, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" });
+  const server = createServer({ ...contextOf(deps.files.current), requestCert: true, rejectUnauthorized: true });
+  deps.files.onChange((credentials) => server.setSecureContext(contextOf(credentials)));
   const accept = createWebSocketAcceptor();
   server.on("request", (_request, response) => response.writeHead(404).end());
   routeUpgrades(
@@ -64,6 +65,10 @@ export async function listenForPeers(
         server.closeAllConnections();
       }),
   };
+}
+
+function contextOf({ cert, key, ca }: PeerCredentials): SecureContextOptions {
+  return { cert, key, ca, minVersion: "TLSv1.3" };
 }
 
 function certificateOf(socket: unknown): PeerCertificate {

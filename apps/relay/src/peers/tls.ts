@@ -26,11 +26,24 @@ export async function readPeerCredentials(settings: PeerSettings): Promise<PeerC
   const key = await readSettingFile("peers.keyFile", settings.keyFile);
   const ca = await readSettingFile("peers.caFile", settings.caFile);
   const certificate = parse(cert, key);
+  requireAuthorities(ca);
   const host = hostOf(settings.address);
   if (certificate.checkHost(host) === undefined && certificate.checkIP(host) === undefined) {
     throw new ConnectError("CC_CONFIG_INVALID", `peers: the certificate does not name ${host}, as peers.address does`);
   }
   return { cert, key, ca };
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
+
+/** TLS takes an empty file, as it is while it is being written, for the public authorities. */
+function requireAuthorities(ca: string): void {
+  try {
+    if ((ca.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem)).length > 0) return;
+  } catch (cause) {
+    throw new ConnectError("CC_CONFIG_INVALID", "peers.caFile: holds a certificate that cannot be read", { cause });
+  }
+  throw new ConnectError("CC_CONFIG_INVALID", "peers.caFile: holds no certificate in PEM");
 }
 
 /** The host of `host:port`, without the brackets of IPv6. */

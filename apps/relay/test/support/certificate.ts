@@ -3,7 +3,9 @@ import { KeyObject, webcrypto } from "node:crypto";
 import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from "@peculiar/x509";
 
 /** A self-signed certificate for 127.0.0.1 and its key, PEM. */
-export async function selfSigned(): Promise<{ readonly cert: string; readonly key: string }> {
+export async function selfSigned(
+  options: { readonly address?: string; readonly notAfter?: Date } = {},
+): Promise<{ readonly cert: string; readonly key: string }> {
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const certificate = await X509CertificateGenerator.createSelfSigned(
@@ -11,10 +13,10 @@ export async function selfSigned(): Promise<{ readonly cert: string; readonly ke
       keys,
       name: "CN=relay",
       signingAlgorithm: algorithm,
-      notAfter: new Date(Date.now() + 3_600_000),
+      notAfter: options.notAfter ?? new Date(Date.now() + 3_600_000),
       extensions: [
         new BasicConstraintsExtension(true),
-        new SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }]),
+        new SubjectAlternativeNameExtension([{ type: "ip", value: options.address ?? "127.0.0.1" }]),
       ],
     },
     webcrypto,

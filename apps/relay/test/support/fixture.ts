@@ -21,7 +21,7 @@ import {
   parseCorrelationId,
   type SessionId,
 } from "@cluster-connect/protocol";
-import { createInstanceId, createMetrics, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { type Clock, createInstanceId, createMetrics, SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
 import { onTestFinished } from "vitest";
 import type { RelayConfig } from "../../src/config.ts";
@@ -59,6 +59,7 @@ export interface FixtureOptions {
   readonly after?: Fixture;
   /** A fixture that runs, whose store and issuer are shared. */
   readonly beside?: Fixture;
+  readonly clock?: Clock;
 }
 
 /** A relay with a real store, sockets and issuer; everyone in the group `ops` may reach every cluster. */
@@ -97,7 +98,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     ),
     metrics: createMetrics({ service: "relay" }),
     log,
-    clock: SYSTEM_CLOCK,
+    clock: options.clock ?? SYSTEM_CLOCK,
     sessionDeps: SYSTEM_SESSION_DEPS,
   });
   let stopped: Promise<void> | undefined;
