@@ -70,9 +70,9 @@ export async function startAgent(
     },
     { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log, tracer },
   );
-  const { instanceId, software, sessionDeps, env, clock } = deps;
+  const { instanceId, software, sessionDeps, env, clock, random } = deps;
   const create = (by: Identity): TunnelSet =>
-    createTunnelSet(config, by, { ca, instanceId, software, dispatch, log, sessionDeps, env, clock });
+    createTunnelSet(config, by, { ca, instanceId, software, dispatch, log, sessionDeps, env, clock, random });
   const tunnels = { current: create(identity), former: new Set<TunnelSet>() };
   for (const [index, relay] of config.relay.urls.entries()) {
     deps.health.add(`tunnel ${relay.host}`, () => tunnels.current.statuses[index]?.check() ?? NO_TUNNEL);

@@ -7,21 +7,46 @@ export interface Reached {
    *
    * @param liveRelays how many relays it says that there are.
    * @param session names who claims.
-   * @throws ConnectError `CC_CANCELLED` with when to look again, when there is a tunnel to this relay.
+   * @returns false when there is a tunnel to this relay already.
    */
-  claim(relayId: InstanceId, liveRelays: number, session: object): void;
+  claim(relayId: InstanceId, liveRelays: number, session: object): boolean;
+  /**
+   * A look led to a relay that there is a tunnel to. When this returns, the next dial may follow at once.
+   *
+   * @param spares channels to such relays that this look keeps open.
+   * @throws ConnectError `CC_CANCELLED` with when to look again.
+   */
+  missed(spares: number): void;
   /** The tunnel of a session serves streams now. */
   opened(session: object): void;
   /** The session takes no more streams, or never did. */
   release(session: object): void;
-  /** Calls back when a tunnel was lost: those who wait to look for another relay look at once. */
-  onLost(look: () => void, signal: AbortSignal): void;
+  /** A relay says how many there are by now. */
+  live(liveRelays: number): void;
+  /** Calls back when a tunnel was lost or a relay came: those who wait to look for another relay look at once. */
+  onLook(look: () => void, signal: AbortSignal): void;
+}
+
+export interface ReachedDeps {
+  readonly now: () => number;
+  /** Calls back when the agents of other clusters, who hear of the same relay, have had their chance too. */
+  readonly spread: (look: () => void) => void;
+  /** Told once when many looks in a row led to the same relays, though there are others. */
+  readonly onUnspread: (liveRelays: number) => void;
 }
 
 /** A balancer spreads well enough that a few looks find the other relay. */
 const FIRST_LOOK_MS = 500;
-/** With a tunnel to each relay there is, the next look can wait: a relay that is lost or drains is noticed at once. */
+/** With a tunnel to each relay there is, the next look can wait: a relay that is lost or comes is noticed at once. */
 const NEXT_LOOK_MS = 45_000;
+/**
+ * How many channels to relays it has the first look keeps open, and any look: a balancer that goes by least load leads
+ * to the same relay until that one has more.
+ */
+const FIRST_SPARES = 2;
+const MAX_SPARES = 8;
+/** After so many looks in vain it is the balancer's way; from then on one dial has to do. */
+const MAX_LOOKS = 6;
 
 /** A tunnel that is lost sooner than this is left to the waits of whoever dialed it. */
 const STABLE_MS = 5_000;
@@ -31,34 +56,60 @@ interface Claim {
   openedAt: number;
 }
 
-export function createReached(deps: { readonly now: () => number }): Reached {
+export function createReached(deps: ReachedDeps): Reached {
   const claims = new Map<object, Claim>();
   const looks = new Set<() => void>();
-  let misses = 0;
+  let live = 1;
+  let inVain = 0;
+  let told = false;
+  const held = (): ReadonlySet<InstanceId> => new Set([...claims.values()].map(({ relayId }) => relayId));
+  const lookNow = (): void => {
+    for (const look of looks) look();
+  };
+
+  function lookAgain(retryAfterMs: number): never {
+    throw new ConnectError("CC_CANCELLED", "There is a tunnel to this relay already", { retryAfterMs });
+  }
+
   return {
     claim(relayId, liveRelays, session) {
-      const held = new Set([...claims.values()].map((claim) => claim.relayId));
-      if (held.has(relayId)) {
-        const soon = Math.min(NEXT_LOOK_MS, FIRST_LOOK_MS * 2 ** misses);
-        const retryAfterMs = held.size < liveRelays ? soon : NEXT_LOOK_MS;
-        misses = Math.min(misses + 1, 16);
-        throw new ConnectError("CC_CANCELLED", "There is a tunnel to this relay already", { retryAfterMs });
-      }
+      live = liveRelays;
+      if (held().has(relayId)) return false;
       claims.set(session, { relayId, openedAt: Number.POSITIVE_INFINITY });
+      return true;
+    },
+    missed(spares) {
+      if (held().size >= live) lookAgain(NEXT_LOOK_MS);
+      if (inVain < MAX_LOOKS && spares < Math.min(MAX_SPARES, FIRST_SPARES * 2 ** inVain)) return;
+      const waitMs = inVain < MAX_LOOKS ? FIRST_LOOK_MS * 2 ** inVain : NEXT_LOOK_MS;
+      inVain = Math.min(inVain + 1, MAX_LOOKS);
+      if (inVain === MAX_LOOKS && !told) {
+        told = true;
+        deps.onUnspread(live);
+      }
+      lookAgain(waitMs);
     },
     opened(session) {
       const claim = claims.get(session);
       if (claim !== undefined) claim.openedAt = deps.now();
-      misses = 0;
+      inVain = 0;
+      if (held().size > 1) told = false;
     },
     release(session) {
       const claim = claims.get(session);
       claims.delete(session);
       if (claim === undefined || deps.now() - claim.openedAt < STABLE_MS) return;
-      misses = 0;
-      for (const look of looks) look();
+      inVain = 0;
+      lookNow();
     },
-    onLost(look, signal) {
+    live(liveRelays) {
+      const more = liveRelays > live;
+      live = liveRelays;
+      if (!more || held().size >= live) return;
+      inVain = 0;
+      deps.spread(lookNow);
+    },
+    onLook(look, signal) {
       looks.add(look);
       signal.addEventListener("abort", () => looks.delete(look), { once: true });
     },

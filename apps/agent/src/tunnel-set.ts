@@ -31,8 +31,13 @@ export interface TunnelSetDeps {
   readonly dispatch: Dispatch;
   readonly log: Logger;
   readonly clock: Clock;
+  /** A number from 0 to below 1. */
+  readonly random: () => number;
   readonly sessionDeps: SessionDeps;
 }
+
+/** All agents hear of a new relay at once, and dial it within this time. */
+const SPREAD_MS = 3_000;
 
 /** Keeps `relay.tunnels` tunnels to relays under each name. */
 export function createTunnelSet(
@@ -40,14 +45,26 @@ export function createTunnelSet(
   identity: Identity,
   deps: TunnelSetDeps,
 ): TunnelSet {
-  const { ca, instanceId, software, dispatch, log, sessionDeps, env, clock } = deps;
+  const { ca, instanceId, software, dispatch, log, sessionDeps, env, clock, random } = deps;
   const stopped = new AbortController();
   const draining = new AbortController();
   const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
   const statuses = config.relay.urls.map((relay) => createTunnelStatus(relay));
   const running = config.relay.urls.flatMap((relay, index) => {
     const status = statuses[index] ?? createTunnelStatus(relay);
-    const reached = createReached({ now: clock.now });
+    const reached = createReached({
+      now: clock.now,
+      spread: (look) => {
+        clock.wait(random() * SPREAD_MS, { signal: draining.signal }).then(look, () => undefined);
+      },
+      onUnspread: (liveRelays) => {
+        const fields = { event: "tunnel.unspread", relay: relay.host, liveRelays };
+        log.warn(
+          fields,
+          "every dial leads to the same relay: the balancer before them has to spread one address's dials",
+        );
+      },
+    });
     const options = { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stopped.signal };
     const tunnelDeps = { dispatch, status, reached, log, sessionDeps, env, authorities };
     return Array.from({ length: config.relay.tunnels }, () => runTunnel(options, tunnelDeps));

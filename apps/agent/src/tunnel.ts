@@ -38,6 +38,7 @@ export interface TunnelDeps {
   readonly sessionDeps: SessionDeps;
 }
 
+const LEFT_TEXT = "The agent has a tunnel to this relay already";
 /** A relay that is back gets its agents back within seconds, well within the grace time of their streams. */
 const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
 
@@ -55,7 +56,7 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
       signal,
       backoff: BACKOFF,
       retry: () => !draining.aborted,
-      onWake: (wake, wakeSignal) => deps.reached.onLost(wake, wakeSignal),
+      onWake: (wake, wakeSignal) => deps.reached.onLook(wake, wakeSignal),
       onReady: (session) => {
         deps.status.up(session);
         deps.reached.opened(session);
@@ -76,14 +77,40 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
   }
 }
 
-async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSignal): Promise<Session> {
+/**
+ * Dials until a relay is reached that there is no tunnel to, or {@link Reached} says that it is enough for now. Channels
+ * to the others stay open meanwhile: for a balancer that goes by load they count.
+ */
+async function dial(options: TunnelOptions, deps: TunnelDeps, stop: AbortSignal): Promise<Session> {
+  const signal = AbortSignal.any([stop, options.draining]);
+  const spares: Session[] = [];
+  try {
+    for (;;) {
+      const { session, claimed } = await dialOnce(options, deps, signal);
+      if (claimed) return session;
+      spares.push(session);
+      deps.reached.missed(spares.length);
+    }
+  } finally {
+    for (const spare of spares) spare.close("CC_CANCELLED", LEFT_TEXT);
+  }
+}
+
+/** Dials up to the relay's HELLO: whether its tunnel was there to be claimed; one that was not is left unproved. */
+async function dialOnce(
+  options: TunnelOptions,
+  deps: TunnelDeps,
+  signal: AbortSignal,
+): Promise<{ readonly session: Session; readonly claimed: boolean }> {
   const { relay, ca, instanceId, software } = options;
+  const { reached } = deps;
   const tls = ca === undefined ? {} : { tls: { ca } };
   const channel = await dialWebSocket(new URL("/v1/agent", relay), {
     signal,
     proxy: proxyFor(relay, deps.env),
     ...tls,
   });
+  const heard = Promise.withResolvers<boolean>();
   const session: Session = dialSession(
     channel,
     {
@@ -91,16 +118,30 @@ async function dial(options: TunnelOptions, deps: TunnelDeps, signal: AbortSigna
       instanceId,
       software,
       prove: async (hello) => {
-        deps.reached.claim(hello.instanceId, hello.liveRelays ?? 1, session);
+        const claimed = reached.claim(hello.instanceId, hello.liveRelays ?? 1, session);
+        heard.resolve(claimed);
+        if (!claimed) {
+          await session.closed;
+          throw new ConnectError("CC_CANCELLED", LEFT_TEXT);
+        }
         return prove(hello, options, await deps.authorities());
       },
+      onRelays: (liveRelays) => reached.live(liveRelays),
       onStream: deps.dispatch,
     },
     deps.sessionDeps,
   );
   deps.status.dialed(session);
-  void session.draining.then(() => deps.reached.release(session));
-  return session;
+  session.ready.catch(heard.reject);
+  void session.draining.then(() => reached.release(session));
+  const leave = (): void => session.close();
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    if (signal.aborted) leave();
+    return { session, claimed: await heard.promise };
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
 }
 
 function prove(hello: Hello, options: TunnelOptions, clusterAuthorities: string | undefined): AgentProof {

@@ -7,64 +7,87 @@ const [A, B] = [createInstanceId(), createInstanceId()];
 
 function setUp() {
   const clock = { now: 0 };
-  const reached = createReached({ now: () => clock.now });
-  const hold = (relayId: InstanceId): object => {
+  const onUnspread = vi.fn();
+  const reached = createReached({ now: () => clock.now, spread: (look) => look(), onUnspread });
+  const hold = (relayId: InstanceId, liveRelays = 2): object => {
     const session = {};
-    reached.claim(relayId, 2, session);
+    expect(reached.claim(relayId, liveRelays, session)).toBe(true);
     reached.opened(session);
     return session;
   };
-  const waitFor = (relayId: InstanceId, liveRelays: number): number => {
-    try {
-      reached.claim(relayId, liveRelays, {});
-      return 0;
-    } catch (error) {
-      expect(error).toMatchObject({ code: "CC_CANCELLED" });
-      return error instanceof Error && "retryAfterMs" in error ? Number(error.retryAfterMs) : Number.NaN;
+  /** Looks until it is told to wait. @returns how many spares it kept and how long it waits. */
+  const look = (): { readonly spares: number; readonly waitMs: number } => {
+    for (let spares = 1; ; spares += 1) {
+      try {
+        reached.missed(spares);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "CC_CANCELLED" });
+        const waitMs = error instanceof Error && "retryAfterMs" in error ? Number(error.retryAfterMs) : Number.NaN;
+        return { spares, waitMs };
+      }
     }
   };
-  return { clock, reached, hold, waitFor };
+  return { clock, reached, hold, look, onUnspread };
 }
 
 test("a relay is claimed once, and another one beside it", () => {
-  const { hold, waitFor } = setUp();
+  const { reached, hold } = setUp();
   hold(A);
-  expect(waitFor(A, 2)).toBeGreaterThan(0);
-  expect(waitFor(B, 2)).toBe(0);
+  expect(reached.claim(A, 2, {})).toBe(false);
+  expect(reached.claim(B, 2, {})).toBe(true);
 });
 
-test("looks follow each other soon while there is a relay without a tunnel, with waits that grow", () => {
-  const { hold, waitFor } = setUp();
+test("while there is a relay without a tunnel, looks keep more channels open each time and wait longer, up to a bound", () => {
+  const { hold, look, onUnspread } = setUp();
   hold(A);
-  const waits = Array.from({ length: 12 }, () => waitFor(A, 2));
-  expect(waits.slice(0, 4)).toEqual([500, 1_000, 2_000, 4_000]);
-  expect(waits.at(-1)).toBe(45_000);
+  const looks = Array.from({ length: 8 }, () => look());
+  expect(looks.map(({ spares }) => spares)).toEqual([2, 4, 8, 8, 8, 8, 1, 1]);
+  expect(looks.map(({ waitMs }) => waitMs)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 16_000, 45_000, 45_000]);
+  expect(onUnspread).toHaveBeenCalledExactlyOnceWith(2);
 });
 
-test("a relay alone is looked at rarely", () => {
-  const { hold, waitFor } = setUp();
-  hold(A);
-  expect(waitFor(A, 1)).toBe(45_000);
+test("a relay alone is looked at rarely, and nothing is wrong with it", () => {
+  const { hold, look, onUnspread } = setUp();
+  hold(A, 1);
+  const looks = Array.from({ length: 10 }, () => look());
+  expect(new Set(looks.map(({ spares, waitMs }) => `${spares} ${waitMs}`))).toEqual(new Set(["1 45000"]));
+  expect(onUnspread).not.toHaveBeenCalled();
 });
 
 test("a tunnel that is lost makes the others look at once, and frees its relay", () => {
-  const { clock, reached, hold, waitFor } = setUp();
-  const look = vi.fn();
-  reached.onLost(look, new AbortController().signal);
+  const { clock, reached, hold } = setUp();
+  const looked = vi.fn();
+  reached.onLook(looked, new AbortController().signal);
   const session = hold(A);
   clock.now = 60_000;
   reached.release(session);
-  expect(look).toHaveBeenCalledTimes(1);
-  expect(waitFor(A, 1)).toBe(0);
+  expect(looked).toHaveBeenCalledTimes(1);
+  expect(reached.claim(A, 1, {})).toBe(true);
+});
+
+test("a relay that comes makes those look who have no tunnel to it, and one that goes nobody", () => {
+  const { reached, hold, look } = setUp();
+  const looked = vi.fn();
+  reached.onLook(looked, new AbortController().signal);
+  hold(A, 1);
+  reached.live(1);
+  expect(looked).not.toHaveBeenCalled();
+  reached.live(2);
+  expect(looked).toHaveBeenCalledTimes(1);
+  expect(look()).toEqual({ spares: 2, waitMs: 500 });
+  hold(B);
+  reached.live(1);
+  reached.live(2);
+  expect(looked).toHaveBeenCalledTimes(1);
 });
 
 test("a relay that ends each tunnel at once is not dialed again and again", () => {
   const { reached, hold } = setUp();
-  const look = vi.fn();
-  reached.onLost(look, new AbortController().signal);
+  const looked = vi.fn();
+  reached.onLook(looked, new AbortController().signal);
   reached.release(hold(A));
   const refused = {};
   reached.claim(A, 1, refused);
   reached.release(refused);
-  expect(look).not.toHaveBeenCalled();
+  expect(looked).not.toHaveBeenCalled();
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { acceptSession, type MessageChannel, type Session, type SessionReady } from "@cluster-connect/framing";
-import { ConnectError, type InstanceId, parseSessionId } from "@cluster-connect/protocol";
+import { ConnectError, type InstanceId, parseSessionId, toConnectError } from "@cluster-connect/protocol";
 import { errorFields } from "@cluster-connect/service";
 import { verifyAgentProof } from "./agent-proof.ts";
 import { parseAuthorities } from "./authorities.ts";
@@ -28,6 +28,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
   const { instanceId, software, log, metrics } = context;
   const { address } = options;
   let key: AgentKey | undefined;
+  const liveRelays = context.liveRelays();
   const session = acceptSession(
     channel,
     {
@@ -35,7 +36,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
       instanceId,
       software,
       budgets: context.budgets,
-      liveRelays: context.liveRelays(),
+      liveRelays,
       authenticate: async (hello, challenge) => {
         key = await verifyAgentProof(hello, challenge, {
           keys: context.known.keys,
@@ -51,10 +52,13 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
   const run = async (): Promise<void> => {
     const ready = await session.ready;
     if (key === undefined) throw new ConnectError("CC_INTERNAL", "An agent's session is ready without a key");
+    if (context.liveRelays() !== liveRelays) session.sayRelays(context.liveRelays());
     await runTunnel(tunnelOf(session, ready, key, address, context), ready, options, context);
   };
   run().catch((error: unknown) => {
-    log.warn({ event: "tunnel.refused", ...errorFields(error) }, "tunnel refused");
+    if (toConnectError(error).code === "CC_CANCELLED")
+      log.debug({ event: "tunnel.spare" }, "the agent looks for another relay");
+    else log.warn({ event: "tunnel.refused", ...errorFields(error) }, "tunnel refused");
     session.close();
   });
   void session.closed.then((end) => metrics.ended("agent", end.code ?? "ok"));

@@ -2,10 +2,13 @@ import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import type { Keeper } from "../process/keeper.ts";
+import type { Keeper, Program } from "../process/keeper.ts";
 import { pollUntil } from "../process/poll.ts";
 
-/** How to spread channels over relays. */
+/** In turns, by least load, or by the dialer's address. */
+export type Balance = "roundrobin" | "leastconn" | "source";
+
+/** How to spread channels over relays; in turns at first. */
 export interface BalancerOptions {
   /** A folder of its own. */
   readonly folder: string;
@@ -15,6 +18,8 @@ export interface BalancerOptions {
 }
 
 export interface Balancer {
+  /** Spreads in another way from now on; it starts again, so that every channel through it is lost. */
+  use(balance: Balance): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -30,22 +35,34 @@ export function missingBalancer(): string | undefined {
 export async function startBalancer(options: BalancerOptions, deps: { readonly keeper: Keeper }): Promise<Balancer> {
   const { folder, port, upstreamPorts, signal } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const configPath = join(folder, "haproxy.cfg");
-  await writeFile(configPath, configuration(port, upstreamPorts));
-  const program = await deps.keeper.start({
-    name: "haproxy",
-    command: HAPROXY,
-    args: ["-db", "-f", configPath],
-    env: { PATH: "/usr/bin:/bin" },
-    cwd: folder,
-    logPath: join(folder, "haproxy.log"),
-  });
-  const soon = AbortSignal.any([signal, AbortSignal.timeout(LISTEN_TIMEOUT_MS)]);
-  await pollUntil(async () => ((await listens(port)) ? true : undefined), { signal: soon });
-  return { stop: async () => void (await program.stop()) };
+  let runs = 0;
+  const start = async (balance: Balance): Promise<Program> => {
+    runs += 1;
+    const configPath = join(folder, "haproxy.cfg");
+    await writeFile(configPath, configuration(port, upstreamPorts, balance));
+    const started = await deps.keeper.start({
+      name: "haproxy",
+      command: HAPROXY,
+      args: ["-db", "-f", configPath],
+      env: { PATH: "/usr/bin:/bin" },
+      cwd: folder,
+      logPath: join(folder, `haproxy-${runs}.log`),
+    });
+    const soon = AbortSignal.any([signal, AbortSignal.timeout(LISTEN_TIMEOUT_MS)]);
+    await pollUntil(async () => ((await listens(port)) ? true : undefined), { signal: soon });
+    return started;
+  };
+  let program = await start("roundrobin");
+  return {
+    async use(balance) {
+      await program.stop();
+      program = await start(balance);
+    },
+    stop: async () => void (await program.stop()),
+  };
 }
 
-function configuration(port: number, upstreamPorts: readonly number[]): string {
+function configuration(port: number, upstreamPorts: readonly number[], balance: Balance): string {
   const check = "check check-ssl verify none inter 200ms fastinter 100ms fall 1 rise 1";
   return `defaults
   mode tcp
@@ -58,7 +75,7 @@ frontend public
   bind 127.0.0.1:${port}
   default_backend relays
 backend relays
-  balance roundrobin
+  balance ${balance}
   option httpchk GET /readyz
 ${upstreamPorts.map((upstream, index) => `  server relay-${index + 1} 127.0.0.1:${upstream} ${check}`).join("\n")}
 `;

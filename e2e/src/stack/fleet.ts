@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createAuthority } from "../cluster/certificates.ts";
-import { startDaemon } from "../process/daemon.ts";
+import { type Daemon, startDaemon } from "../process/daemon.ts";
 import { freePort } from "../process/free-port.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { NAME_PREFIX, writeAuthentication } from "./authentication.ts";
@@ -28,6 +28,8 @@ export interface FleetRelay {
   readonly program: Program;
   /** Its own address, around the balancer. */
   readonly url: string;
+  /** Its id, which is new with each start. */
+  readonly id: string;
   /** Resolves when it listens. */
   start(): Promise<void>;
 }
@@ -39,6 +41,7 @@ export interface Fleet {
   readonly caFile: string;
   readonly caPem: string;
   readonly relays: readonly FleetRelay[];
+  readonly balancer: Pick<Balancer, "use">;
   enrollmentCode(clusterId: string, options: { readonly uses: number; readonly signal: AbortSignal }): Promise<string>;
   stop(): Promise<void>;
 }
@@ -80,6 +83,7 @@ export async function startFleet(
     authenticationConfig: authenticationPath,
     allowInsecureLoopbackIssuer: true,
     grants: [{ clusters: ["*"], groups: [`${NAME_PREFIX}viewers`] }],
+    admins: [{ groups: [`${NAME_PREFIX}admins`] }],
     probe: { intervalSeconds: PROBE_SECONDS },
     drainSeconds: options.drainSeconds,
   }));
@@ -91,7 +95,7 @@ export async function startFleet(
     deps,
   );
   return {
-    ...{ url, caFile: files.ca, caPem: authority.certPem, relays },
+    ...{ url, caFile: files.ca, caPem: authority.certPem, relays, balancer },
     enrollmentCode: (clusterId, { uses, signal: waiting }) =>
       makeEnrollmentCode(join(folder, "relay-1"), "relay-1", clusterId, waiting, ["--uses", String(uses)]),
     stop: async () => {
@@ -108,21 +112,24 @@ async function startOne(
   deps: { readonly keeper: Keeper },
 ): Promise<FleetRelay> {
   let run = 0;
-  const startProgram = async (): Promise<Program> => {
+  const startProgram = async (): Promise<Daemon> => {
     run += 1;
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(START_TIMEOUT_MS)]);
     const spec = { name, main: MAIN, folder: join(options.folder, name), config, logName: `${name}-${run}` };
-    return (await startDaemon({ ...spec, readyEvent: "relay.listening" }, { signal }, deps)).program;
+    return await startDaemon({ ...spec, readyEvent: "relay.listening" }, { signal }, deps);
   };
-  let program = await startProgram();
+  let daemon = await startProgram();
   return {
     name,
     url: `https://127.0.0.1:${config.listen.port}`,
     get program() {
-      return program;
+      return daemon.program;
+    },
+    get id() {
+      return String(daemon.ready["instanceId"]);
     },
     start: async () => {
-      program = await startProgram();
+      daemon = await startProgram();
     },
   };
 }

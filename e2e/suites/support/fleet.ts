@@ -35,7 +35,8 @@ export const NAMED_ECHO = "named-echo";
 export const CLUSTERS: readonly string[] = ["north", "south", "west"];
 const REPLICAS = 2;
 export const RELAYS = 3;
-export const TUNNELS: number = CLUSTERS.length * REPLICAS * 2;
+export const AGENTS: number = CLUSTERS.length * REPLICAS;
+export const TUNNELS: number = AGENTS * 2;
 const DRAIN_SECONDS = 3;
 const TUNNELS_TIMEOUT_MS = 90_000;
 

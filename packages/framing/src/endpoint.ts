@@ -207,6 +207,7 @@ export class Endpoint implements StreamMember {
       case "PONG":
       case "GOAWAY":
       case "HOPACK":
+      case "RELAYS":
         throw new ConnectError("CC_STREAM_STATE", `${type} does not go with a stream that is ${this.#state}`);
     }
   }

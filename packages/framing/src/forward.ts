@@ -157,6 +157,7 @@ class Forwarding implements Forward, LegOwner {
       case "PONG":
       case "GOAWAY":
       case "HOPACK":
+      case "RELAYS":
         outOfTurn(frame);
     }
   }

@@ -36,6 +36,8 @@ export interface SessionOptions {
   readonly budgets?: SessionBudgets;
   /** Called for each stream the peer opens; without it they are refused. It must answer each, now or later. */
   readonly onStream?: (incoming: IncomingStream) => void;
+  /** Agents: how many relays there are under the name that was dialed, when the number changed. */
+  readonly onRelays?: (liveRelays: number) => void;
   /** The peer takes no more streams. */
   readonly onGoaway?: (goaway: GoawayPayload) => void;
 }

@@ -6,12 +6,14 @@ import {
   decodeHopAck,
   decodeOpen,
   decodeReady,
+  decodeRelays,
   decodeResume,
   type ErrorCode,
   encodeEnd,
   encodeHello,
   encodeOpen,
   encodeReady,
+  encodeRelays,
   encodeResume,
   type GoawayPayload,
   HANDSHAKE_TIMEOUT_MS,
@@ -299,6 +301,11 @@ export class Session implements ForwardTarget {
     this.#end({ code, text, by: "local", retryAfterMs: 0 });
   }
 
+  /** Relays: tells the peer how many of them there are by now. */
+  sayRelays(liveRelays: number): void {
+    if (this.#state === "open") this.#outbox.send("RELAYS", 0, [encodeRelays(liveRelays)]);
+  }
+
   /** Pings now: for a suspicion that the network changed. */
   probe(): void {
     this.#keepalive.probe();
@@ -332,6 +339,9 @@ export class Session implements ForwardTarget {
       }
       case "GOAWAY":
         this.#onGoaway(decodeGoaway(payload));
+        return;
+      case "RELAYS":
+        this.#options.onRelays?.(decodeRelays(payload));
         return;
       case "OPEN":
       case "RESUME":

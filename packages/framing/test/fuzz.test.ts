@@ -61,6 +61,7 @@ const TYPES: readonly FrameType[] = [
   "PONG",
   "GOAWAY",
   "HOPACK",
+  "RELAYS",
 ];
 
 /** What makes sense after a type, so that runs get further than the first frame. */

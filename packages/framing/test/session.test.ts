@@ -68,6 +68,21 @@ test("a dialer that is not authenticated learns the code and the session ends", 
   await expect(acceptor.closed).resolves.toMatchObject({ code: "CC_AGENT_KEY_REFUSED", by: "local" });
 });
 
+test("a relay tells how many of them there are, and a peer that does not ask goes on", async () => {
+  const told = Promise.withResolvers<number>();
+  const { dialer, acceptor, incoming } = sessionPair(
+    { dial: { onRelays: told.resolve } },
+    { clock: createFakeClock() },
+  );
+  await Promise.all([acceptor.ready, dialer.ready]);
+  acceptor.sayRelays(3);
+  await expect(told.promise).resolves.toBe(3);
+  dialer.sayRelays(4);
+  const [near, far] = await openStream(dialer, incoming);
+  near.end("ping");
+  expect(await text(far)).toBe("ping");
+});
+
 test("a lost channel resets its streams with CC_CHANNEL_LOST", async () => {
   const { dialer, incoming, channel } = sessionPair({}, { clock: createFakeClock() });
   const [near, far] = await openStream(dialer, incoming);

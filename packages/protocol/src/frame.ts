@@ -11,6 +11,7 @@ export type FrameType =
   | "PONG"
   | "GOAWAY"
   | "HOPACK"
+  | "RELAYS"
   | "OPEN"
   | "ACCEPT"
   | "REJECT"
@@ -29,6 +30,7 @@ export const FRAME_TYPE_NUMBERS: Readonly<Record<FrameType, number>> = {
   PONG: 0x04,
   GOAWAY: 0x05,
   HOPACK: 0x06,
+  RELAYS: 0x07,
   OPEN: 0x10,
   ACCEPT: 0x11,
   REJECT: 0x12,
@@ -59,7 +61,17 @@ export interface FrameHeader {
   readonly length: number;
 }
 
-const SESSION_FRAMES: ReadonlySet<FrameType> = new Set(["HELLO", "READY", "PING", "PONG", "GOAWAY", "HOPACK"]);
+/** A peer that does not know them goes on without. */
+const OPTIONAL_FRAMES: ReadonlySet<FrameType> = new Set(["RELAYS"]);
+const SESSION_FRAMES: ReadonlySet<FrameType> = new Set([
+  "HELLO",
+  "READY",
+  "PING",
+  "PONG",
+  "GOAWAY",
+  "HOPACK",
+  "RELAYS",
+]);
 
 /**
  * Reads a frame header.
@@ -99,7 +111,7 @@ export function encodeHeader(
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, HEADER_BYTES);
   view.setUint8(0, FRAME_VERSION);
   view.setUint8(1, FRAME_TYPE_NUMBERS[header.type]);
-  view.setUint16(2, header.flags ?? 0);
+  view.setUint16(2, header.flags ?? (OPTIONAL_FRAMES.has(header.type) ? FLAG_OPTIONAL : 0));
   view.setUint32(4, header.streamId);
   view.setUint32(8, header.length);
 }

@@ -59,11 +59,13 @@ export {
   decodeEnd,
   decodeGoaway,
   decodeHopAck,
+  decodeRelays,
   decodeU64,
   decodeWindow,
   encodeEnd,
   encodeGoaway,
   encodeHopAck,
+  encodeRelays,
   encodeU64,
   encodeWindow,
 } from "./payload.ts";

@@ -66,6 +66,18 @@ export function decodeHopAck(bytes: Uint8Array): HopAckPayload {
   return { received: readU64(view, 0), everyBytes: view.getUint32(8) };
 }
 
+/** 4 bytes: how many relays take streams under the name that was dialed, u32. */
+export function encodeRelays(liveRelays: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, liveRelays);
+  return bytes;
+}
+
+/** @throws ConnectError `CC_FRAME_INVALID` unless there are 4 bytes. */
+export function decodeRelays(bytes: Uint8Array): number {
+  return exactly(bytes, 4, "RELAYS").getUint32(0);
+}
+
 /** 6 bytes and text: code u16, retry-after u32 (milliseconds), UTF-8. Text is cut to `MAX_TEXT_BYTES`. */
 export function encodeEnd(payload: { code?: ErrorCode | undefined; retryAfterMs?: number; text?: string }): Uint8Array {
   const text = cutText(payload.text ?? "");

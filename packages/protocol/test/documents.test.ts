@@ -10,6 +10,7 @@ import {
   decodeHopAck,
   decodeOpen,
   decodeReady,
+  decodeRelays,
   decodeResume,
   decodeResumed,
   decodeU64,
@@ -30,6 +31,7 @@ const PAYLOADS: Readonly<Record<FrameType, (bytes: Uint8Array) => unknown>> = {
   PONG: decodeU64,
   GOAWAY: decodeGoaway,
   HOPACK: decodeHopAck,
+  RELAYS: decodeRelays,
   OPEN: decodeOpen,
   ACCEPT: decodeAccept,
   REJECT: decodeEnd,
@@ -74,6 +76,7 @@ test("the documented frames say what the text beside them says", () => {
     { lastStreamId: 7, deadlineMs: 30_000, code: "CC_DRAINING", retryAfterMs: 1_000, text: "restart" },
   ]);
   expect(decoded("DATA")).toEqual(["hello"]);
+  expect(decoded("RELAYS")).toEqual([3]);
   expect(decoded("WINDOW")).toEqual([
     { consumed: 5, windowBytes: 262_144 },
     { consumed: 6, windowBytes: 262_144 },

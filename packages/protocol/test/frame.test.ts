@@ -10,7 +10,7 @@ import {
   MAX_PAYLOAD_BYTES,
 } from "../src/index.ts";
 
-const SESSION_TYPES: readonly FrameType[] = ["HELLO", "READY", "PING", "PONG", "GOAWAY", "HOPACK"];
+const SESSION_TYPES: readonly FrameType[] = ["HELLO", "READY", "PING", "PONG", "GOAWAY", "HOPACK", "RELAYS"];
 const TYPES = Object.keys(FRAME_TYPE_NUMBERS) as FrameType[];
 
 function header(fields: { version?: number; type?: number; flags?: number; id?: number; length?: number }): Uint8Array {
@@ -60,6 +60,12 @@ test("an unknown type is refused, and skipped when it carries the optional flag"
     type: undefined,
     length: 9,
   });
+});
+
+test("a frame that not every peer knows is written with the optional flag", () => {
+  const bytes = new Uint8Array(HEADER_BYTES);
+  encodeHeader(bytes, 0, { type: "RELAYS", streamId: 0, length: 4 });
+  expect(decodeHeader(bytes)).toMatchObject({ type: "RELAYS", flags: FLAG_OPTIONAL });
 });
 
 test("an unknown version is refused", () => {

@@ -4,6 +4,7 @@ import {
   decodeEnd,
   decodeGoaway,
   decodeHopAck,
+  decodeRelays,
   decodeU64,
   decodeWindow,
   ERRORS,
@@ -11,6 +12,7 @@ import {
   encodeEnd,
   encodeGoaway,
   encodeHopAck,
+  encodeRelays,
   encodeU64,
   encodeWindow,
   MAX_TEXT_BYTES,
@@ -31,6 +33,7 @@ test("numbers, windows and acknowledgements read back the same up to 2^53 - 1", 
         received: consumed,
         everyBytes: windowBytes,
       });
+      expect(decodeRelays(encodeRelays(windowBytes))).toBe(windowBytes);
     }),
   );
 });
@@ -60,7 +63,7 @@ test("a code that never travels is told as CC_INTERNAL, an unknown number reads 
 });
 
 test("any bytes decode or are CC_FRAME_INVALID, never another error", () => {
-  const decoders = [decodeU64, decodeWindow, decodeHopAck, decodeEnd, decodeGoaway];
+  const decoders = [decodeU64, decodeWindow, decodeHopAck, decodeRelays, decodeEnd, decodeGoaway];
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), fc.constantFrom(...decoders), (bytes, decode) => {
       try {

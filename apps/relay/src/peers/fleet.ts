@@ -71,7 +71,14 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
   const address = settings.peers?.address ?? "";
   const own = { id: instanceId, address, software, startedAt: new Date(clock.now()), ttlMs: LEASE_MS };
   const lease = createLease(own, { store, registry });
-  const membership = createMembership({ intervalMs: BEAT_MS }, { lease, directory, links, log, clock });
+  const liveRelays = (): number => (links === undefined ? 1 : directory.liveRelays);
+  let said = liveRelays();
+  const onRead = (): void => {
+    if (said === liveRelays()) return;
+    said = liveRelays();
+    for (const { session } of registry.tunnels()) session.sayRelays(said);
+  };
+  const membership = createMembership({ intervalMs: BEAT_MS }, { lease, directory, links, onRead, log, clock });
   const sessions = createSessionSet();
   let listener: PeerListener | undefined;
 
@@ -89,7 +96,7 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
         hasTunnel: (id) => registry.pick(id) !== undefined || directory.tunnels(id).length > 0,
       },
     ),
-    liveRelays: () => (links === undefined ? 1 : directory.liveRelays),
+    liveRelays,
     storeState: () => ({
       away: directory.away,
       readAt: new Date(directory.readAt),

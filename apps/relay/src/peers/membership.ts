@@ -20,6 +20,8 @@ export interface MembershipDeps {
   readonly lease: Lease;
   readonly directory: Directory;
   readonly links: Pick<Links, "keep"> | undefined;
+  /** The others were read anew. */
+  readonly onRead: () => void;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -28,7 +30,7 @@ export interface MembershipDeps {
 const SETTLE_MS = 50;
 
 export function createMembership(options: { readonly intervalMs: number }, deps: MembershipDeps): Membership {
-  const { lease, directory, links, log, clock } = deps;
+  const { lease, directory, links, onRead, log, clock } = deps;
   let draining = false;
   let wake = Promise.withResolvers<void>();
   let awaySince: number | undefined;
@@ -38,6 +40,7 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
     await lease.renew({ draining });
     await directory.refresh();
     links?.keep(directory.relays());
+    onRead();
   }
 
   /** One after the other: each writes what changed since the one before. */
