@@ -1,11 +1,12 @@
 import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
 import type { Registry } from "./registry.ts";
-import { findRevoked, retireReplacedKeys } from "./store/agent-keys.ts";
+import { findRevoked } from "./store/agent-keys.ts";
+import { dropAbandonedKeys, retireReplacedKeys } from "./store/key-rotation.ts";
 import type { Store } from "./store/store.ts";
 
 const INTERVAL_MS = 2_000;
 
-/** Revokes keys that were replaced, and closes the tunnels of keys that were revoked, by whichever process, until the signal is aborted. */
+/** Revokes keys that were replaced or abandoned, and closes the tunnels of keys that were revoked, by whichever process, until the signal is aborted. */
 export async function watchRevocations(
   options: { readonly signal: AbortSignal; readonly intervalMs?: number },
   deps: { readonly store: Store; readonly registry: Registry; readonly log: Logger; readonly clock: Clock },
@@ -14,6 +15,9 @@ export async function watchRevocations(
   const check = async (): Promise<void> => {
     try {
       const tunnels = registry.tunnels();
+      for (const keyId of await dropAbandonedKeys(store.db, new Date(clock.now()))) {
+        log.warn({ event: "agent.key.abandoned", keyId }, "a key that a rotation let in was never used and is dropped");
+      }
       for (const keyId of await retireReplacedKeys(store.db, new Date(clock.now()))) {
         log.info({ event: "agent.key.retired", keyId }, "a key that was replaced is revoked");
       }

@@ -6,6 +6,7 @@ import { type Command, parseCommandLine, USAGE, type Where } from "./command-lin
 import { addCluster } from "./commands/add-cluster.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
+import { describeRevocation } from "./commands/revoke.ts";
 import { loadRelayConfig } from "./config.ts";
 import { serve } from "./serve.ts";
 import { revokeAgentKey } from "./store/agent-keys.ts";
@@ -52,10 +53,9 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
       });
     case "revoke":
       return await withStore(command.where, deps, async (store) => {
-        const clusterId = await revokeAgentKey(store.db, command.keyId, new Date());
-        if (clusterId === undefined)
-          throw new ConnectError("CC_ID_INVALID", `No valid key has the id ${command.keyId}`);
-        deps.stdout(`The key is revoked; a running relay closes its tunnels to cluster ${clusterId} within seconds.`);
+        const revoked = await revokeAgentKey(store.db, command.keyId, new Date());
+        if (revoked === undefined) throw new ConnectError("CC_ID_INVALID", `No valid key has the id ${command.keyId}`);
+        deps.stdout(describeRevocation(revoked));
       });
   }
 }

@@ -1,8 +1,9 @@
 import { generateAgentKey, signChallenge } from "@cluster-connect/auth";
 import { type ClusterId, keyRotationInput, parseClusterId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
-import { findAgentKey, retireReplacedKeys, revokeAgentKey } from "../src/store/agent-keys.ts";
+import { findAgentKey, revokeAgentKey } from "../src/store/agent-keys.ts";
 import { markSeen } from "../src/store/clusters.ts";
+import { retireReplacedKeys } from "../src/store/key-rotation.ts";
 import { dialAgent, enrollAgent, type Fixture, PROD, startFixture, type TestAgent } from "./support/fixture.ts";
 
 interface Change {
@@ -87,4 +88,15 @@ test("a replaced key is dropped once the new one is used and the former one has 
   await expect(retireReplacedKeys(db, later)).resolves.toEqual([former.keyId]);
   expect(await findAgentKey(db, former.keyId)).toBeUndefined();
   expect(await findAgentKey(db, key.keyId)).toBeDefined();
+});
+
+test("a key that asks for itself learns whether it is valid, and changes nothing", async () => {
+  const fixture = await startFixture();
+  const { key } = await enrollAgent(fixture);
+  const keys = () => fixture.store.db.selectFrom("agent_keys").selectAll().execute();
+  const before = await keys();
+  await expect(ask(fixture, key, key)).resolves.toMatchObject({ status: 200 });
+  expect(await keys()).toEqual(before);
+  await revokeAgentKey(fixture.store.db, key.keyId, new Date());
+  await expect(ask(fixture, key, key)).resolves.toMatchObject({ body: { code: "CC_AGENT_KEY_REFUSED" } });
 });

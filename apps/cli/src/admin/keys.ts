@@ -10,6 +10,8 @@ const KEY = z.object({
   cluster: z.string(),
   createdAt: z.string(),
   addedBy: z.string(),
+  /** Missing at a relay of an earlier version. */
+  state: z.string().optional(),
   lastUsedAt: z.string().nullable(),
   revokedAt: z.string().nullable(),
 });
@@ -28,7 +30,7 @@ export async function listKeys(flags: AdminListFlags, context: CommandContext): 
         { title: "CLUSTER", text: ({ cluster }) => cluster },
         { title: "LAST USED", text: ({ lastUsedAt }) => lastUsedAt ?? "never" },
         { title: "ADDED BY", text: ({ addedBy }) => addedBy },
-        { title: "REVOKED", text: ({ revokedAt }) => revokedAt ?? "" },
+        { title: "STATE", text: ({ state = "", revokedAt }) => (revokedAt === null ? state : `revoked ${revokedAt}`) },
       ],
     },
     flags.output,
@@ -36,11 +38,17 @@ export async function listKeys(flags: AdminListFlags, context: CommandContext): 
   );
 }
 
+const REVOKED = z.object({ dropped: z.array(z.string()).default([]), left: z.array(z.string()).default([]) });
+
 /** Makes an agent key worthless. */
 export async function revokeKey(id: string, flags: AdminFlags, context: CommandContext): Promise<void> {
   const api = await connectAdmin(flags, context);
-  await api.send("DELETE", `/v1/admin/keys/${encodeURIComponent(id)}`, DONE);
-  context.deps.stderr.write("The key is revoked; its tunnels end within seconds.\n");
+  const { dropped, left } = await api.send("DELETE", `/v1/admin/keys/${encodeURIComponent(id)}`, REVOKED);
+  const { stderr } = context.deps;
+  stderr.write("The key is revoked; its tunnels end within seconds.\n");
+  for (const key of dropped)
+    stderr.write(`The key ${key}, which it had let in, was not used yet and is revoked too.\n`);
+  for (const key of left) stderr.write(`The key ${key}, which it had let in, is in use and stays valid.\n`);
 }
 
 const CODE = z.object({

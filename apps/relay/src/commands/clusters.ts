@@ -9,11 +9,16 @@ export async function describeClusters(store: Store, output: Output): Promise<st
   const clusters = (await listClusters(store.db)).map(({ id, lastSeenAt }) => ({
     id,
     lastSeenAt: lastSeenAt?.toISOString() ?? null,
-    keys: keys.filter(({ clusterId }) => clusterId === id).map(({ keyId }) => keyId),
+    keys: keys.filter(({ clusterId }) => clusterId === id),
   }));
-  if (output === "json") return JSON.stringify({ clusters });
+  if (output === "json") {
+    const plain = clusters.map((cluster) => ({ ...cluster, keys: cluster.keys.map(({ keyId }) => keyId) }));
+    return JSON.stringify({ clusters: plain });
+  }
   const rows = clusters.flatMap(({ id, lastSeenAt, keys: own }) => {
-    const [first = "none", ...others] = own;
+    const [first = "none", ...others] = own.map(({ keyId, state }) =>
+      state === "pending" ? `${keyId} (not used yet)` : keyId,
+    );
     return [[id, lastSeenAt ?? "never", first], ...others.map((key) => ["", "", key])];
   });
   return table([["CLUSTER", "LAST SEEN", "KEY"], ...rows]);

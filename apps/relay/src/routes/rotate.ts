@@ -8,7 +8,8 @@ import {
   parseKeyId,
 } from "@cluster-connect/protocol";
 import { z } from "zod";
-import { addRotatedKey, findAgentKey } from "../store/agent-keys.ts";
+import { findAgentKey } from "../store/agent-keys.ts";
+import { addRotatedKey } from "../store/key-rotation.ts";
 import type { Store } from "../store/store.ts";
 
 const BODY = z.object({
@@ -30,7 +31,8 @@ export interface RotateAnswer {
 }
 
 /**
- * Takes a new key of an agent on the word of its former one. Both are valid until the former is not used any more.
+ * Takes a new key of an agent on the word of its former one. Both are valid until the former is not used any more. A key
+ * that asks for itself changes nothing, and learns whether it is valid.
  *
  * @param body `{keyId, publicKey, at, signature, newSignature}`: id of the former key, the new one as
  *   SubjectPublicKeyInfo in base64url, and what both signed, see `keyRotationInput`.

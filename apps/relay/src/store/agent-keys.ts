@@ -1,7 +1,7 @@
 import { type ClusterId, ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import { recordAudit } from "./audit.ts";
-import type { Database } from "./schema.ts";
+import type { AgentKeysTable, Database } from "./schema.ts";
 
 /** A key that may open tunnels for a cluster. */
 export interface AgentKey {
@@ -25,24 +25,60 @@ export async function findAgentKey(db: Kysely<Database>, keyId: KeyId): Promise<
   return { keyId, clusterId: parseClusterId(row.cluster_id), publicKey: row.public_key };
 }
 
-/** Makes a key worthless from now on. @returns its cluster, or undefined when no valid key has this id. */
+/** `pending`: let in by a rotation and not used yet, until its deadline. */
+export type KeyState = "pending" | "active" | "revoked";
+
+/** The columns that say what a key is. */
+type KeyTimes = Pick<AgentKeysTable, "revoked_at" | "activate_by" | "last_used_at">;
+
+export function keyStateOf({ revoked_at, activate_by, last_used_at }: KeyTimes): KeyState {
+  if (revoked_at !== null) return "revoked";
+  return activate_by !== null && last_used_at === null ? "pending" : "active";
+}
+
+/** What became worthless, and what did not. */
+export interface Revocation {
+  readonly clusterId: ClusterId;
+  /** What the key was until now. */
+  readonly was: KeyState;
+  /** Keys that it had let in and nobody has used yet; they went with it. */
+  readonly dropped: readonly KeyId[];
+  /** Keys that it had let in and that are in use; who stole the key may have made them. */
+  readonly left: readonly KeyId[];
+}
+
+/** Makes a key worthless from now on. @returns undefined when no valid key has this id. */
 export async function revokeAgentKey(
   db: Kysely<Database>,
   keyId: KeyId,
   now: Date,
   actor = "operator",
-): Promise<ClusterId | undefined> {
+): Promise<Revocation | undefined> {
   return await db.transaction().execute(async (transaction) => {
     const key = await findAgentKey(transaction, keyId);
     if (key === undefined) return undefined;
     const { clusterId } = key;
+    const rows = await transaction
+      .selectFrom("agent_keys")
+      .select(["key_id", "revoked_at", "activate_by", "last_used_at"])
+      .where(({ or, eb }) => or([eb("key_id", "=", keyId), eb("added_by", "=", keyId)]))
+      .where("revoked_at", "is", null)
+      .orderBy("created_at")
+      .execute();
+    const states = new Map(rows.map((row) => [parseKeyId(row.key_id), keyStateOf(row)]));
+    const was = states.get(keyId) ?? "active";
+    states.delete(keyId);
+    const dropped = [...states].flatMap(([id, state]) => (state === "pending" ? [id] : []));
+    const left = [...states.keys()].filter((id) => !dropped.includes(id));
     await transaction
       .updateTable("agent_keys")
       .set({ revoked_at: now.toISOString() })
-      .where("key_id", "=", keyId)
+      .where("key_id", "in", [keyId, ...dropped])
       .execute();
-    await recordAudit(transaction, { event: "agent.key.revoked", actor, clusterId, at: now, keyId });
-    return clusterId;
+    const entry = { event: "agent.key.revoked", actor, clusterId, at: now };
+    await recordAudit(transaction, { ...entry, keyId });
+    for (const id of dropped) await recordAudit(transaction, { ...entry, keyId: id, addedBy: keyId });
+    return { clusterId, was, dropped, left };
   });
 }
 
@@ -62,68 +98,20 @@ export async function findRevoked(db: Kysely<Database>, keyIds: readonly KeyId[]
 }
 
 /** Valid keys of all clusters, for the `clusters` command. */
-export async function listAgentKeys(db: Kysely<Database>): Promise<readonly Omit<AgentKey, "publicKey">[]> {
+export async function listAgentKeys(
+  db: Kysely<Database>,
+): Promise<readonly (Omit<AgentKey, "publicKey"> & { readonly state: KeyState })[]> {
   const rows = await db
     .selectFrom("agent_keys")
-    .select(["key_id", "cluster_id"])
+    .select(["key_id", "cluster_id", "revoked_at", "activate_by", "last_used_at"])
     .where("revoked_at", "is", null)
     .orderBy("created_at")
     .execute();
-  return rows.map(({ key_id, cluster_id }) => ({ keyId: parseKeyId(key_id), clusterId: parseClusterId(cluster_id) }));
-}
-
-/**
- * Adds the key that replaces another one of the same cluster; adding it again changes nothing.
- *
- * @throws ConnectError `CC_AGENT_KEY_REFUSED` when the key is there and revoked or another cluster's.
- */
-export async function addRotatedKey(db: Kysely<Database>, key: AgentKey, former: KeyId, now: Date): Promise<void> {
-  const { keyId, clusterId, publicKey } = key;
-  await db.transaction().execute(async (transaction) => {
-    const result = await transaction
-      .insertInto("agent_keys")
-      .values({
-        ...{ key_id: keyId, cluster_id: clusterId, public_key: publicKey },
-        ...{ created_at: now.toISOString(), added_by: former },
-      })
-      .onConflict((conflict) => conflict.column("key_id").doNothing())
-      .executeTakeFirst();
-    if (result.numInsertedOrUpdatedRows === 1n) {
-      await recordAudit(transaction, { event: "agent.key.added", actor: former, clusterId, at: now, keyId });
-      return;
-    }
-    const found = await findAgentKey(transaction, keyId);
-    if (found?.clusterId === clusterId) return;
-    throw new ConnectError("CC_AGENT_KEY_REFUSED", "The new key cannot be enrolled for this cluster");
-  });
-}
-
-/** A former key without a tunnel is kept so long after it was last seen: its agents may be on their way back. */
-const RETIRE_AFTER_MS = 600_000;
-
-/**
- * Revokes keys that were replaced: the new one has been used, and no tunnel of any relay is by the former one any more.
- *
- * @returns the keys it revoked.
- */
-export async function retireReplacedKeys(db: Kysely<Database>, now: Date): Promise<readonly KeyId[]> {
-  const quietSince = new Date(now.getTime() - RETIRE_AFTER_MS).toISOString();
-  const rows = await db
-    .selectFrom("agent_keys as former")
-    .innerJoin("agent_keys as next", "next.added_by", "former.key_id")
-    .select("former.key_id")
-    .distinct()
-    .where("former.revoked_at", "is", null)
-    .where("next.revoked_at", "is", null)
-    .where("next.last_used_at", "is not", null)
-    .where(({ or, eb }) => or([eb("former.last_used_at", "is", null), eb("former.last_used_at", "<", quietSince)]))
-    .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom("tunnels").select("tunnels.id").whereRef("tunnels.key_id", "=", "former.key_id"))),
-    )
-    .execute();
-  const keys = rows.map(({ key_id }) => parseKeyId(key_id));
-  for (const keyId of keys) await revokeAgentKey(db, keyId, now, "rotation");
-  return keys;
+  return rows.map((row) => ({
+    keyId: parseKeyId(row.key_id),
+    clusterId: parseClusterId(row.cluster_id),
+    state: keyStateOf(row),
+  }));
 }
 
 /**

@@ -4,11 +4,17 @@ import type { Dialect } from "./dialect.ts";
 import { createFirstTables } from "./migrations/0001-first-tables.ts";
 import { createServiceTables } from "./migrations/0002-service-tables.ts";
 import { createSupersededAgents } from "./migrations/0003-superseded-agents.ts";
+import { addKeyDeadline } from "./migrations/0004-key-deadline.ts";
 import type { Migration } from "./migrations/migration.ts";
 import type { Database } from "./schema.ts";
 
 /** In order, forward only: one that was released is never changed. Its version is its place, counted from 1. */
-const MIGRATIONS: readonly Migration[] = [createFirstTables, createServiceTables, createSupersededAgents];
+const MIGRATIONS: readonly Migration[] = [
+  createFirstTables,
+  createServiceTables,
+  createSupersededAgents,
+  addKeyDeadline,
+];
 
 /** The schema this build writes. */
 export const SCHEMA_VERSION: number = MIGRATIONS.length;

@@ -39,6 +39,8 @@ export interface AgentKeysTable {
   readonly revoked_at: TimeText | null;
   /** Who let it in: `enrollment`, `operator`, or the id of the key that it replaces. */
   readonly added_by: Generated<string>;
+  /** Of a key that a rotation let in: without a use until then it is dropped. */
+  readonly activate_by: TimeText | null;
 }
 
 export interface EnrollmentCodesTable {

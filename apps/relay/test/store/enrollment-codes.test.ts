@@ -73,7 +73,7 @@ describeStores((database) => {
     const { db } = await storeWithCode();
     await redeemEnrollmentCode(db, request(), NOW);
     expect(await findRevoked(db, [KEY])).toEqual(new Set());
-    await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBe("prod");
+    await expect(revokeAgentKey(db, KEY, NOW)).resolves.toMatchObject({ clusterId: "prod", was: "active" });
     expect(await findAgentKey(db, KEY)).toBeUndefined();
     expect(await findRevoked(db, [KEY])).toEqual(new Set([KEY]));
     await expect(revokeAgentKey(db, KEY, NOW)).resolves.toBeUndefined();

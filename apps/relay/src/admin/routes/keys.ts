@@ -1,18 +1,22 @@
 import { parseAgentPublicKey } from "@cluster-connect/auth";
 import { ConnectError, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
 import { z } from "zod";
-import { findAgentKey } from "../../store/agent-keys.ts";
+import { keyStateOf, revokeAgentKey } from "../../store/agent-keys.ts";
 import { recordAudit } from "../../store/audit.ts";
 import type { AdminContext } from "../context.ts";
 import { CLUSTER_ID, DONE, ID } from "../fields.ts";
 import { PAGE_QUERY, pageOf } from "../paging.ts";
 import { defineRoute, type Route } from "../route.ts";
 
+const STATE = z.enum(["pending", "active", "revoked"]);
+
 const KEY = z.strictObject({
   id: z.string(),
   cluster: z.string(),
   createdAt: z.string(),
   addedBy: z.string(),
+  state: STATE,
+  activateBy: z.string().nullable(),
   lastUsedAt: z.string().nullable(),
   revokedAt: z.string().nullable(),
 });
@@ -26,7 +30,7 @@ export function keyRoutes(context: AdminContext): readonly Route[] {
       method: "GET",
       path: "/v1/admin/keys",
       access: "read",
-      summary: "Lists agent keys by id, revoked ones too.",
+      summary: "Lists agent keys by id, revoked ones too; a pending one is dropped unless an agent uses it in time.",
       query: z.strictObject({ ...PAGE_QUERY, cluster: CLUSTER_ID.optional() }),
       answer: z.strictObject({ items: z.array(KEY), next: z.string().nullable() }),
       handle: async ({ query }) => {
@@ -40,6 +44,7 @@ export function keyRoutes(context: AdminContext): readonly Route[] {
         const items = (await rows.execute()).map((row) => ({
           ...{ id: row.key_id, cluster: row.cluster_id, createdAt: row.created_at, addedBy: row.added_by },
           ...{ lastUsedAt: row.last_used_at, revokedAt: row.revoked_at },
+          ...{ state: keyStateOf(row), activateBy: row.activate_by },
         }));
         return pageOf(items, ({ id }) => id, { limit: query.limit });
       },
@@ -72,34 +77,24 @@ export function keyRoutes(context: AdminContext): readonly Route[] {
             .execute();
           await recordAudit(transaction, { event: "agent.key.added", actor: addedBy, clusterId, at: now(), keyId });
         });
-        return { id: keyId, cluster: clusterId, createdAt, addedBy, lastUsedAt: null, revokedAt: null };
+        const made = { id: keyId, cluster: clusterId, createdAt, addedBy, state: "active", activateBy: null };
+        return { ...made, lastUsedAt: null, revokedAt: null };
       },
     }),
     defineRoute({
       method: "DELETE",
       path: "/v1/admin/keys/:key",
       access: "write",
-      summary: "Revokes an agent key; its tunnels end within seconds.",
+      summary:
+        "Revokes an agent key; its tunnels end within seconds. Says what it was, which keys that it had let in went with it, as nobody used them, and which are left.",
       params: z.strictObject({ key: ID }),
-      answer: DONE,
+      answer: DONE.extend({ was: STATE, dropped: z.array(z.string()), left: z.array(z.string()) }),
       handle: async ({ params, principal }) => {
         const keyId = parseKeyId(params.key);
-        await db.transaction().execute(async (transaction) => {
-          const key = await findAgentKey(transaction, keyId);
-          if (key === undefined) throw new ConnectError("CC_ID_INVALID", "No valid key has this id");
-          const at = now();
-          const revoked_at = at.toISOString();
-          await transaction.updateTable("agent_keys").set({ revoked_at }).where("key_id", "=", keyId).execute();
-          const { clusterId } = key;
-          await recordAudit(transaction, {
-            event: "agent.key.revoked",
-            actor: principal.username,
-            clusterId,
-            at,
-            keyId,
-          });
-        });
-        return { done: true };
+        const revoked = await revokeAgentKey(db, keyId, now(), principal.username);
+        if (revoked === undefined) throw new ConnectError("CC_ID_INVALID", "No valid key has this id");
+        const { was, dropped, left } = revoked;
+        return { done: true, was, dropped, left };
       },
     }),
   ];
