@@ -14,13 +14,7 @@ export type CallerAddress = (request: {
  * @param trusted addresses and networks, checked by the settings.
  */
 export function createCallerAddress(trusted: readonly string[]): CallerAddress {
-  const proxies = new BlockList();
-  for (const entry of trusted) {
-    const [address = "", bits] = entry.split("/");
-    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-    proxies.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
-  }
-  const isProxy = (address: string): boolean => proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  const isProxy = createProxyCheck(trusted);
   return ({ socket, headersDistinct }) => {
     const hops = (headersDistinct["x-forwarded-for"] ?? []).join(",").split(",").map(plainAddress);
     let address = plainAddress(socket.remoteAddress ?? "");
@@ -33,8 +27,19 @@ export function createCallerAddress(trusted: readonly string[]): CallerAddress {
   };
 }
 
+/** Whether an address is that of a proxy that is trusted. */
+export function createProxyCheck(trusted: readonly string[]): (address: string) => boolean {
+  const proxies = new BlockList();
+  for (const entry of trusted) {
+    const [address = "", bits] = entry.split("/");
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    proxies.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
+  }
+  return (address) => proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+}
+
 /** Without a port, brackets or the IPv4-in-IPv6 prefix; undefined for what is no address. */
-function plainAddress(text: string): string | undefined {
+export function plainAddress(text: string): string | undefined {
   const trimmed = text.trim();
   const bracketed = /^\[([^\]]+)\](?::\d+)?$/.exec(trimmed)?.[1];
   const withoutPort = bracketed ?? (/^[\d.]+:\d+$/.test(trimmed) ? trimmed.replace(/:\d+$/, "") : trimmed);

@@ -46,7 +46,8 @@ export function acceptChannels(
         refuseWhenDraining();
         const startedAt = context.clock.now();
         const address = addressOf(request);
-        const proved = takeAll([() => quotas.takeHandshake(address), () => admitAgent(address)]);
+        const end = (): void => void socket.destroy();
+        const proved = takeAll([() => quotas.takeHandshake(address, end), () => admitAgent(address)]);
         const channel = await accept(request, socket, head).catch(releaseAndThrow(proved));
         if (channel === undefined) return proved();
         const session = serveAgent(channel, { ...options.agent, address }, context);
@@ -58,7 +59,7 @@ export function acceptChannels(
         refuseWhenDraining();
         const startedAt = context.clock.now();
         const address = addressOf(request);
-        const proved = quotas.takeHandshake(address);
+        const proved = quotas.takeHandshake(address, () => void socket.destroy());
         const principal = await deps.authenticate(request, { signal }).finally(proved);
         context.audit.assertAccepting();
         const ended = quotas.takeSession(principal);

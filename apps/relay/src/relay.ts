@@ -25,6 +25,7 @@ import { watchRevocations } from "./revocation.ts";
 import { createRelayServer } from "./server.ts";
 import { createSessionSet } from "./session-set.ts";
 import { watchSharedKeys } from "./shared-keys.ts";
+import { boundSilentSockets } from "./silent-sockets.ts";
 
 /** What a relay is made with. Whoever opened the store closes it. */
 export interface RelayDeps
@@ -88,13 +89,16 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const running = await openAudit(config.audit, deps);
   const callerSessions = createCallerSessions(deps);
   const tracer = openTracer(config.tracing, { name: "relay", software: deps.software }, deps);
+  const quotas = createQuotas(config.limits, { now: clock.now, random: Math.random });
+  deps.metrics.observe("silent_sockets", "Sockets that have not sent a request yet.", () => quotas.silentSockets);
+  deps.metrics.observe("handshakes", "Channels that have not proved anything yet.", () => quotas.handshakes);
   const context: RelayContext = {
     ...{ ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays },
     ...{
       audit: running.audit,
       tracer,
       callers: callerSessions,
-      quotas: createQuotas(config.limits, { now: clock.now, random: Math.random }),
+      quotas,
     },
     ...{
       budgets: createBudgets(config.limits, deps.metrics),
@@ -104,6 +108,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const authenticate = createAuthenticate({ verifier, now: clock.now });
   const health = createRelayHealth({ store, verifier, storeState: fleet.storeState, checkPeers: fleet.checkPeers });
   const { server, watch } = await createRelayServer(config, { log, clock });
+  boundSilentSockets(server, config, { quotas, onRefused: () => metrics.refusedUpgrade("CC_LIMIT_REACHED") });
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
     ...{ grants, login: config.login, metrics: deps.metrics, ownMetrics: config.metrics === undefined },

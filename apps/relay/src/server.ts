@@ -1,13 +1,17 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
-import { ConnectError } from "@cluster-connect/protocol";
+import { ConnectError, HANDSHAKE_TIMEOUT_MS } from "@cluster-connect/protocol";
 import { type Clock, errorFields, type Logger, readSettingFile, repeat } from "@cluster-connect/service";
 import type { RelayConfig } from "./config.ts";
 
+/** A dialer that says nothing, in TLS or after it, has as long as one that opens a channel. */
+const SILENT_MS = HANDSHAKE_TIMEOUT_MS;
+
 /** Node's own limits, made explicit: a request's headers arrive soon, tokens with many groups fit. */
 const OPTIONS = {
-  headersTimeout: 15_000,
+  headersTimeout: SILENT_MS,
+  connectionsCheckingInterval: 2_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
   maxHeaderSize: 81_920,
@@ -37,7 +41,7 @@ export async function createRelayServer(
   const { tls } = config;
   if (tls === undefined) return { server: createHttpServer(OPTIONS), watch: () => Promise.resolve() };
   const pair = await readPair(tls);
-  const server = createHttpsServer({ ...OPTIONS, ...pair, minVersion: "TLSv1.2" });
+  const server = createHttpsServer({ ...OPTIONS, ...pair, minVersion: "TLSv1.2", handshakeTimeout: SILENT_MS });
   return { server, watch: (options) => watchPair(server, pair, tls, options, deps) };
 }
 

@@ -4,14 +4,19 @@ import { createCounted, type Release, takeAll } from "./counted.ts";
 import { createKeyedBuckets } from "./keyed-buckets.ts";
 import type { LimitSettings } from "./limit-settings.ts";
 import { createTokenBucket } from "./token-bucket.ts";
+import { createUnproved, type TakeOptions } from "./unproved.ts";
 
 /** Keeps each caller, cluster and dialer within the relay's limits. Every refusal is `CC_LIMIT_REACHED`. */
 export interface Quotas {
   takeSession(caller: Principal): Release;
   /** @throws ConnectError also when the caller opens too many streams per second; it says when the next is taken. */
   takeStream(caller: Principal, clusterId: string): Release;
-  /** A channel whose dialer has not proved anything yet. */
-  takeHandshake(address: string | undefined): Release;
+  /** A socket that has not sent a request yet; `end` makes room for others, see {@link Unproved}. */
+  takeSocket(address: string | undefined, end: () => void, options?: TakeOptions): Release;
+  /** A channel whose dialer has not proved anything yet; `end` as for a socket. */
+  takeHandshake(address: string | undefined, end: () => void): Release;
+  readonly silentSockets: number;
+  readonly handshakes: number;
   /** Paces agents that come back all at once; those of one address get no more than its share. */
   admitAgent(address: string | undefined): void;
 }
@@ -32,8 +37,9 @@ export function createQuotas(
   const streams = createCounted(limits.streams, "streams");
   const callerStreams = createCounted(limits.streamsPerCaller, "streams of one caller");
   const clusterStreams = createCounted(limits.streamsPerCluster, "streams to one cluster");
-  const handshakes = createCounted(limits.handshakes, "channels that have not proved anything");
-  const addressHandshakes = createCounted(limits.handshakesPerAddress, "such channels from one address");
+  const unproved = { all: limits.handshakes, perAddress: limits.handshakesPerAddress };
+  const sockets = createUnproved(unproved);
+  const handshakes = createUnproved(unproved);
   const agents = createTokenBucket(limits.agentsPerSecond, deps);
   const addressAgents = createKeyedBuckets(Math.ceil(limits.agentsPerSecond * ADDRESS_SHARE), deps);
   const opens = createKeyedBuckets(limits.opensPerSecondPerCaller, deps);
@@ -49,8 +55,13 @@ export function createQuotas(
       if (waitMs > 0) throw limited("Streams are opened too fast", waitMs);
       return takeAll([() => callerStreams.take(key), () => clusterStreams.take(clusterId), () => streams.take(ALL)]);
     },
-    takeHandshake(address = UNKNOWN_ADDRESS) {
-      return takeAll([() => addressHandshakes.take(address), () => handshakes.take(ALL)]);
+    takeSocket: (address = UNKNOWN_ADDRESS, end, options) => sockets.take(address, end, options),
+    takeHandshake: (address = UNKNOWN_ADDRESS, end) => handshakes.take(address, end),
+    get silentSockets() {
+      return sockets.size;
+    },
+    get handshakes() {
+      return handshakes.size;
     },
     admitAgent(address = UNKNOWN_ADDRESS) {
       // The address first: what it is refused takes nothing from the others.

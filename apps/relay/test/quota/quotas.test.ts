@@ -71,15 +71,71 @@ test("sessions of a caller and in all have limits", () => {
   quotas.takeSession(caller("eve"));
 });
 
-test("channels that prove nothing are limited by address and in all", () => {
-  const { quotas } = stage({ handshakes: 3, handshakesPerAddress: 2 });
-  quotas.takeHandshake("10.0.0.1");
-  const release = quotas.takeHandshake("10.0.0.1");
-  expect(refusal(() => quotas.takeHandshake("10.0.0.1")).message).toContain("one address");
-  quotas.takeHandshake("10.0.0.2");
-  expect(refusal(() => quotas.takeHandshake("10.0.0.3")).code).toBe("CC_LIMIT_REACHED");
-  release();
-  quotas.takeHandshake(undefined);
+describe("channels that prove nothing", () => {
+  const quiet = (): void => undefined;
+
+  test("are limited by address", () => {
+    const { quotas } = stage({ handshakes: 10, handshakesPerAddress: 2 });
+    quotas.takeHandshake("10.0.0.1", quiet);
+    const release = quotas.takeHandshake("10.0.0.1", quiet);
+    expect(refusal(() => quotas.takeHandshake("10.0.0.1", quiet)).message).toContain("one address");
+    quotas.takeHandshake("10.0.0.2", quiet);
+    release();
+    release();
+    quotas.takeHandshake("10.0.0.1", quiet);
+    expect(quotas.handshakes).toBe(3);
+  });
+
+  test("are counted apart from sockets without a request, of which a proxy may have all", () => {
+    const { quotas } = stage({ handshakes: 3, handshakesPerAddress: 1 });
+    for (let n = 0; n < 3; n += 1) quotas.takeSocket("10.0.0.1", quiet, { isProxy: true });
+    expect(refusal(() => quotas.takeSocket("10.0.0.1", quiet, { isProxy: true })).message).toContain("At most 3");
+    quotas.takeHandshake("10.0.0.1", quiet);
+    expect(quotas).toMatchObject({ silentSockets: 3, handshakes: 1 });
+  });
+
+  test("make room for another address when there are too many, the oldest of who has the most first", () => {
+    const { quotas } = stage({ handshakes: 3, handshakesPerAddress: 3 });
+    const ended: string[] = [];
+    const take = (address: string, name: string) => quotas.takeHandshake(address, () => ended.push(name));
+    const releaseFirst = take("10.0.0.1", "first");
+    take("10.0.0.1", "second");
+    take("10.0.0.2", "third");
+    take("10.0.0.3", "fourth");
+    expect(ended).toEqual(["first"]);
+    releaseFirst();
+    expect(quotas.handshakes).toBe(3);
+    expect(refusal(() => take("10.0.0.1", "fifth")).code).toBe("CC_LIMIT_REACHED");
+    expect(refusal(() => take("10.0.0.2", "fifth")).code).toBe("CC_LIMIT_REACHED");
+    expect(ended).toEqual(["first"]);
+  });
+
+  test("are never more than the limits, and never fewer than were let in and not ended or released", () => {
+    const step = fc.record({ address: fc.integer({ min: 1, max: 4 }), release: fc.boolean(), which: fc.nat() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const { quotas } = stage({ handshakes: 5, handshakesPerAddress: 3 });
+        const held = new Set<() => void>();
+        for (const { address, release, which } of steps) {
+          if (release) {
+            const one = [...held][which % Math.max(1, held.size)];
+            one?.();
+            if (one !== undefined) held.delete(one);
+          } else {
+            let taken: () => void = () => undefined;
+            try {
+              taken = quotas.takeHandshake(`10.0.0.${address}`, () => held.delete(taken));
+              held.add(taken);
+            } catch (error) {
+              expect(error).toMatchObject({ code: "CC_LIMIT_REACHED" });
+            }
+          }
+          expect(quotas.handshakes).toBe(held.size);
+          expect(held.size).toBeLessThanOrEqual(5);
+        }
+      }),
+    );
+  });
 });
 
 test("agents that come all at once are told to come again at different times", () => {

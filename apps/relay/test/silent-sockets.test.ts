@@ -1,0 +1,99 @@
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { SYSTEM_CLOCK } from "@cluster-connect/service";
+import { createMemoryLogger } from "@cluster-connect/service/testing";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { LIMIT_SCHEMA } from "../src/quota/limit-settings.ts";
+import { createQuotas } from "../src/quota/quotas.ts";
+import { createRelayServer } from "../src/server.ts";
+import { boundSilentSockets } from "../src/silent-sockets.ts";
+import { selfSigned } from "./support/certificate.ts";
+import { temporaryFolder } from "./support/folder.ts";
+
+async function started(secure: boolean, limits: Readonly<Record<string, number>>) {
+  const folder = await temporaryFolder();
+  const { cert, key } = await selfSigned();
+  const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key") };
+  await writeFile(tls.certFile, cert);
+  await writeFile(tls.keyFile, key);
+  const deps = { log: createMemoryLogger(), clock: SYSTEM_CLOCK };
+  const { server } = await createRelayServer(secure ? { tls } : { tls: undefined }, deps);
+  const quotas = createQuotas(LIMIT_SCHEMA.parse(limits), { now: Date.now, random: Math.random });
+  const onRefused = vi.fn();
+  boundSilentSockets(server, { trustedProxies: [] }, { quotas, onRefused });
+  server.on("request", (_request, response) => response.end("ok"));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const address = server.address();
+  const port = address !== null && typeof address === "object" ? address.port : 0;
+  const opened = async (socket: Socket): Promise<Socket> => {
+    socket.on("error", () => undefined);
+    onTestFinished(() => void socket.destroy());
+    await once(socket, "connect");
+    return socket;
+  };
+  return {
+    quotas,
+    onRefused,
+    dial: (localAddress = "127.0.0.1") => opened(connect({ port, host: "127.0.0.1", localAddress })),
+    dialTls: async (): Promise<Socket> => {
+      const socket = connectTls({ port, host: "127.0.0.1", ca: cert, checkServerIdentity: () => undefined });
+      await Promise.all([opened(socket), once(socket, "secureConnect")]);
+      return socket;
+    },
+  };
+}
+
+async function counted(quotas: { readonly silentSockets: number }, count: number): Promise<void> {
+  await vi.waitFor(() => expect(quotas.silentSockets).toBe(count), 10_000);
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: relay\r\n\r\n";
+
+test("a socket counts until it has sent a request or is closed, and one too many is closed at once", async () => {
+  const { dial, quotas, onRefused } = await started(false, { handshakesPerAddress: 2 });
+  const [first, second] = [await dial(), await dial()];
+  await counted(quotas, 2);
+  const third = await dial();
+  await once(third, "close");
+  expect(onRefused).toHaveBeenCalledTimes(1);
+  first.write(GET);
+  await once(first, "data");
+  await counted(quotas, 1);
+  second.destroy();
+  await counted(quotas, 0);
+  first.destroy();
+});
+
+test("under TLS it counts from before the handshake, and after it until there is a request", async () => {
+  const { dial, dialTls, quotas } = await started(true, { handshakesPerAddress: 2 });
+  const silent = await dial();
+  const secure = await dialTls();
+  await counted(quotas, 2);
+  await once(await dial(), "close");
+  secure.write(GET);
+  await once(secure, "data");
+  await counted(quotas, 1);
+  silent.destroy();
+  await counted(quotas, 0);
+});
+
+test("when there are too many in all, the oldest of the address that has the most is closed for another", async () => {
+  const { dial, quotas } = await started(false, { handshakes: 3 });
+  const oldest = await dial("127.0.0.2");
+  await counted(quotas, 1);
+  await dial("127.0.0.2");
+  await dial("127.0.0.3");
+  await counted(quotas, 3);
+  const other = await dial("127.0.0.4");
+  await once(oldest, "close");
+  other.write(GET);
+  await once(other, "data");
+});
