@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a node image for kind on a machine that pulls none. usage: kind-node.sh NAME BINARIES KIND_MODULE
-# BINARIES holds kubeadm, kubelet, kubectl, kube-proxy, kube-apiserver, kube-controller-manager, kube-scheduler and etcd;
+# BINARIES holds kubeadm, kubelet, kubectl, kube-proxy, kube-apiserver, kube-controller-manager, kube-scheduler, etcd and coredns;
 # KIND_MODULE is the folder of the Go module sigs.k8s.io/kind. Needs root, debootstrap, busybox-static and Docker.
 set -eu
 name=$1
@@ -65,12 +65,23 @@ ExecStart=/bin/sh -c 'for image in /kind/img/*.tar; do ctr -n k8s.io images impo
 [Install]
 WantedBy=multi-user.target
 UNIT
+# CNI is there before kube-proxy: what pods send to Services until then is refused, so that they ask again at once.
+# Without this their first attempts are lost on the way out, and each waits half a minute for an answer.
+cat > "$root/etc/systemd/system/services-refused.service" << 'UNIT'
+[Unit]
+Before=kubelet.service
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/iptables -A FORWARD -d 10.96.0.0/16 -j REJECT
+[Install]
+WantedBy=multi-user.target
+UNIT
 rm -f "$root"/lib/systemd/system/multi-user.target.wants/* "$root"/etc/systemd/system/*.wants/* \
   "$root"/lib/systemd/system/local-fs.target.wants/* "$root"/lib/systemd/system/sockets.target.wants/*udev* \
   "$root"/lib/systemd/system/sockets.target.wants/*initctl* "$root"/lib/systemd/system/basic.target.wants/*
 rm -f "$root/lib/systemd/system/sysinit.target.wants/systemd-tmpfiles-setup.service"
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
-for unit in kubelet containerd undo-mount-hacks import-images; do
+for unit in kubelet containerd undo-mount-hacks import-images services-refused; do
   ln -s "/etc/systemd/system/$unit.service" "$root/etc/systemd/system/multi-user.target.wants/$unit.service"
 done
 ln -sf /dev/null "$root/etc/systemd/system/systemd-binfmt.service"
@@ -81,28 +92,43 @@ image() { # NAME FOLDER CHANGE
   tar -C "$2" -c . | docker import --change "$3" - "$1" > /dev/null
   docker save --output "$root/kind/img/$(echo "$1" | tr '/:' '__').tar" "$1"
 }
-program() { # NAME PROGRAM
+program() { # NAME PROGRAM [CHANGE]
   mkdir -p "$work/$2/usr/local/bin"
   cp "$binaries/$2" "$work/$2/usr/local/bin/$2"
   chmod 755 "$work/$2/usr/local/bin/$2"
-  image "$1" "$work/$2" 'ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+  image "$1" "$work/$2" "${3:-ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+}
+# What kube-proxy runs: iptables of the node, conntrack, and every library of theirs, the loader above all.
+tables() { # FOLDER
+  mkdir -p "$1/run" "$1/tmp"
+  for modules in "$root"/usr/lib/*/xtables; do
+    mkdir -p "$1/${modules#"$root"/}" && cp -r "$modules/." "$1/${modules#"$root"/}/"
+  done
+  mkdir -p "$1/usr/sbin" "$1/etc/alternatives"
+  cp -d "$root"/usr/sbin/*tables* "$root/usr/sbin/conntrack" "$1/usr/sbin/"
+  cp -d "$root"/etc/alternatives/*tables* "$1/etc/alternatives/"
+  # shellcheck disable=SC2016 # the shell inside expands it
+  chroot "$root" sh -c 'for one in /usr/sbin/xtables-* /usr/sbin/conntrack /usr/lib/*/xtables/*.so; do ldd $one; done' |
+    grep -o '/[^ :]*' | sort -u | while read -r library; do
+      mkdir -p "$1$(dirname "$library")"
+      cp -L "$root$library" "$1$library"
+    done
+  chroot "$1" /usr/sbin/iptables --version > /dev/null
 }
 "$binaries/kubeadm" config images list --kubernetes-version "$version" > "$work/names"
 while read -r one; do
   case $one in
     */etcd:*) program "$one" etcd ;;
     */kube-proxy:*)
-      mkdir -p "$work/kube-proxy"
-      tar -C "$root" -c usr/sbin usr/lib/x86_64-linux-gnu etc/alternatives lib lib64 sbin bin run var/lib/dpkg/status |
-        tar -C "$work/kube-proxy" -x
+      tables "$work/kube-proxy"
       program "$one" kube-proxy
       ;;
+    */coredns:*) program "$one" coredns 'ENTRYPOINT ["/usr/local/bin/coredns"]' ;;
     */pause:*)
       mkdir -p "$work/pause/bin"
       cp "$(command -v busybox)" "$work/pause/bin/busybox"
       image registry.k8s.io/pause:3.10.2 "$work/pause" 'ENTRYPOINT ["/bin/busybox", "sleep", "2147483647"]'
       ;;
-    */coredns*) ;;
     *) program "$one" "$(echo "$one" | sed 's#.*/\([^:]*\):.*#\1#')" ;;
   esac
 done < "$work/names"

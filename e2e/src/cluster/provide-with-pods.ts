@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Cluster } from "./cluster.ts";
@@ -21,7 +22,7 @@ export async function provideWithPods(
     case "local":
       return await provideNodeCluster(options, deps);
     case "kind": {
-      const own = { tools, env, pid: process.pid, arch: deps.host.arch };
+      const own = { tools, env, progress, pid: process.pid, hostname: hostname(), arch: deps.host.arch };
       return await progress.during("1/6 Kubernetes by kind", () =>
         startKindCluster({ ...options, folder: join(options.folder, "kind") }, own),
       );

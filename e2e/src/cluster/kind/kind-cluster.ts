@@ -2,18 +2,25 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { definedOnly } from "../../process/program-env.ts";
+import type { Progress } from "../../process/progress.ts";
 import { runToEnd } from "../../process/run-to-end.ts";
+import { adminKubectl } from "../../stack/kubectl.ts";
 import { repositoryFile } from "../../stack/repository-file.ts";
 import type { Cluster } from "../cluster.ts";
 import { useExisting } from "../existing.ts";
 import { findExecutable } from "../find-executable.ts";
 import { writeNodeImage } from "../node/image.ts";
 import type { Tools } from "../tools.ts";
+import { checkPods } from "./check-pods.ts";
+import { removeLeftovers } from "./leftovers.ts";
+import { clusterName, ownerHere } from "./owner.ts";
 
 export interface KindDeps {
   readonly tools: Tools;
   readonly env: NodeJS.ProcessEnv;
+  readonly progress: Progress;
   readonly pid: number;
+  readonly hostname: string;
   readonly arch: NodeJS.Architecture;
 }
 
@@ -26,9 +33,10 @@ const OWN_IMAGE_CONFIG: string = repositoryFile("e2e/images/kind.yaml");
  * Makes a cluster with kind. `E2E_KIND_IMAGE` names a node image of our own; without it kind pulls the one that it
  * was released with.
  *
- * It is deleted by `stop`; after SIGKILL it stays, by the name `cluster-connect-<pid>`.
+ * It is deleted by `stop`. After SIGKILL it stays until the next cluster is made: its name tells whose it was.
  *
- * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with kind's last line, `CC_COMMAND_NOT_FOUND` without kind or Docker.
+ * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with kind's last line, or with what pods cannot do in it;
+ *   `CC_COMMAND_NOT_FOUND` without kind or Docker.
  */
 export async function startKindCluster(
   options: { readonly folder: string; readonly signal: AbortSignal },
@@ -36,17 +44,21 @@ export async function startKindCluster(
 ): Promise<Cluster> {
   const { folder, signal } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const name = `cluster-connect-${deps.pid}`;
+  const owner = await ownerHere(deps);
+  const name = clusterName(owner);
   const kubeconfig = join(folder, "kind.kubeconfig");
   const run = commandRunner(deps.env);
   const image = deps.env["E2E_KIND_IMAGE"];
   const own = image ? ["--image", image, "--config", OWN_IMAGE_CONFIG] : [];
-  const stop = async (): Promise<void> => {
-    await run("kind", ["delete", "cluster", "--name", name], AbortSignal.timeout(STOP_TIMEOUT_MS));
+  const remove = async (one: string): Promise<void> => {
+    await run("kind", ["delete", "cluster", "--name", one], AbortSignal.timeout(STOP_TIMEOUT_MS));
   };
+  const stop = (): Promise<void> => remove(name);
   const loadImage = async (archive: string): Promise<void> => {
     await run("kind", ["load", "image-archive", archive, "--name", name], signal);
   };
+  const clusters = async (): Promise<readonly string[]> => (await run("kind", ["get", "clusters"], signal)).split("\n");
+  await removeLeftovers(owner, { clusters, remove }, deps);
   try {
     await run(
       "kind",
@@ -58,6 +70,8 @@ export async function startKindCluster(
     const busybox = join(folder, "image.tar");
     await writeNodeImage(busybox, { signal }, deps);
     await loadImage(busybox);
+    const cache = join(folder, "kube-cache");
+    await checkPods(adminKubectl(cluster, { folder: cache, signal: () => signal }, deps), { signal });
     const hostAddress = await findHostAddress(run, signal);
     return { ...cluster, hostAddress, loadImage, stop, [Symbol.asyncDispose]: stop };
   } catch (error) {
