@@ -15,6 +15,7 @@ import { ensureIdentity } from "./enroll.ts";
 import type { Identity } from "./identity.ts";
 import { followKey } from "./key-watch.ts";
 import { probeUpstream } from "./probe.ts";
+import { createReenrollment } from "./reenroll.ts";
 import { createTunnelSet, type TunnelSet } from "./tunnel-set.ts";
 
 export interface AgentDeps {
@@ -71,13 +72,15 @@ export async function startAgent(
     { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log, tracer },
   );
   const { instanceId, software, sessionDeps, env, clock, random } = deps;
-  const create = (by: Identity): TunnelSet =>
-    createTunnelSet(config, by, { ca, instanceId, software, dispatch, log, sessionDeps, env, clock, random });
+  const [stop, quiet] = [new AbortController(), new AbortController()];
+  const reenrollment = createReenrollment(config, { ca, signal: stop.signal }, { ...deps, log });
+  const onKeyRefused = reenrollment.refused;
+  const shared = { ca, instanceId, software, dispatch, onKeyRefused, log, sessionDeps, env, clock, random };
+  const create = (by: Identity): TunnelSet => createTunnelSet(config, by, shared);
   const tunnels = { current: create(identity), former: new Set<TunnelSet>() };
   for (const [index, relay] of config.relay.urls.entries()) {
     deps.health.add(`tunnel ${relay.host}`, () => tunnels.current.statuses[index]?.check() ?? NO_TUNNEL);
   }
-  const [stop, quiet] = [new AbortController(), new AbortController()];
   const tracing = tracer?.run({ signal: quiet.signal });
   const { stateDir } = config;
   const following = followKey(
@@ -96,7 +99,7 @@ export async function startAgent(
       stop.abort();
       for (const set of all()) set.stop();
       resumes.close();
-      await done;
+      await Promise.all([done, reenrollment.idle()]);
       for (const set of all()) set.stop();
       quiet.abort();
       await tracing;

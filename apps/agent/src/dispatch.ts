@@ -80,7 +80,7 @@ async function serveUpstream(
 ): Promise<void> {
   const address = addressOf(open.upstream, options);
   const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal });
-  if (open.upstream === UPSTREAM_KUBERNETES) socket.write(headerOf(open));
+  if (open.upstream === UPSTREAM_KUBERNETES) socket.write(headerOf(open, span));
   const stream = deps.resumes.answer(incoming, options);
   if (stream === undefined) {
     socket.destroy();
@@ -120,9 +120,10 @@ function addressOf(upstream: string, options: DispatchOptions): UpstreamAddress 
   throw new ConnectError("CC_UPSTREAM_UNREACHABLE", "The agent is not configured for this upstream");
 }
 
-function headerOf(open: Open): Uint8Array {
+function headerOf(open: Open, span: Span | undefined): Uint8Array {
   const { caller, sessionId, correlationId } = open;
-  return encodeProxyHeader({ address: caller?.address, username: caller?.username, sessionId, correlationId });
+  const origin = { address: caller?.address, username: caller?.username, sessionId, correlationId };
+  return encodeProxyHeader({ ...origin, traceparent: span?.traceparent ?? open.traceparent });
 }
 
 function idsOf({ request }: IncomingStream): Readonly<Record<string, unknown>> {

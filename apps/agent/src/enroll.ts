@@ -4,8 +4,17 @@ import { type Clock, type Environment, type Logger, readSettingFile } from "@clu
 import { askRelays } from "./ask-relays.ts";
 import { waitForAuthorities } from "./authorities.ts";
 import type { AgentConfig } from "./config.ts";
-import { type Identity, loadEnrollment, loadOrCreateKey, saveEnrollment } from "./identity.ts";
-import { type Enrolled, postEnrollment } from "./relay-api.ts";
+import {
+  dropNextKey,
+  type Identity,
+  loadEnrollment,
+  loadOrCreateKey,
+  loadOrCreateNextKey,
+  replaceKey,
+  saveEnrollment,
+} from "./identity.ts";
+import { type Enrolled, postEnrollment, postKey } from "./relay-api.ts";
+import { rotationRequest } from "./rotate.ts";
 
 export interface EnrollDeps {
   /** Names the HTTP proxies on the way to relays. */
@@ -34,6 +43,10 @@ export async function ensureIdentity(
   if (known !== undefined) return { key, clusterId: known };
   if (config.knownAs !== undefined) return { key, clusterId: config.knownAs };
   const code = await readCode(config);
+  if (code === undefined) {
+    const text = "The agent is not enrolled yet and has no one-time code (code or codeFile)";
+    throw new ConnectError("CC_ENROLLMENT_CODE_INVALID", text);
+  }
   const file = config.authProxy.authoritiesFile;
   const clusterAuthorities = await waitForAuthorities(file, { signal: options.signal }, deps);
   const request = { code, publicKey: key.publicKey, clusterAuthorities };
@@ -47,6 +60,57 @@ export async function ensureIdentity(
   return await keep(enrolled, key, config, deps);
 }
 
+/**
+ * Enrolls anew, with a fresh key, an agent whose key the relay does not take any more, where there is a code to do so. The
+ * former key stays in the state folder until the relay has taken the new one.
+ *
+ * @param options `code` is one that was not refused before.
+ * @returns undefined when the key is good after all: the relay refused this agent for another reason.
+ * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` when the code is refused or another cluster's, and what else does not
+ *   pass by waiting.
+ */
+export async function enrollAgain(
+  former: Identity,
+  config: AgentConfig,
+  options: { readonly code: string; readonly ca: string | undefined; readonly signal: AbortSignal },
+  deps: EnrollDeps,
+): Promise<Identity | undefined> {
+  const { stateDir, relay } = config;
+  const ask = <T>(post: (url: URL) => Promise<T>): Promise<T> =>
+    askRelays(relay.urls, "enrollment.retry", post, options, deps);
+  if (!(await isRefused(ask((url) => postKey(url, rotationRequest(former, former.key, url, deps), options, deps))))) {
+    return undefined;
+  }
+  const { clusterId } = former;
+  const formerKeyId = former.key.keyId;
+  const fields = { event: "key.refused", clusterId, keyId: formerKeyId };
+  deps.log.warn(fields, "the relay does not take the key any more, enrolling anew with the code");
+  const key = await loadOrCreateNextKey(stateDir);
+  const file = config.authProxy.authoritiesFile;
+  const clusterAuthorities = await waitForAuthorities(file, { signal: options.signal }, deps);
+  const request = { code: options.code, publicKey: key.publicKey, clusterAuthorities, clusterId };
+  const enrolled = await ask((url) => postEnrollment(url, request, options, deps));
+  if (enrolled.keyId !== key.keyId) throw new ConnectError("CC_RELAY_REFUSED", "The relay enrolled another key");
+  if (enrolled.clusterId !== clusterId) {
+    const text = `The code is for the cluster ${enrolled.clusterId}, this one is ${clusterId}`;
+    throw new ConnectError("CC_ENROLLMENT_CODE_INVALID", text);
+  }
+  await replaceKey(stateDir, { key, former: formerKeyId, clusterId, relayId: enrolled.relayId });
+  await dropNextKey(stateDir);
+  deps.log.info({ event: "agent.enrolled", clusterId, keyId: key.keyId, formerKeyId }, "enrolled anew");
+  return { key, clusterId };
+}
+
+async function isRefused(answer: Promise<unknown>): Promise<boolean> {
+  try {
+    await answer;
+    return false;
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === "CC_AGENT_KEY_REFUSED") return true;
+    throw error;
+  }
+}
+
 async function keep(enrolled: Enrolled, key: AgentKey, config: AgentConfig, deps: EnrollDeps): Promise<Identity> {
   if (enrolled.keyId !== key.keyId) throw new ConnectError("CC_RELAY_REFUSED", "The relay enrolled another key");
   await saveEnrollment(config.stateDir, enrolled);
@@ -55,11 +119,9 @@ async function keep(enrolled: Enrolled, key: AgentKey, config: AgentConfig, deps
   return { key, clusterId };
 }
 
-async function readCode(config: AgentConfig): Promise<string> {
+/** The one-time code of the settings. @throws ConnectError of its file. */
+export async function readCode(config: Pick<AgentConfig, "code" | "codeFile">): Promise<string | undefined> {
   if (config.code !== undefined) return config.code;
-  if (config.codeFile !== undefined) return (await readSettingFile("codeFile", config.codeFile)).trim();
-  throw new ConnectError(
-    "CC_ENROLLMENT_CODE_INVALID",
-    "The agent is not enrolled yet and has no one-time code (code or codeFile)",
-  );
+  if (config.codeFile === undefined) return undefined;
+  return (await readSettingFile("codeFile", config.codeFile)).trim();
 }

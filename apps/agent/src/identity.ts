@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type AgentKey, generateAgentKey, parseAgentKey } from "@cluster-connect/auth";
 import { type ClusterId, ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
@@ -12,6 +12,8 @@ export interface Identity {
 }
 
 const KEY_FILE = "agent-key.pem";
+/** A key that the relay is asked to take; its answer may be lost, and the same key may ask again. */
+const NEXT_KEY_FILE = "agent-key.next.pem";
 const ENROLLED_FILE = "enrolled.json";
 const ENROLLED = z.object({ clusterId: z.string(), keyId: z.string(), formerKeyId: z.string().optional() });
 
@@ -20,8 +22,22 @@ const ENROLLED = z.object({ clusterId: z.string(), keyId: z.string(), formerKeyI
  *
  * @throws ConnectError `CC_FILE_UNREADABLE` naming the file; an unreadable key is never replaced.
  */
-export async function loadOrCreateKey(stateDir: string): Promise<AgentKey> {
-  const file = join(stateDir, KEY_FILE);
+export function loadOrCreateKey(stateDir: string): Promise<AgentKey> {
+  return loadOrCreate(stateDir, KEY_FILE);
+}
+
+/** The key that is to replace the one in use; made once, and kept beside it. @throws as {@link loadOrCreateKey}. */
+export function loadOrCreateNextKey(stateDir: string): Promise<AgentKey> {
+  return loadOrCreate(stateDir, NEXT_KEY_FILE);
+}
+
+/** The next key is in use now. */
+export async function dropNextKey(stateDir: string): Promise<void> {
+  await inStateDir(stateDir, () => rm(join(stateDir, NEXT_KEY_FILE), { force: true }));
+}
+
+async function loadOrCreate(stateDir: string, name: string): Promise<AgentKey> {
+  const file = join(stateDir, name);
   const found = await readIfThere(file);
   if (found !== undefined) return parseKeyFile(file, found);
   const key = generateAgentKey();

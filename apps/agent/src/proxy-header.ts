@@ -8,6 +8,8 @@ export interface StreamOrigin {
   readonly correlationId?: string | undefined;
   /** The username as the relay verified it; for logs, not for decisions. */
   readonly username?: string | undefined;
+  /** Of the span that the auth proxy's spans belong under. */
+  readonly traceparent?: string | undefined;
 }
 
 const SIGNATURE = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
@@ -20,6 +22,7 @@ const TCP6 = 0x21;
 const TLV_SESSION_ID = 0xe0;
 const TLV_CORRELATION_ID = 0xe1;
 const TLV_USERNAME = 0xe2;
+const TLV_TRACEPARENT = 0xe3;
 
 /**
  * Writes a PROXY protocol v2 header: command PROXY with the caller's address and port 0, the unspecified address as
@@ -34,6 +37,7 @@ export function encodeProxyHeader(origin: StreamOrigin): Uint8Array {
     tlv(TLV_SESSION_ID, origin.sessionId),
     tlv(TLV_CORRELATION_ID, origin.correlationId),
     tlv(TLV_USERNAME, origin.username),
+    tlv(TLV_TRACEPARENT, origin.traceparent),
   ]);
   const head = Buffer.alloc(4);
   head.writeUInt8(family === UNSPEC ? VERSION_2_LOCAL : VERSION_2_PROXY, 0);

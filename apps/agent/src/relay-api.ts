@@ -18,6 +18,8 @@ export interface EnrollRequest {
   readonly publicKey: string;
   /** PEM. */
   readonly clusterAuthorities: string;
+  /** A code for any other cluster is refused, and not used up. */
+  readonly clusterId?: ClusterId;
 }
 
 export interface Enrolled {

@@ -4,7 +4,7 @@ import type { Clock, Environment, Logger } from "@cluster-connect/service";
 import { askRelays } from "./ask-relays.ts";
 import type { AgentConfig } from "./config.ts";
 import { type Identity, readIdentity, replaceKey } from "./identity.ts";
-import { postKey } from "./relay-api.ts";
+import { type NewKeyRequest, postKey } from "./relay-api.ts";
 
 export interface RotateDeps {
   readonly env: Environment;
@@ -29,7 +29,7 @@ export async function rotateKey(
   if (former === undefined) throw new ConnectError("CC_FILE_MISSING", `${config.stateDir} holds no enrolled key`);
   const key = generateAgentKey();
   const ask = (relay: URL): ReturnType<typeof postKey> =>
-    postKey(relay, requestOf(former, key, relay, new Date(deps.clock.now())), options, deps);
+    postKey(relay, rotationRequest(former, key, relay, deps), options, deps);
   const answer = await askRelays(config.relay.urls, "rotation.retry", ask, options, deps);
   if (answer.keyId !== key.keyId || answer.clusterId !== former.clusterId) {
     throw new ConnectError("CC_RELAY_REFUSED", "The relay took another key");
@@ -43,13 +43,14 @@ export async function rotateKey(
   return { key, clusterId: former.clusterId };
 }
 
-function requestOf(
+/** What both keys sign; a key that asks for itself learns whether it is valid. */
+export function rotationRequest(
   { key: former, clusterId }: Identity,
   key: AgentKey,
   relay: URL,
-  now: Date,
-): Parameters<typeof postKey>[1] {
-  const at = now.toISOString();
+  { clock }: Pick<RotateDeps, "clock">,
+): NewKeyRequest {
+  const at = new Date(clock.now()).toISOString();
   const input = keyRotationInput({ authority: relay.host, clusterId, keyId: former.keyId, newKeyId: key.keyId, at });
   return {
     keyId: former.keyId,

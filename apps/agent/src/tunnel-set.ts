@@ -29,6 +29,8 @@ export interface TunnelSetDeps {
   readonly ca: string | undefined;
   readonly env: Environment;
   readonly dispatch: Dispatch;
+  /** A relay takes no tunnel by this key. */
+  readonly onKeyRefused: (identity: Identity) => void;
   readonly log: Logger;
   readonly clock: Clock;
   /** A number from 0 to below 1. */
@@ -46,6 +48,7 @@ export function createTunnelSet(
   deps: TunnelSetDeps,
 ): TunnelSet {
   const { ca, instanceId, software, dispatch, log, sessionDeps, env, clock, random } = deps;
+  const onKeyRefused = (): void => deps.onKeyRefused(identity);
   const stopped = new AbortController();
   const draining = new AbortController();
   const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
@@ -66,7 +69,7 @@ export function createTunnelSet(
       },
     });
     const options = { relay, ca, instanceId, software, identity, draining: draining.signal, signal: stopped.signal };
-    const tunnelDeps = { dispatch, status, reached, log, sessionDeps, env, authorities };
+    const tunnelDeps = { dispatch, status, reached, log, sessionDeps, env, authorities, onKeyRefused };
     return Array.from({ length: config.relay.tunnels }, () => runTunnel(options, tunnelDeps));
   });
   const sessions = (): readonly Session[] => statuses.flatMap((status) => status.sessions());

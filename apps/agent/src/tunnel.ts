@@ -33,6 +33,8 @@ export interface TunnelDeps {
   readonly authorities: () => Promise<string | undefined>;
   readonly status: TunnelStatus;
   readonly reached: Reached;
+  /** The relay takes no tunnel by this agent's key. */
+  readonly onKeyRefused: () => void;
   readonly env: ProxyEnvironment;
   readonly log: Logger;
   readonly sessionDeps: SessionDeps;
@@ -70,6 +72,7 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
           return;
         }
         log.warn({ ...fields, hint: error.hint }, "tunnel closed, dialing again");
+        if (error.code === "CC_AGENT_KEY_REFUSED") deps.onKeyRefused();
       },
     });
   } catch (error) {

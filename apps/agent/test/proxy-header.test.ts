@@ -33,6 +33,7 @@ test("any origin is written so that it reads back, and the length covers all of 
     sessionId: optional(fc.stringMatching(/^[A-Za-z0-9_-]{8,64}$/)),
     correlationId: optional(fc.stringMatching(/^[0-9a-f]{16,32}$/)),
     username: optional(fc.string({ unit: "binary", maxLength: 1_024 }).filter((name) => name.isWellFormed())),
+    traceparent: optional(fc.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)),
   });
   fc.assert(
     fc.property(origins, (origin) => {
@@ -43,6 +44,7 @@ test("any origin is written so that it reads back, and the length covers all of 
         [0xe0, origin.sessionId],
         [0xe1, origin.correlationId],
         [0xe2, origin.username],
+        [0xe3, origin.traceparent],
       ].filter(([, value]) => value !== undefined);
       expect(tlvs).toEqual(expected);
     }),

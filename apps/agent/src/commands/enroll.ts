@@ -2,19 +2,22 @@ import { ConnectError } from "@cluster-connect/protocol";
 import {
   createLogger,
   type DaemonProcess,
+  errorFields,
   parseDaemonFlags,
   readSettingFile,
   SYSTEM_CLOCK,
 } from "@cluster-connect/service";
-import { loadAgentConfig } from "../config.ts";
-import { ensureIdentity } from "../enroll.ts";
+import { type AgentConfig, loadAgentConfig } from "../config.ts";
+import { type EnrollDeps, enrollAgain, ensureIdentity, readCode } from "../enroll.ts";
+import { type Identity, readIdentity } from "../identity.ts";
 
 /** The cluster that the code must be for. */
 const CLUSTER_VARIABLE = "CC_CLUSTER_ID";
 
 /**
- * `enroll --config FILE`: enrolls with the one-time code, writes key and enrollment to `stateDir` and ends; does
- * nothing where both are there. Waits for a relay that cannot be reached.
+ * `enroll --config FILE`: enrolls with the one-time code, writes key and enrollment to `stateDir` and ends. Waits for a
+ * relay that cannot be reached. Where both are there it does nothing, unless the relay does not take the key any more:
+ * then the code lets a fresh one in.
  *
  * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` when the code is refused, or is another cluster's than the one that
  *   `CC_CLUSTER_ID` names.
@@ -27,11 +30,13 @@ export async function runEnroll(argv: readonly string[], deps: DaemonProcess): P
   const log = createLogger({ service: "agent", level: config.log.level, ids: {} });
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) deps.signals.on(signal, () => stop.abort());
-  const identity = await ensureIdentity(
-    config,
-    { ca, signal: stop.signal },
-    { env: deps.env, log, clock: SYSTEM_CLOCK, random: Math.random },
-  );
+  const enrollDeps = { env: deps.env, log, clock: SYSTEM_CLOCK, random: Math.random };
+  const options = { ca, signal: stop.signal };
+  const before = await readIdentity(config.stateDir);
+  const identity =
+    before === undefined
+      ? await ensureIdentity(config, options, enrollDeps)
+      : await keepOrRenew(before, config, options, enrollDeps);
   const expected = deps.env[CLUSTER_VARIABLE];
   if (expected !== undefined && expected !== identity.clusterId) {
     throw new ConnectError(
@@ -40,4 +45,26 @@ export async function runEnroll(argv: readonly string[], deps: DaemonProcess): P
     );
   }
   deps.stdout(`Enrolled as ${identity.clusterId}.`);
+}
+
+/** Longest wait for a relay's word about a key that may well be good. */
+const ASK_TIMEOUT_MS = 20_000;
+
+/** @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` when neither key nor code is good. */
+async function keepOrRenew(
+  before: Identity,
+  config: AgentConfig,
+  options: { readonly ca: string | undefined; readonly signal: AbortSignal },
+  deps: EnrollDeps,
+): Promise<Identity> {
+  const code = await readCode(config);
+  if (code === undefined) return before;
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
+  try {
+    return (await enrollAgain(before, config, { ...options, code, signal }, deps)) ?? before;
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === "CC_ENROLLMENT_CODE_INVALID") throw error;
+    deps.log.warn({ event: "enrollment.kept", ...errorFields(error) }, "the key is kept: no relay judged it");
+    return before;
+  }
 }

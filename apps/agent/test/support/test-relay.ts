@@ -13,6 +13,7 @@ export interface EnrollmentBody {
   readonly code: string;
   readonly publicKey: string;
   readonly clusterAuthorities: string;
+  readonly clusterId?: string;
 }
 
 export interface RotationBody {
@@ -29,6 +30,8 @@ export interface RelayBehaviour {
   enroll: (body: EnrollmentBody) => { readonly status: number; readonly body: unknown };
   /** Whether a proof by a key that enrolled is accepted. */
   acceptProof: boolean;
+  /** Makes a key worthless. */
+  revoke: (keyId: string) => void;
 }
 
 /** The relay's side of the protocol, as small as a test needs it. */
@@ -44,6 +47,11 @@ export interface TestRelay {
   stop(): Promise<void>;
   start(): Promise<void>;
 }
+
+const KEY_REFUSED = {
+  status: 403,
+  body: { code: "CC_AGENT_KEY_REFUSED", message: "The agent's former key is not enrolled", hint: "Enroll." },
+};
 
 /** @param tls PEM; without it the relay speaks plain HTTP. */
 export async function startTestRelay(tls?: { readonly cert: string; readonly key: string }): Promise<TestRelay> {
@@ -61,6 +69,7 @@ export async function startTestRelay(tls?: { readonly cert: string; readonly key
 
   const behaviour: RelayBehaviour = {
     acceptProof: true,
+    revoke: (keyId) => void keys.delete(keyId),
     enroll: ({ publicKey }) => {
       const { keyId } = parseAgentPublicKey(publicKey);
       keys.set(keyId, publicKey);
@@ -70,9 +79,10 @@ export async function startTestRelay(tls?: { readonly cert: string; readonly key
 
   async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body: EnrollmentBody & RotationBody = JSON.parse(await text(request));
-    if (request.url === "/v1/agent/keys") rotations.push(body);
+    const isRotation = request.url === "/v1/agent/keys";
+    if (isRotation) rotations.push(body);
     else enrollments.push(body);
-    const answer = behaviour.enroll(body);
+    const answer = isRotation && !keys.has(body.keyId) ? KEY_REFUSED : behaviour.enroll(body);
     response.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body));
   }
 

@@ -5,7 +5,12 @@ import { parseAuthorities } from "../authorities.ts";
 import { redeemEnrollmentCode } from "../store/enrollment-codes.ts";
 import type { Store } from "../store/store.ts";
 
-const BODY = z.object({ code: z.string().max(256), publicKey: z.string(), clusterAuthorities: z.string() });
+const BODY = z.object({
+  code: z.string().max(256),
+  publicKey: z.string(),
+  clusterAuthorities: z.string(),
+  clusterId: z.string().optional(),
+});
 
 /** Answer of `POST /v1/enroll`. */
 export interface EnrollAnswer {
@@ -17,7 +22,8 @@ export interface EnrollAnswer {
 /**
  * Makes an agent's public key known, for a one-time code.
  *
- * @param body `{code, publicKey, clusterAuthorities}`: key as SubjectPublicKeyInfo in base64url, authorities in PEM.
+ * @param body `{code, publicKey, clusterAuthorities, clusterId?}`: key as SubjectPublicKeyInfo in base64url, authorities
+ *   in PEM, and the cluster that the agent has been so far, if any.
  * @throws ConnectError `CC_REQUEST_REFUSED`, `CC_AGENT_KEY_REFUSED` or `CC_ENROLLMENT_CODE_INVALID`.
  */
 export async function enroll(
@@ -28,7 +34,7 @@ export async function enroll(
   if (!parsed.success) {
     throw new ConnectError("CC_REQUEST_REFUSED", "An enrollment has the fields code, publicKey and clusterAuthorities");
   }
-  const { code, publicKey: sent, clusterAuthorities } = parsed.data;
+  const { code, publicKey: sent, clusterAuthorities, clusterId: expected } = parsed.data;
   const { keyId, publicKey } = parseAgentPublicKey(sent);
   const clusterId = await redeemEnrollmentCode(
     deps.store.db,
@@ -37,6 +43,7 @@ export async function enroll(
       keyId,
       publicKey,
       clusterAuthorities: parseAuthorities(clusterAuthorities).pem,
+      clusterId: expected,
     },
     new Date(deps.now()),
   );

@@ -43,13 +43,16 @@ export interface EnrollmentRequest {
   readonly publicKey: string;
   /** PEM. */
   readonly clusterAuthorities: string;
+  /** The only cluster that the code may be for; any, when it is left out. */
+  readonly clusterId?: string | undefined;
 }
 
 /**
  * Turns a code into an agent key, as often as the code allows. The same key may ask again with the same code, because its first answer may
  * have been lost on the way.
  *
- * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` for a code that is unknown, expired or used, not told apart.
+ * @throws ConnectError `CC_ENROLLMENT_CODE_INVALID` for a code that is unknown, expired, used, for another cluster than the one
+ *   that is asked for, or for one that is disabled, not told apart; such a code is not used up.
  */
 export async function redeemEnrollmentCode(
   db: Kysely<Database>,
@@ -59,11 +62,14 @@ export async function redeemEnrollmentCode(
   return await db.transaction().execute(async (transaction) => {
     const code = await transaction
       .selectFrom("enrollment_codes")
+      .innerJoin("clusters", "clusters.id", "enrollment_codes.cluster_id")
       .select("cluster_id")
       .where("code_hash", "=", request.codeHash)
+      .where("clusters.disabled_at", "is", null)
       .executeTakeFirst();
     if (code === undefined) throw refused();
     const clusterId = parseClusterId(code.cluster_id);
+    if (request.clusterId !== undefined && request.clusterId !== clusterId) throw refused();
     if (!(await noteUse(transaction, request, now))) return clusterId;
     await countUse(transaction, request, now);
     await addAgentKey(transaction, clusterId, request, now);

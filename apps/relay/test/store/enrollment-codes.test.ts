@@ -62,6 +62,21 @@ describeStores((database) => {
     expect(await findAgentKey(db, OTHER_KEY)).toMatchObject({ clusterId: "prod" });
   });
 
+  test("a code for another cluster than the one that is asked for is refused, and not used up", async () => {
+    const { db } = await storeWithCode();
+    await expect(redeemEnrollmentCode(db, { ...request(), clusterId: "test" }, NOW)).rejects.toMatchObject(REFUSED);
+    expect(await findAgentKey(db, KEY)).toBeUndefined();
+    await expect(redeemEnrollmentCode(db, { ...request(), clusterId: CLUSTER }, NOW)).resolves.toBe("prod");
+  });
+
+  test("a code for a cluster that is disabled lets nothing in", async () => {
+    const { db } = await storeWithCode();
+    await db.updateTable("clusters").set({ disabled_at: NOW.toISOString() }).execute();
+    await expect(redeemEnrollmentCode(db, request(), NOW)).rejects.toMatchObject(REFUSED);
+    await db.updateTable("clusters").set({ disabled_at: null }).execute();
+    await expect(redeemEnrollmentCode(db, request(), NOW)).resolves.toBe("prod");
+  });
+
   test("a key that another cluster has is not enrolled again", async () => {
     const { db } = await storeWithCode();
     await redeemEnrollmentCode(db, request(), NOW);
