@@ -27,12 +27,12 @@ export interface HopSender {
   acked(received: number): boolean;
   /** A round trip of PING and PONG, milliseconds. */
   roundTrip(ms: number): void;
-  /** The interval to ask of the peer when it should change: a quarter of what may be in flight. */
+  /** The interval to ask of the peer when it should change: a third of what may be in flight, or less. */
   wantedEvery(): number | undefined;
 }
 
 /** What may be in flight while the path is fast and short; and at the least, on a slow one. */
-const SHORT_CAP_BYTES = 524_288;
+const SHORT_CAP_BYTES = 786_432;
 const MIN_CAP_BYTES = 32_768;
 /** On a slow path, what it carries in this time may wait in it. */
 const SLOW_QUEUE_MS = 50;
@@ -140,8 +140,8 @@ export function createHopSender(options: HopWindowOptions, deps: { readonly cloc
       resize();
     },
     wantedEvery() {
-      const quarter = 2 ** Math.floor(Math.log2(capBytes / 4));
-      const wanted = Math.min(MAX_EVERY_BYTES, Math.max(MIN_EVERY_BYTES, quarter));
+      const third = 2 ** Math.floor(Math.log2(capBytes / 3));
+      const wanted = Math.min(MAX_EVERY_BYTES, Math.max(MIN_EVERY_BYTES, third));
       if (!enabled || wanted === every) return undefined;
       every = wanted;
       return wanted;

@@ -34,6 +34,9 @@ export class SendWindow {
   }
 }
 
+/** Credit is given at the latest for so much: of a large window a quarter would be missing on a long path. */
+const MAX_CREDIT_BYTES = 262_144;
+
 /** What a receiver accepts, and when it gives credit back. */
 export class ReceiveWindow {
   #windowBytes: number;
@@ -61,9 +64,9 @@ export class ReceiveWindow {
     throw new ConnectError("CC_FLOW_CONTROL", `${receivedTo - this.#limit} bytes came beyond the window`);
   }
 
-  /** Whether enough was taken since the last credit to say so: a quarter of the window. */
+  /** Whether enough was taken since the last credit to say so: a quarter of a small window, less of a large one. */
   due(consumed: number): boolean {
-    return consumed - this.#announced >= this.#windowBytes / 4;
+    return consumed - this.#announced >= Math.min(MAX_CREDIT_BYTES, this.#windowBytes / 4);
   }
 
   /** Gives credit, with another window from now on if one is named; offsets that were promised stay promised. */

@@ -40,7 +40,7 @@ test("a long fast hop is filled", async () => {
 
 test("a short hop keeps the cap that is enough for it", async () => {
   const { capBytes } = await capAfter({ bytesPerMs: 50_000, roundTripMs: 1, forMs: 300 });
-  expect(capBytes).toBeLessThanOrEqual(524_288);
+  expect(capBytes).toBeLessThanOrEqual(786_432);
 });
 
 test("a slow hop gets a short queue", async () => {

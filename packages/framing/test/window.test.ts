@@ -32,6 +32,12 @@ test("a sender that follows the credit never breaks the window, and never stops 
   );
 });
 
+test("a large window is not a quarter short until credit comes back", () => {
+  const receiver = new ReceiveWindow(16_777_216);
+  expect(receiver.due(262_143)).toBe(false);
+  expect(receiver.due(262_144)).toBe(true);
+});
+
 test("a promise that was made stays when the consumer takes nothing", () => {
   const receiver = new ReceiveWindow(100, 1_000);
   receiver.check(1_000);
