@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { findTools } from "../src/cluster/tools.ts";
 import { SILENT } from "../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../src/process/run-to-end.ts";
 import { repositoryFile } from "../src/stack/repository-file.ts";
+import { type PodOf, RESTRICTED_V2 } from "./support/restricted-v2.ts";
 import { NO_END } from "./support/stack.ts";
 
 const CHART = repositoryFile("deploy/charts/cluster-connect-agent");
@@ -111,9 +112,41 @@ test("no pod runs as root, writes its root, keeps a capability or mounts the hos
     expect(text).not.toContain(refused);
 });
 
-test("on OpenShift no user or group is asked for", async () => {
-  const text = await render(...(VARIANTS["openshift"] ?? []));
-  expect(text).not.toMatch(/runAsUser|runAsGroup|fsGroup/);
+/** Every pod that an object of the chart leads to. */
+function podsIn(text: string): readonly PodOf[] {
+  const specOf = (value: unknown): PodOf["spec"] | undefined => {
+    const { spec } = Object(value);
+    if (spec === undefined) return undefined;
+    return spec.containers === undefined ? specOf(spec.template ?? spec.jobTemplate) : spec;
+  };
+  return objects(text).flatMap((object) => {
+    const spec = specOf(object);
+    return spec === undefined ? [] : [{ name: `${object.kind} ${object.metadata.name}`, spec }];
+  });
+}
+
+describe("OpenShift's restricted-v2", () => {
+  let pods: readonly PodOf[] = [];
+  beforeAll(async () => {
+    const more = ["--set", "test.existingSecret=tokens", "--set", "global.httpsProxy=http://proxy.example:3128"];
+    pods = podsIn(await render(...(VARIANTS["openshift"] ?? []), ...more));
+  });
+
+  test("is asked about every pod of the chart", () => {
+    const kinds = ["Pod connect-test", "Deployment connect", "CronJob connect-rotate"];
+    expect(pods.map(({ name }) => name)).toEqual(expect.arrayContaining(kinds));
+    expect(pods).toHaveLength(kinds.length + 1); // the Job that enrolls has a hash in its name
+  });
+
+  test.each(Object.entries(RESTRICTED_V2))("%s", (_rule, keeps) => {
+    expect(pods.filter((pod) => !keeps(pod)).map(({ name }) => name)).toEqual([]);
+  });
+
+  test("lets no pod be that names a user, as it does elsewhere", async () => {
+    const elsewhere = podsIn(await render(...(VARIANTS["legacy"] ?? [])));
+    const keeps = RESTRICTED_V2["runAsUser MustRunAsRange: none of its own"];
+    expect(elsewhere.filter((pod) => keeps?.(pod))).toEqual([]);
+  });
 });
 
 test.each<readonly [string, readonly string[], string]>([
