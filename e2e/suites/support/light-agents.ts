@@ -13,6 +13,8 @@ export interface LightAgent {
 
 export interface LightAgentOptions {
   readonly relay: URL;
+  /** PEM to trust. */
+  readonly ca: string;
   readonly clusterId: ClusterId;
   readonly key: ReturnType<typeof generateAgentKey>;
   readonly signal: AbortSignal;
@@ -41,10 +43,11 @@ export async function dialLightAgent(options: LightAgentOptions): Promise<LightA
   }
 }
 
-async function dial({ relay, clusterId, key, signal }: LightAgentOptions): Promise<Session> {
+async function dial({ relay, ca, clusterId, key, signal }: LightAgentOptions): Promise<Session> {
   const instanceId = parseInstanceId(randomBytes(12).toString("base64url"));
   const channel = await dialWebSocket(new URL("/v1/agent", relay), {
     signal: AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]),
+    tls: { ca },
   });
   return dialSession(channel, {
     role: "agent",

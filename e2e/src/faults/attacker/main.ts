@@ -1,0 +1,49 @@
+/** A hostile dialer in a process: does what its settings say, logs what came of it, and holds it until SIGTERM. */
+import { readFile } from "node:fs/promises";
+import { parse } from "yaml";
+import { z } from "zod";
+import { floodHeaders, floodPings, resetStreams, sendSmallFrames } from "./floods.ts";
+import { holdHalfOpen } from "./half-open.ts";
+
+const COUNT = z.int().min(1).max(100_000_000);
+const BY_TOKEN = { count: COUNT, token: z.string() };
+const SETTINGS = z.strictObject({
+  relay: z.url(),
+  caFile: z.string(),
+  attack: z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.enum(["silent", "half-hello", "half-request", "upgraded"]),
+      count: COUNT,
+      addresses: z.array(z.ipv4()).min(1),
+    }),
+    z.strictObject({ kind: z.literal("small-frames"), ...BY_TOKEN, cluster: z.string() }),
+    z.strictObject({ kind: z.literal("resets"), ...BY_TOKEN, cluster: z.string() }),
+    z.strictObject({ kind: z.literal("pings"), ...BY_TOKEN }),
+    z.strictObject({ kind: z.literal("headers"), count: COUNT }),
+  ]),
+});
+
+const { relay, caFile, attack } = SETTINGS.parse(parse(await readFile(process.argv.at(-1) ?? "", "utf8")));
+const target = { url: new URL(relay), ca: await readFile(caFile, "utf8") };
+process.once("SIGTERM", () => process.exit(0));
+console.log(JSON.stringify({ event: "attack.ready" }));
+console.log(JSON.stringify({ event: "attack.done", ...(await run()) }));
+setInterval(() => undefined, 60_000);
+
+function run(): Promise<Readonly<Record<string, unknown>>> {
+  switch (attack.kind) {
+    case "silent":
+    case "half-hello":
+    case "half-request":
+    case "upgraded":
+      return holdHalfOpen(attack, target);
+    case "small-frames":
+      return sendSmallFrames(attack, target);
+    case "resets":
+      return resetStreams(attack, target);
+    case "pings":
+      return floodPings(attack, target);
+    case "headers":
+      return floodHeaders(attack, target);
+  }
+}
