@@ -1,6 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf } from "@cluster-connect/service";
-import { requireAudit } from "./audit/verify.ts";
+import { describeAudit, requireAudit } from "./audit/verify.ts";
 import { checkFiles } from "./check-config.ts";
 import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { addCluster } from "./commands/add-cluster.ts";
@@ -48,8 +48,7 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
       });
     case "auditVerify":
       return await withStore(command.where, deps, async (store) => {
-        const { sequence, hash } = await requireAudit(store.db, command.expected);
-        deps.stdout(`The audit is whole: ${sequence} entries. Its head is ${sequence}:${hash}`);
+        deps.stdout(describeAudit(await requireAudit(store.db, command.expected)));
       });
     case "revoke":
       return await withStore(command.where, deps, async (store) => {

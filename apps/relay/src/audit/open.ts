@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Store } from "../store/store.ts";
 import { type AuditLog, type AuditPolicy, createAuditLog } from "./audit-log.ts";
 import { createFileSink } from "./file-sink.ts";
+import { runRetention } from "./retention.ts";
 import { type AuditSink, runSink } from "./sink.ts";
 import { createWebhookSink } from "./webhook-sink.ts";
 
@@ -12,6 +13,8 @@ export interface AuditSettings {
   readonly whenFull: AuditPolicy;
   /** How many entries a sink may be behind before that applies to it. */
   readonly maxBehind: number;
+  /** Entries that are older are removed from the store; without it none is. */
+  readonly retentionDays?: number | undefined;
   /** A file with one JSON line per entry. */
   readonly file?: string | undefined;
   readonly webhook?: { readonly url: string; readonly secretFile: string } | undefined;
@@ -21,6 +24,7 @@ export const AUDIT_SCHEMA: z.ZodType<AuditSettings> = z
   .strictObject({
     whenFull: z.enum(["block", "drop"]).default("block"),
     maxBehind: z.int().min(10).max(10_000_000).default(100_000),
+    retentionDays: z.int().min(1).max(36_500).optional(),
     file: z.string().min(1).optional(),
     webhook: z.strictObject({ url: z.url({ protocol: /^https?$/ }), secretFile: z.string().min(1) }).optional(),
   })
@@ -57,6 +61,8 @@ export async function openAudit(
         const onDropped = (entries: number): void => dropped.inc({ sink: sink.name }, entries);
         return runSink(sink, { policy, maxBehind, signal }, { ...deps, audit, onDropped });
       });
+      const { retentionDays } = settings;
+      if (retentionDays !== undefined) running.push(runRetention({ retentionDays, signal }, { ...deps, sinks }));
       await Promise.all([audit.run({ signal }), ...running]);
       await audit.flush();
     },

@@ -1,5 +1,5 @@
 import type { ClusterId } from "@cluster-connect/protocol";
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { type ChainHead, chainEntry, EMPTY_CHAIN } from "../audit/chain.ts";
 import type { Database } from "./schema.ts";
 
@@ -16,7 +16,7 @@ export interface AuditEntry {
 export const AUDIT_CHAIN = "audit";
 const HEAD = "audit_head";
 
-/** Adds an entry to the audit, with the transaction of what it is about; nothing changes or removes one. */
+/** Adds an entry to the audit, with the transaction of what it is about; nothing changes one, and only age removes it. */
 export async function recordAudit(transaction: Transaction<Database>, entry: AuditEntry): Promise<void> {
   await recordAuditEntries(transaction, [entry]);
 }
@@ -59,6 +59,65 @@ export async function readAuditHead(
 ): Promise<ChainHead | undefined> {
   const row = await transaction.selectFrom("settings").select("value").where("name", "=", HEAD).executeTakeFirst();
   return row === undefined ? undefined : parseHead(row.value);
+}
+
+const ANCHOR = "audit_anchor";
+/** The event by which the chain itself says what was removed from its beginning. */
+export const PRUNED_EVENT = "audit.pruned";
+/** A removal is one transaction, and others wait for it. */
+const PRUNE_ENTRIES = 10_000;
+
+/** The last entry that was removed from the beginning of the chain; the first one that is left follows it. */
+export async function readAuditAnchor(db: Pick<Transaction<Database>, "selectFrom">): Promise<ChainHead> {
+  const row = await db.selectFrom("settings").select("value").where("name", "=", ANCHOR).executeTakeFirst();
+  return row === undefined ? EMPTY_CHAIN : parseHead(row.value);
+}
+
+/**
+ * Removes entries from the beginning of the chain, and writes into it what was removed.
+ *
+ * @param limits entries of before `before` go, but none after the sequence `upTo`.
+ * @returns how many went; when more than one transaction's worth may go, the rest waits for the next call.
+ */
+export async function pruneAudit(
+  db: Kysely<Database>,
+  limits: { readonly before: Date; readonly upTo: number },
+  now: Date,
+): Promise<number> {
+  const before = limits.before.toISOString();
+  return await db.transaction().execute(async (transaction) => {
+    const head = await lockHead(transaction);
+    const anchor = await readAuditAnchor(transaction);
+    const kept = await transaction
+      .selectFrom("audit")
+      .select("sequence")
+      .where("chain", "=", AUDIT_CHAIN)
+      .where("at", ">=", before)
+      .orderBy("sequence")
+      .limit(1)
+      .executeTakeFirst();
+    const old = kept?.sequence === undefined || kept.sequence === null ? head.sequence : Number(kept.sequence) - 1;
+    const last = Math.min(old, limits.upTo, anchor.sequence + PRUNE_ENTRIES);
+    if (last <= anchor.sequence) return 0;
+    const { hash } = await transaction
+      .selectFrom("audit")
+      .select("hash")
+      .where("chain", "=", AUDIT_CHAIN)
+      .where("sequence", "=", last)
+      .executeTakeFirstOrThrow();
+    await transaction.deleteFrom("audit").where("chain", "=", AUDIT_CHAIN).where("sequence", "<=", last).execute();
+    await transaction.deleteFrom("audit").where("chain", "is", null).where("at", "<", before).execute();
+    const value = headText({ sequence: last, hash: hash ?? "" });
+    await transaction
+      .insertInto("settings")
+      .values({ name: ANCHOR, value })
+      .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
+      .execute();
+    const entries = last - anchor.sequence;
+    const removed = { sequence: last, hash, entries, before };
+    await recordAudit(transaction, { event: PRUNED_EVENT, actor: "retention", at: now, ...removed });
+    return entries;
+  });
 }
 
 /** The head, which stays ours until the transaction ends: an update locks its row in every database. */
