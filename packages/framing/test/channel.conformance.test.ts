@@ -23,11 +23,14 @@ import {
   webSocketPair,
 } from "../src/testing/index.ts";
 import { acceptWebSocket, dialWebSocket } from "../src/ws/index.ts";
+import { selfSigned } from "./certificate.ts";
 import { libraryChannel } from "./ws/library-channel.ts";
 
 const CHANNELS: ReadonlyArray<readonly [name: string, make: () => Promise<ChannelPair>]> = [
   ["a channel in memory", memoryPair],
-  ["a WebSocket", webSocketPair],
+  ["a WebSocket", () => webSocketPair()],
+  ["a WebSocket over TLS", () => webSocketPair({ certificate: selfSigned("localhost") })],
+  ["a WebSocket over TLS, from the other side", turnedPair],
   ["a WebSocket that the library ws accepted", () => libraryPair("acceptor")],
   ["a WebSocket that the library ws dialed", () => libraryPair("dialer")],
 ];
@@ -41,6 +44,11 @@ afterEach(async () => {
 function memoryPair(): Promise<ChannelPair> {
   const { dialer, acceptor, cut } = memoryChannelPair({}, { clock: SYSTEM_CLOCK });
   return Promise.resolve({ near: dialer, far: acceptor, dispose: () => Promise.resolve(cut()) });
+}
+
+async function turnedPair(): Promise<ChannelPair> {
+  const { near, far, dispose } = await webSocketPair({ certificate: selfSigned("localhost") });
+  return { near: far, far: near, dispose };
 }
 
 /** Our channel on the near side, the library's on the far one. */

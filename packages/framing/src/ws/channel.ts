@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { type ChannelEnd, type ChannelListener, CLOSE_LOST, CLOSE_NORMAL, type MessageChannel } from "../channel.ts";
 import { discard } from "../discard.ts";
+import type { DirectRead } from "./direct-read.ts";
 import { createOutgoing, type Masking } from "./outgoing.ts";
 import { createWireReader, OPCODE } from "./wire.ts";
 
@@ -10,8 +11,13 @@ const LOW_BYTES = 131_072;
 const CLOSE_TIMEOUT_MS = 3_000;
 const NO_STATUS = 1005;
 
-/** A channel over a socket whose upgrade to WebSocket is done. */
-export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking): MessageChannel {
+/**
+ * A channel over a socket whose upgrade to WebSocket is done.
+ *
+ * @param head bytes that came with the upgrade.
+ * @param direct how the socket reads, where it was made for that.
+ */
+export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking, direct?: DirectRead): MessageChannel {
   let listener: ChannelListener | undefined;
   let state: "open" | "closing" | "closed" = "open";
   let paused = false;
@@ -67,10 +73,12 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
   }
 
   socket.pause();
-  socket.on("data", (chunk: Buffer) => {
-    read(chunk);
-    discard(chunk);
-  });
+  if (direct === undefined) {
+    socket.on("data", (chunk: Buffer) => {
+      read(chunk);
+      discard(chunk);
+    });
+  }
   socket.on("end", () => outgoing.end());
   // What an error means is told by the close that follows it.
   socket.on("error", () => {});
@@ -86,6 +94,7 @@ export function socketChannel(socket: Duplex, head: Uint8Array, masking: Masking
       // In a turn of its own, so that whoever listens has finished setting itself up.
       queueMicrotask(() => {
         if (head.length > 0) read(head);
+        direct?.begin(read);
         if (!paused) socket.resume();
         tellEnd();
       });

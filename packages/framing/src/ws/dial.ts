@@ -8,6 +8,7 @@ import type { MessageChannel } from "../channel.ts";
 import { prepareSocket } from "./accept.ts";
 import { socketChannel } from "./channel.ts";
 import { dialError } from "./dial-error.ts";
+import { createDirectRead, type DirectRead } from "./direct-read.ts";
 import { isOurAnswer } from "./handshake.ts";
 import { connectThroughProxy, portOf } from "./proxy.ts";
 import { readRefusal } from "./refusal.ts";
@@ -43,7 +44,8 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
     through?.destroy();
     throw signal.reason;
   }
-  const request = startRequest(url, { secure, key, through }, options);
+  const direct = secure && through === undefined ? createDirectRead() : undefined;
+  const request = startRequest(url, { secure, key, through, direct }, options);
   const { promise, resolve, reject } = Promise.withResolvers<MessageChannel>();
   const onAbort = (): void => reject(signal.reason);
   const onDeadline = (): void => reject(new ConnectError("CC_RELAY_UNREACHABLE", `${url.host}: no answer in time`));
@@ -52,7 +54,7 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
   request.once("upgrade", (response: IncomingMessage, socket: Socket, head: Buffer) => {
     if (isOurAnswer(response.headers, key)) {
       prepareSocket(socket);
-      resolve(socketChannel(socket, head, secure ? "zero" : "random"));
+      resolve(socketChannel(socket, head, secure ? "zero" : "random", direct));
     } else {
       socket.destroy();
       reject(new ConnectError("CC_RELAY_REFUSED", `${url.host} does not speak ${SUBPROTOCOL}`));
@@ -95,10 +97,15 @@ async function proxySocket(
 
 function startRequest(
   url: URL,
-  how: { readonly secure: boolean; readonly key: string; readonly through: Socket | undefined },
+  how: {
+    readonly secure: boolean;
+    readonly key: string;
+    readonly through: Socket | undefined;
+    readonly direct: DirectRead | undefined;
+  },
   options: DialWebSocketOptions,
 ): ClientRequest {
-  const { secure, key, through } = how;
+  const { secure, key, through, direct } = how;
   const target = new URL(url);
   target.protocol = secure ? "https:" : "http:";
   const headers = {
@@ -115,9 +122,14 @@ function startRequest(
     return requestPlain(target, { headers, ...way });
   }
   const servername = options.tls?.servername ?? (isIP(target.hostname) === 0 ? target.hostname : "");
-  const way =
-    through === undefined
-      ? { agent: false }
-      : { createConnection: () => connectTls({ ...options.tls, socket: through, host: target.hostname, servername }) };
-  return requestTls(target, { ...options.tls, headers, ...way });
+  const createConnection = (): Socket => {
+    const host = target.hostname.replace(/^\[(.*)\]$/, "$1");
+    const tls = { ...options.tls, host, servername };
+    if (through !== undefined) return connectTls({ ...tls, socket: through });
+    const way = { port: portOf(target), ALPNProtocols: ["http/1.1"] };
+    const socket = connectTls({ ...tls, ...way, ...(direct === undefined ? {} : { onread: direct.onread }) });
+    direct?.of(socket);
+    return socket;
+  };
+  return requestTls(target, { headers, createConnection });
 }
