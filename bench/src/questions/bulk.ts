@@ -6,7 +6,8 @@ import type { Question, Sample } from "../measure.ts";
 import { cpuSeconds } from "../process/usage.ts";
 
 const MIB = 1_048_576;
-const RUN_BYTES = 128 * MIB;
+/** Long enough that making connections and the growth of windows do not count. */
+const RUN_BYTES = 512 * MIB;
 const GIB = 1_024 * MIB;
 const MANY = 8;
 

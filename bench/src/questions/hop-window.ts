@@ -2,7 +2,8 @@ import type { Lab } from "../lab.ts";
 import { LOADED_UNITS, pingUnderLoad } from "../loaded-ping.ts";
 import type { Question } from "../measure.ts";
 
-const DURATION_MS = 1_000;
+/** The 99th percentile needs some hundred round trips. */
+const DURATION_MS = 3_000;
 
 /** What the hop window does for a quiet stream beside eight bulk streams, and what it costs those. */
 export async function hopWindow(lab: Lab): Promise<Question> {

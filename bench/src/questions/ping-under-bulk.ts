@@ -2,7 +2,8 @@ import type { Lab } from "../lab.ts";
 import { LOADED_UNITS, pingUnderLoad } from "../loaded-ping.ts";
 import type { Question } from "../measure.ts";
 
-const DURATION_MS = 1_000;
+/** The 99th percentile needs some hundred round trips. */
+const DURATION_MS = 3_000;
 
 /** How long one byte takes there and back beside eight bulk streams. */
 export async function pingUnderBulk(lab: Lab): Promise<Question> {
