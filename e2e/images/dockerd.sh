@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a command beside a Docker daemon of its own, which ends with it. usage: dockerd.sh FOLDER COMMAND...
-# DOCKERD_FLAGS are further flags of the daemon. FOLDER keeps images for the next time. Needs root and Debian's docker.io; pods and networks of the machine stay as they are.
+# Ends with 69 and the daemon's last line where it does not start. DOCKERD_FLAGS are further flags of the daemon. FOLDER keeps images for the next time. Needs root and Debian's docker.io; pods and networks of the machine stay as they are.
 set -eu
 folder=$1
 shift
@@ -14,7 +14,7 @@ daemon=$!
 trap 'kill "$daemon" 2> /dev/null || true; wait "$daemon" || true' EXIT
 trap 'exit 130' INT TERM
 until docker version > /dev/null 2>&1; do
-  kill -0 "$daemon" 2> /dev/null || { tail -n 1 "$folder/dockerd.log" >&2; exit 1; }
+  kill -0 "$daemon" 2> /dev/null || { tail -n 1 "$folder/dockerd.log" >&2; exit 69; }
   sleep 0.2
 done
 "$@"

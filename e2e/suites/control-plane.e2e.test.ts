@@ -3,7 +3,7 @@ import { mkdtemp } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Assets, assetsDeps, findAssets } from "../src/cluster/assets.ts";
 import type { Cluster } from "../src/cluster/cluster.ts";
 import { startControlPlane } from "../src/cluster/control-plane.ts";
@@ -12,6 +12,7 @@ import { freePort } from "../src/process/free-port.ts";
 import { type Keeper, startKeeper } from "../src/process/keeper.ts";
 import { createProgress } from "../src/process/progress.ts";
 import { runToEnd } from "../src/process/run-to-end.ts";
+import { notLocal } from "./support/provider.ts";
 
 const signal = new AbortController().signal;
 let keeper: Keeper;
@@ -20,7 +21,10 @@ let tools: Tools;
 let cluster: Cluster;
 let folder: string;
 
+beforeEach(({ skip }) => skip(notLocal !== undefined, notLocal));
+
 beforeAll(async () => {
+  if (notLocal !== undefined) return;
   keeper = await startKeeper();
   folder = await mkdtemp(join(tmpdir(), "cluster-connect-e2e-"));
   keeper.ownFolder(folder);

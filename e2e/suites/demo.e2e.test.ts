@@ -14,6 +14,7 @@ import { pollUntil } from "../src/process/poll.ts";
 import { SILENT } from "../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../src/process/run-to-end.ts";
 import { type AdminKubectl, adminKubectl } from "../src/stack/kubectl.ts";
+import { notLocal } from "./support/provider.ts";
 import { NO_END } from "./support/stack.ts";
 
 const MAIN = fileURLToPath(new URL("../src/demo/main.ts", import.meta.url));
@@ -24,7 +25,8 @@ const DEADLINE_MS = 60_000;
 let world: string;
 let env: Record<string, string>;
 
-beforeEach(async () => {
+beforeEach(async ({ skip }) => {
+  skip(notLocal !== undefined, notLocal);
   const keeper = await startKeeper();
   world = await mkdtemp(join(tmpdir(), "cc-e2e-"));
   keeper.ownFolder(world);

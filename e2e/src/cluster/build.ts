@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { cp, mkdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,7 +21,7 @@ export interface BuildDeps {
 /** A program to build. */
 export interface BuildStep {
   readonly binary: string;
-  readonly module: "etcd" | "kubernetes";
+  readonly module: "etcd" | "kubernetes" | "kind" | "coredns";
   readonly package: string;
   readonly about: string;
 }
@@ -48,6 +48,14 @@ export const CONTROL_PLANE: readonly BuildStep[] = [
 export const NODE: readonly BuildStep[] = [
   { binary: "kubelet", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubelet", about: "up to 3 minutes" },
   { binary: "kube-proxy", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-proxy", about: "seconds" },
+];
+
+/** kind, and what a node image for it holds beside the programs above. */
+export const KIND: readonly BuildStep[] = [
+  { binary: "kind", module: "kind", package: "sigs.k8s.io/kind", about: "about half a minute" },
+  { binary: "kubeadm", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubeadm", about: "about half a minute" },
+  { binary: "kubectl", module: "kubernetes", package: "k8s.io/kubernetes/cmd/kubectl", about: "about half a minute" },
+  { binary: "coredns", module: "coredns", package: ".", about: "about a minute" },
 ];
 
 const MODULES: string = fileURLToPath(new URL("../../go", import.meta.url));
@@ -80,9 +88,9 @@ export async function buildAssets(
   deps: BuildDeps,
 ): Promise<void> {
   const source = join(folder, ".source");
-  for (const name of ["etcd", "kubernetes"] as const) {
-    await mkdir(join(source, name), { recursive: true });
-    for (const file of ["go.mod", "go.sum"]) await copyFile(join(MODULES, name, file), join(source, name, file));
+  await mkdir(source, { recursive: true });
+  for (const name of new Set(steps.map((step) => step.module))) {
+    await cp(join(MODULES, name), join(source, name), { recursive: true });
   }
   for (const [index, step] of steps.entries()) {
     const text = `Kubernetes ${KUBERNETES_VERSION}: building ${step.binary} with Go, takes ${step.about} (${index + 1} of ${steps.length})`;

@@ -18,6 +18,14 @@ interface ClusterFeatures {
   readonly auditLog: boolean;
 }
 
+/** Somebody on the network who is not in the cluster. */
+export interface Outside {
+  /** From now on nothing begins outside: whatever reaches a pod is an answer. */
+  refuse(): Promise<void>;
+  /** Whether a pod's port can be dialed from outside. */
+  reaches(address: string, port: number): Promise<boolean>;
+}
+
 /** A Kubernetes that the suites and the demo use, wherever it comes from. */
 export interface Cluster extends AsyncDisposable {
   /** File with an administrator's kubeconfig. */
@@ -37,8 +45,8 @@ export interface Cluster extends AsyncDisposable {
    * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` where the provider has no node of its own.
    */
   loadImage(archive: string): Promise<void>;
-  /** Runs a command where the node's network is; undefined where there is no node of our own. */
-  readonly onNode?: (command: string, args: readonly string[]) => Promise<string>;
+  /** What is outside of the cluster; undefined where there is no node of our own. */
+  readonly outside?: Outside;
   /** Ends what the provider started and removes its files. */
   stop(): Promise<void>;
 }

@@ -16,7 +16,10 @@ export async function prepareKubernetes(
   const { env, progress } = deps;
   await using keeper = await startKeeper();
   try {
-    await findAssets(options, assetsDeps(options, { env, progress, keeper }));
+    // Another provider brings its own Kubernetes.
+    if ((env["E2E_CLUSTER"] || "local") === "local") {
+      await findAssets(options, assetsDeps(options, { env, progress, keeper }));
+    }
     await findTools(options, { env, progress, platform: process.platform, arch: process.arch });
     return undefined;
   } catch (error) {

@@ -4,6 +4,12 @@ export const KUBERNETES_VERSION = "1.36.3";
 /** etcd that is built from its module; go/etcd/go.mod names the same one. */
 export const ETCD_VERSION = "3.7.3";
 
+/** kind that makes clusters where none is installed; go/kind/go.mod names the same one. */
+export const KIND_VERSION = "0.33.0";
+
+/** CoreDNS that goes with this Kubernetes in kubeadm; go/coredns/go.mod names the same one. */
+export const COREDNS_VERSION = "1.14.2";
+
 /** The envtest archive that is downloaded where there is no Go; it holds etcd and kube-apiserver only. */
 export const ENVTEST_VERSION = "1.36.2";
 

@@ -1,10 +1,13 @@
 import { tmpdir } from "node:os";
-import { expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import { repositoryFile } from "../../src/stack/repository-file.ts";
+import { notLocal } from "../support/provider.ts";
 import { NO_END } from "../support/stack.ts";
 
 const MAIN = repositoryFile("e2e/src/demo/main.ts");
+
+beforeEach(({ skip }) => skip(notLocal !== undefined, notLocal));
 
 function demo(...args: readonly string[]): Promise<RunResult> {
   const { INIT_CWD: _cwd, ...env } = process.env;

@@ -4,13 +4,16 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { pollUntil } from "../../src/process/poll.ts";
+import { notLocal } from "../support/provider.ts";
 
 const OWNER: string = fileURLToPath(new URL("./support/node-owner.ts", import.meta.url));
 const WAIT_MS = 20_000;
 /** Several programs and control groups, and an interface. */
 const MIN_TRACES = 5;
+
+beforeEach(({ skip }) => skip(notLocal !== undefined, notLocal));
 
 interface Owner {
   readonly child: ChildProcess;

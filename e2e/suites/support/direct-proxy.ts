@@ -12,9 +12,10 @@ import { findTools, type Tools } from "../../src/cluster/tools.ts";
 import { freePort } from "../../src/process/free-port.ts";
 import { type Keeper, type Program, startKeeper } from "../../src/process/keeper.ts";
 import { type LogEvent, readLogEvents, waitForLogEvent } from "../../src/process/log-events.ts";
-import { createProgress } from "../../src/process/progress.ts";
+import { createProgress, type Progress } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import type { HttpsTarget } from "./https-client.ts";
+import { startOtherCluster } from "./provider.ts";
 
 const AUDIENCE = "https://cluster.example";
 const CLUSTER_ID = "direct";
@@ -59,16 +60,22 @@ export async function createDirectWorld(): Promise<DirectWorld> {
   keeper.ownFolder(folder);
   const progress = createProgress(process.stderr, { now: () => performance.now() });
   const { env, platform, arch } = process;
-  const assets = await findAssets({ signal }, await assetsDeps({ signal }, { env, progress, keeper }));
   const tools = await findTools({ signal }, { env, platform, arch, progress });
-  const cluster = await startControlPlane(
-    { folder: join(folder, "cluster"), signal },
-    { keeper, assets, now: () => new Date() },
-  );
+  const own = { folder: join(folder, "cluster"), signal };
+  const { startCluster } = startOtherCluster({ keeper, tools, progress });
+  const cluster = startCluster === undefined ? await startLocal(own, { keeper, progress }) : await startCluster(own);
   const issuer = await startTestIssuer();
   await writeFile(join(folder, "apiserver-ca.crt"), cluster.caPem);
   await writeFile(join(folder, "issuers.json"), JSON.stringify(authentication(issuer.url)));
   return buildWorld({ keeper, folder, tools, cluster, issuer, admin: await adminTarget(cluster) });
+}
+
+async function startLocal(
+  own: { readonly folder: string; readonly signal: AbortSignal },
+  deps: { readonly keeper: Keeper; readonly progress: Progress },
+): Promise<Cluster> {
+  const assets = await findAssets(own, assetsDeps(own, { env: process.env, ...deps }));
+  return await startControlPlane(own, { keeper: deps.keeper, assets, now: () => new Date() });
 }
 
 interface Parts {
@@ -169,6 +176,7 @@ async function buildWorld({ keeper, folder, tools, cluster, issuer, admin }: Par
     token: (name, groups = [], claims = {}) => issuer.sign({ aud: AUDIENCE, sub: name, groups, ...claims }),
     async [Symbol.asyncDispose]() {
       await issuer[Symbol.asyncDispose]();
+      await cluster.stop();
       await keeper.stop();
     },
   };

@@ -9,6 +9,7 @@ import { createProgress } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import type { Cli, LocalProxy } from "../../src/stack/cli.ts";
 import { type Stack, type StackOptions, startStack } from "../../src/stack/stack.ts";
+import { startOtherCluster } from "./provider.ts";
 
 /** A person who is signed in, with a local port to the cluster. */
 export interface Person {
@@ -57,7 +58,7 @@ async function startSuite(keeper: Keeper, before: Before): Promise<SuiteStack> {
   const progress = createProgress(process.stderr, { now: () => performance.now() });
   const tools = await findTools({ signal }, { env, platform, arch, progress });
   const stack = await startStack(
-    { folder, signal, ...(await before({ folder, keeper })) },
+    { folder, signal, ...startOtherCluster({ keeper, tools, progress }), ...(await before({ folder, keeper })) },
     {
       ...{ keeper, tools, env, progress, now: () => new Date() },
       findAssets: () => findAssets({ signal }, assetsDeps({ signal }, { env, progress, keeper })),

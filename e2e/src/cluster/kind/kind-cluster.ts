@@ -1,18 +1,21 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { definedOnly } from "../../process/program-env.ts";
 import type { Progress } from "../../process/progress.ts";
 import { runToEnd } from "../../process/run-to-end.ts";
 import { adminKubectl } from "../../stack/kubectl.ts";
-import { repositoryFile } from "../../stack/repository-file.ts";
+import { followAuditLog } from "../audit-log.ts";
 import type { Cluster } from "../cluster.ts";
+import { AUDIT_POLICY } from "../components.ts";
 import { useExisting } from "../existing.ts";
 import { findExecutable } from "../find-executable.ts";
 import { writeNodeImage } from "../node/image.ts";
 import type { Tools } from "../tools.ts";
 import { checkPods } from "./check-pods.ts";
+import { AUDIT_FILES, kindConfig } from "./kind-config.ts";
 import { removeLeftovers } from "./leftovers.ts";
+import { outsideOfKind, type Run } from "./outside.ts";
 import { clusterName, ownerHere } from "./owner.ts";
 
 export interface KindDeps {
@@ -26,12 +29,10 @@ export interface KindDeps {
 
 const READY = "180s";
 const STOP_TIMEOUT_MS = 60_000;
-/** For a node image of `e2e/images/kind-node.sh`; kind's own needs none of it. */
-const OWN_IMAGE_CONFIG: string = repositoryFile("e2e/images/kind.yaml");
 
 /**
  * Makes a cluster with kind. `E2E_KIND_IMAGE` names a node image of our own; without it kind pulls the one that it
- * was released with.
+ * was released with. Docker must run on this machine: the node has a folder of it, for the audit log.
  *
  * It is deleted by `stop`. After SIGKILL it stays until the next cluster is made: its name tells whose it was.
  *
@@ -49,7 +50,6 @@ export async function startKindCluster(
   const kubeconfig = join(folder, "kind.kubeconfig");
   const run = commandRunner(deps.env);
   const image = deps.env["E2E_KIND_IMAGE"];
-  const own = image ? ["--image", image, "--config", OWN_IMAGE_CONFIG] : [];
   const remove = async (one: string): Promise<void> => {
     await run("kind", ["delete", "cluster", "--name", one], AbortSignal.timeout(STOP_TIMEOUT_MS));
   };
@@ -59,12 +59,12 @@ export async function startKindCluster(
   };
   const clusters = async (): Promise<readonly string[]> => (await run("kind", ["get", "clusters"], signal)).split("\n");
   await removeLeftovers(owner, { clusters, remove }, deps);
+  const config = join(folder, "kind.yaml");
+  const auditFolder = await makeAuditFolder(folder);
+  await writeFile(config, kindConfig({ auditFolder, ownImage: Boolean(image) }));
+  const create = ["--config", config, "--kubeconfig", kubeconfig, "--wait", READY];
   try {
-    await run(
-      "kind",
-      ["create", "cluster", "--name", name, "--kubeconfig", kubeconfig, "--wait", READY, ...own],
-      signal,
-    );
+    await run("kind", ["create", "cluster", "--name", name, ...create, ...(image ? ["--image", image] : [])], signal);
     const env = { ...deps.env, KUBECONFIG: kubeconfig };
     const cluster = await useExisting(`kind-${name}`, options, { tools: deps.tools, env });
     const busybox = join(folder, "image.tar");
@@ -73,14 +73,26 @@ export async function startKindCluster(
     const cache = join(folder, "kube-cache");
     await checkPods(adminKubectl(cluster, { folder: cache, signal: () => signal }, deps), { signal });
     const hostAddress = await findHostAddress(run, signal);
-    return { ...cluster, hostAddress, loadImage, stop, [Symbol.asyncDispose]: stop };
+    return {
+      ...{ ...cluster, hostAddress, loadImage, stop, [Symbol.asyncDispose]: stop },
+      outside: outsideOfKind(`${name}-control-plane`, { signal }, { run }),
+      features: { controllers: true, pods: true, auditLog: true },
+      auditEvents: (follow) => followAuditLog(join(auditFolder, AUDIT_FILES.log), follow),
+    };
   } catch (error) {
     await stop().catch(() => {}); // what failed is worth more than what could not be removed after it
     throw error;
   }
 }
 
-type Run = (command: string, args: readonly string[], signal: AbortSignal) => Promise<string>;
+/** The log is there before the apiserver, which would make one that its own account alone can read. */
+async function makeAuditFolder(folder: string): Promise<string> {
+  const auditFolder = join(folder, "audit");
+  await mkdir(auditFolder, { mode: 0o700 });
+  await writeFile(join(auditFolder, AUDIT_FILES.policy), AUDIT_POLICY);
+  await writeFile(join(auditFolder, AUDIT_FILES.log), "");
+  return auditFolder;
+}
 
 function commandRunner(given: NodeJS.ProcessEnv): Run {
   const env = definedOnly(given);

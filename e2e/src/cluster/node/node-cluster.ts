@@ -7,6 +7,7 @@ import { makeCgroups } from "./cgroups.ts";
 import { type Link, makeLink } from "./link.ts";
 import { makeNamespaces } from "./namespaces.ts";
 import type { NodeAssets } from "./node-assets.ts";
+import { outsideOfNode } from "./outside.ts";
 import { importImage, startNode } from "./start-node.ts";
 
 /** What a cluster with a node needs from its surroundings. */
@@ -59,7 +60,7 @@ export async function startNodeCluster(
     ...controlPlane,
     features: { ...controlPlane.features, pods: true },
     hostAddress: link.host,
-    onNode: (command, args) => namespaces.run(command, args),
+    outside: outsideOfNode(namespaces),
     loadImage: (archive) => importImage(archive, namespaces),
     stop,
     [Symbol.asyncDispose]: stop,
