@@ -81,7 +81,7 @@ export function createResumeRegistry(
       });
       return true;
     },
-    resumed() {},
+    answered() {},
   };
 
   function accept(incoming: IncomingStream, options: AcceptOptions): MuxStream {

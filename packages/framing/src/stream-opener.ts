@@ -1,11 +1,4 @@
-import {
-  ConnectError,
-  ERRORS,
-  type ErrorCode,
-  type Open,
-  RESUME_GRACE_MS,
-  type Secret,
-} from "@cluster-connect/protocol";
+import { ConnectError, ERRORS, type Open, RESUME_GRACE_MS, type Secret } from "@cluster-connect/protocol";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
 import { SYSTEM_SESSION_DEPS } from "./deps.ts";
@@ -61,10 +54,9 @@ export const SYSTEM_STREAM_OPENER_DEPS: StreamOpenerDeps = {
   secret: SYSTEM_SESSION_DEPS.secret,
 };
 
-/** Ends before an answer that say nothing about the stream: the same bytes may find another way. */
-const MAY_REOPEN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CC_CHANNEL_LOST", "CC_DRAINING"]);
-
 const RETRY = { baseDelayMs: 200, maxDelayMs: 2_000 } as const;
+/** A stream that is lost again sooner than this was moved to where it cannot stay, and is not moved at once again. */
+const STABLE_AFTER_MS = 2_000;
 
 interface Kept {
   readonly stream: MuxStream;
@@ -75,6 +67,8 @@ interface Kept {
   session: Session;
   attempt: number;
   suspendedAt: number | undefined;
+  /** When it last went to another session. */
+  movedAt: number | undefined;
   missing: boolean;
   graceTimer: Timer | undefined;
   retryTimer: Timer | undefined;
@@ -106,13 +100,13 @@ export function createStreamOpener(
       retryLater(entry, error);
       return true;
     },
-    resumed(stream) {
+    answered(stream) {
       const entry = kept.get(stream);
       if (entry !== undefined) settled(entry);
     },
   };
 
-  /** The time without a channel begins, unless it has; a stream that is moved is without one until it is resumed. */
+  /** The time without a channel begins, unless it has; a stream that is moved is without one until it is answered. */
   function startGrace(entry: Kept): void {
     if (entry.suspendedAt !== undefined) return;
     const { stream } = entry;
@@ -126,7 +120,10 @@ export function createStreamOpener(
   function mayContinue(entry: Kept, error: ConnectError): boolean {
     const { answer, endpoint } = entry.stream;
     if (closed || !suspends(error.code)) return false;
-    if (answer === undefined) return entry.reopen && graceMs > 0 && MAY_REOPEN.has(error.code);
+    if (answer === undefined) {
+      // Who drains has passed nothing on; a channel that was lost may have.
+      return graceMs > 0 && (error.code === "CC_DRAINING" || (entry.reopen && error.code === "CC_CHANNEL_LOST"));
+    }
     if (answer.graceMs === 0) return false;
     if (error.code === "CC_STREAM_FINISHED") return endpoint.over;
     return error.code === "CC_CHANNEL_LOST" || ERRORS[error.code].retry;
@@ -136,7 +133,6 @@ export function createStreamOpener(
     entry.graceTimer?.cancel();
     entry.retryTimer?.cancel();
     entry.retryTimer = undefined;
-    entry.backoff.reset();
     entry.missing = false;
     if (entry.suspendedAt === undefined) return;
     const afterMs = deps.clock.now() - entry.suspendedAt;
@@ -147,7 +143,10 @@ export function createStreamOpener(
   function retryLater(entry: Kept, error: ConnectError): void {
     entry.retryTimer?.cancel();
     const first = entry.retryTimer === undefined;
-    const delayMs = first && error.code === "CC_CHANNEL_LOST" ? 0 : entry.backoff.next(error.retryAfterMs);
+    const stayed = entry.movedAt === undefined || deps.clock.now() - entry.movedAt >= STABLE_AFTER_MS;
+    if (first && stayed) entry.backoff.reset();
+    const atOnce = first && stayed && error.code === "CC_CHANNEL_LOST";
+    const delayMs = atOnce ? 0 : entry.backoff.next(error.retryAfterMs);
     entry.retryTimer = deps.clock.setTimer(delayMs, () => {
       if (current !== undefined && isUsable(current)) move(entry, current);
     });
@@ -184,13 +183,13 @@ export function createStreamOpener(
         const open: Open = session.fillOpen({ ...entry.request, key: entry.key });
         const { host, streamId } = session.addMember(endpoint, { kind: "open", open });
         endpoint.reopen(host, streamId);
-        settled(entry);
       });
     }
   }
 
   function enter(entry: Kept, session: Session, join: () => void): void {
     entry.session = session;
+    entry.movedAt = deps.clock.now();
     try {
       join();
     } catch (error) {
@@ -224,7 +223,9 @@ export function createStreamOpener(
 
   return {
     async open(request, { signal, reopen = false }) {
-      const session = await usable(signal);
+      let session = await usable(signal);
+      // GOAWAY may have come since.
+      while (!isUsable(session)) session = await usable(signal);
       const key = request.key ?? deps.secret();
       const full = { graceMs, ...request };
       const stream = session.open({ ...full, key }, { signal });
@@ -238,6 +239,7 @@ export function createStreamOpener(
         session,
         attempt: 0,
         suspendedAt: undefined,
+        movedAt: undefined,
         missing: false,
         graceTimer: undefined,
         retryTimer: undefined,

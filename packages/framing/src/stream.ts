@@ -9,8 +9,8 @@ export type StreamEnd = { readonly kind: "finished" } | { readonly kind: "reset"
 export interface StreamKeeper {
   /** @returns whether the stream is kept; otherwise it ends with this error. */
   suspended(stream: MuxStream, error: ConnectError): boolean;
-  /** The opener's stream goes on. */
-  resumed(stream: MuxStream): void;
+  /** The opener's stream was answered: it goes on. */
+  answered(stream: MuxStream): void;
 }
 
 /** More than one read of a socket, which need not stop for each. */
@@ -105,6 +105,7 @@ export class MuxStream extends Duplex implements EndpointListener {
   onAccepted(accept: Accept): void {
     this.#answer = accept;
     this.#settleAccepted.resolve(accept);
+    this.keeper?.answered(this);
   }
 
   onReadable(): void {
@@ -124,7 +125,7 @@ export class MuxStream extends Duplex implements EndpointListener {
   }
 
   onResumed(): void {
-    this.keeper?.resumed(this);
+    this.keeper?.answered(this);
   }
 
   onEnded(error: ConnectError | undefined): void {

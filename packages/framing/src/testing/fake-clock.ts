@@ -4,7 +4,11 @@ import type { Clock } from "../clock.ts";
 export interface FakeClock extends Clock {
   /** Timers that are set and did not fire: a leak when nothing should wait any more. */
   readonly pendingTimers: number;
-  /** Goes on by so much, firing timers in order; what they set off settles before the next one fires. */
+  /**
+   * Goes on by so much, firing timers in order; what they set off settles before the next one fires.
+   *
+   * @throws Error when so many timers fire that they must be setting off each other.
+   */
   advance(ms: number): Promise<void>;
   /** Lets everything that needs no time happen. */
   settle(): Promise<void>;
@@ -18,6 +22,7 @@ interface FakeTimer {
 
 /** Turns of the event loop after which promises, ticks and immediates have had their say. */
 const SETTLE_TURNS = 4;
+const MAX_TIMERS_AT_ONCE = 300_000;
 
 export function createFakeClock(): FakeClock {
   let now = 0;
@@ -61,11 +66,14 @@ export function createFakeClock(): FakeClock {
     settle,
     async advance(ms) {
       const until = now + ms;
+      let fired = 0;
       await settle();
       for (let timer = nextDue(until); timer !== undefined; timer = nextDue(until)) {
         timers.delete(timer);
         now = Math.max(now, timer.dueAt);
         timer.fire();
+        fired += 1;
+        if (fired > MAX_TIMERS_AT_ONCE) throw new Error(`${fired} timers fired, and it is not later than ${now} ms`);
         await settle();
       }
       now = until;

@@ -9,9 +9,11 @@ export interface MemoryChannelOptions {
   readonly bytesPerMs?: number;
   /** Bytes that count as gone from the process: the system's own buffers. */
   readonly systemBufferBytes?: number;
-  /** Cuts or joins what is sent: given the bytes of one message, returns the messages that arrive. */
-  readonly reshape?: (bytes: Uint8Array) => readonly Uint8Array[];
+  /** Cuts or joins what is sent: given the bytes of one message and who sent it, returns the messages that arrive. */
+  readonly reshape?: (bytes: Uint8Array, from: ChannelSide) => readonly Uint8Array[];
 }
+
+export type ChannelSide = "dialer" | "acceptor";
 
 /** Two ends of one channel, and the ways it can break. */
 export interface MemoryChannelPair {
@@ -19,8 +21,8 @@ export interface MemoryChannelPair {
   readonly acceptor: MessageChannel;
   /** Both ends learn at once that the channel is gone. */
   cut(): void;
-  /** Nothing arrives any more and nobody is told: a link that is dead in the middle. */
-  stall(): void;
+  /** Nothing arrives any more, or nothing that one side sends, and nobody is told: a link that is dead in the middle. */
+  stall(from?: ChannelSide): void;
   /** What was kept back by a stall arrives. */
   unstall(): void;
 }
@@ -35,11 +37,11 @@ interface End extends MessageChannel {
 
 /** A channel without a network. */
 export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonly clock: Clock }): MemoryChannelPair {
-  let stalled = false;
-  const dialer = createEnd(() => acceptor);
-  const acceptor = createEnd(() => dialer);
+  const stalled = { dialer: false, acceptor: false };
+  const dialer = createEnd("dialer", () => acceptor);
+  const acceptor = createEnd("acceptor", () => dialer);
 
-  function createEnd(peer: () => End): End {
+  function createEnd(side: ChannelSide, peer: () => End): End {
     let listener: ChannelListener | undefined;
     let paused = false;
     let ended: ChannelEnd | undefined;
@@ -67,12 +69,12 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     }
 
     function flushWire(): void {
-      if (stalled) return;
+      if (stalled[side]) return;
       while (wire[0]?.arrived === true) {
         const entry = wire.shift();
         if (entry?.bytes !== undefined) {
           bufferedBytes -= entry.bytes.length;
-          for (const piece of options.reshape?.(entry.bytes) ?? [entry.bytes]) peer().deliver(piece);
+          for (const piece of options.reshape?.(entry.bytes, side) ?? [entry.bytes]) peer().deliver(piece);
         }
         if (entry?.end !== undefined) {
           const { end: how } = entry;
@@ -140,7 +142,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
       },
       terminate() {
         wire.length = 0;
-        if (!stalled) peer().ended({ code: CLOSE_LOST, reason: "" });
+        if (!stalled[side]) peer().ended({ code: CLOSE_LOST, reason: "" });
         self.ended({ code: CLOSE_LOST, reason: "" });
       },
       deliver(bytes) {
@@ -161,11 +163,13 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     dialer,
     acceptor,
     cut: () => dialer.terminate(),
-    stall() {
-      stalled = true;
+    stall(from) {
+      stalled.dialer ||= from !== "acceptor";
+      stalled.acceptor ||= from !== "dialer";
     },
     unstall() {
-      stalled = false;
+      stalled.dialer = false;
+      stalled.acceptor = false;
       dialer.retry();
       acceptor.retry();
     },

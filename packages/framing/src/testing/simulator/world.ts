@@ -1,173 +1,75 @@
-import {
-  ConnectError,
-  type InstanceId,
-  parseInstanceId,
-  parseSessionId,
-  type SessionId,
-  toConnectError,
-} from "@cluster-connect/protocol";
-import { forwardStream } from "../../forward.ts";
+import { type ClusterId, parseClusterId, parseInstanceId, type Secret } from "@cluster-connect/protocol";
 import type { IncomingStream } from "../../incoming.ts";
-import { createResumeRegistry, type ResumeRegistry } from "../../resume-registry.ts";
-import { acceptSession, dialSession, type Session } from "../../session.ts";
+import { dialSession, type Session } from "../../session.ts";
+import type { MuxStream } from "../../stream.ts";
 import { createStreamOpener, type StreamOpener } from "../../stream-opener.ts";
-import { supervise } from "../../supervise.ts";
 import { createFakeClock, type FakeClock } from "../fake-clock.ts";
-import { type MemoryChannelPair, memoryChannelPair } from "../memory-channel.ts";
 import { createCountingSecrets } from "../session-pair.ts";
 import { createTestSlabs } from "../slabs.ts";
+import { type Agent, createAgent } from "./agent.ts";
+import { createIntruder } from "./intruder.ts";
+import { createNetwork, type Network } from "./network.ts";
 import type { SeededRandom } from "./random.ts";
-
-/** How bad the network is; each seed draws its own. */
-export interface Weather {
-  readonly maxDelayMs: number;
-  /** Messages are cut and joined at random. */
-  readonly reshape: boolean;
-}
-
-interface Relay {
-  readonly instanceId: InstanceId;
-  readonly agents: Map<InstanceId, Session>;
-  readonly sessions: Set<Session>;
-  readonly channels: Set<MemoryChannelPair>;
-  up: boolean;
-}
-
-interface Agent {
-  readonly registry: ResumeRegistry;
-  readonly life: AbortController;
-}
+import { createRelay, type Relay } from "./relay.ts";
+import { createStage, keepUp } from "./stage.ts";
 
 /** A CLI, relays and agents in one process, with every fault one can think of at hand. */
 export interface World {
   readonly clock: FakeClock;
+  readonly network: Network;
+  readonly cluster: ClusterId;
   readonly opener: StreamOpener;
-  readonly registries: readonly ResumeRegistry[];
-  readonly relayCount: number;
+  readonly relays: readonly Relay[];
   /** How often a stream went on over another channel. */
   readonly resumes: number;
-  cutOne(): void;
-  /** A channel that forwards nothing for so long; nobody is told. */
-  stallOne(forMs: number): void;
-  /** Every channel of a relay is gone, and nobody reaches it for so long. */
-  killRelay(index: number, downMs: number): void;
-  /** An agent is gone with every stream it held; another one takes its place. */
-  killAgent(): void;
-  /** A relay says GOAWAY to everybody. */
-  drainRelay(index: number, deadlineMs: number): void;
-  /** Open streams of every session that is alive: a leak when nothing should be open. */
-  openStreams(): number;
+  /** An agent goes, as it is told, and another one takes its place. */
+  replaceAgent(leave: (agent: Agent) => void): void;
+  /** Somebody else asks for a stream. */
+  intrude(): void;
+  /** What is there and should not be when every stream has ended, in words. */
+  leftOver(): string | undefined;
   stop(): Promise<void>;
 }
 
-export function createWorld(
-  random: SeededRandom,
-  weather: Weather,
-  options: {
-    readonly graceMs: number;
-    readonly onStream: (incoming: IncomingStream, registry: ResumeRegistry, instanceId: InstanceId) => void;
-  },
-): World {
+export interface WorldOptions {
+  readonly graceMs: number;
+  /** An agent was given a stream that somebody opened. */
+  readonly onStream: (stream: MuxStream, incoming: IncomingStream) => void;
+}
+
+/** What a relay or an end holds at most in runs that are short of memory: little more than one burst of one hop. */
+const FEW_BYTES = 600_000;
+const PLENTY_BYTES = 64 * 1_048_576;
+
+export function createWorld(random: SeededRandom, options: WorldOptions): World {
   const clock = createFakeClock();
   const stopped = new AbortController();
-  const secrets = { clock, secret: createCountingSecrets(), slabs: createTestSlabs() };
-  const relays = Array.from({ length: random.integer(1, 2) }, (_, index) => createRelay(index));
-  const agents: Agent[] = [];
-  let sessionCount = 0;
+  const weather = { maxDelayMs: random.pick([0, 5, 60]), reshape: random.chance(0.5) };
+  const network = createNetwork(random, weather, { clock });
+  const keys: Secret[] = [];
+  const count = createCountingSecrets();
+  const secret = (): Secret => {
+    const key = count();
+    keys.push(key);
+    return key;
+  };
+  const scarce = { relay: random.chance(0.15), cli: random.chance(0.05), agent: random.chance(0.05) };
+  const stage = createStage(
+    { clock, random, network, deps: { clock, secret, slabs: createTestSlabs() }, stopped: stopped.signal },
+    (name) => (scarce[kindOf(name)] ? FEW_BYTES : PLENTY_BYTES),
+  );
+  const cluster = parseClusterId("test");
   let resumes = 0;
 
-  function createRelay(index: number): Relay {
-    return {
-      instanceId: parseInstanceId(`relay-0${index}`),
-      agents: new Map(),
-      sessions: new Set(),
-      channels: new Set(),
-      up: true,
-    };
-  }
+  const relays = Array.from({ length: random.pick([1, 2, 2]) }, (_, index) => createRelay(index, stage));
+  for (const relay of relays) relay.join(relays.filter((other) => other !== relay));
 
-  function nextSessionId(): SessionId {
-    sessionCount += 1;
-    return parseSessionId(`session-${sessionCount}`);
-  }
-
-  /** A channel to a relay, and the relay's session over it. */
-  function connect(relay: Relay): MemoryChannelPair {
-    if (!relay.up) throw new ConnectError("CC_RELAY_UNREACHABLE", "the relay is down");
-    const channel = memoryChannelPair(
-      {
-        delayMs: () => random.integer(0, weather.maxDelayMs),
-        ...(weather.reshape ? { reshape: (bytes) => cut(bytes, random) } : {}),
-      },
-      { clock },
-    );
-    relay.channels.add(channel);
-    const session = acceptSession(
-      channel.acceptor,
-      {
-        role: "relay",
-        instanceId: relay.instanceId,
-        software: "simulator",
-        authenticate: (hello) => {
-          if (hello.role === "agent") {
-            relay.agents.get(hello.instanceId)?.close();
-            relay.agents.set(hello.instanceId, session);
-          }
-          return Promise.resolve({ sessionId: nextSessionId() });
-        },
-        onStream: (incoming) => route(relay, incoming),
-      },
-      secrets,
-    );
-    relay.sessions.add(session);
-    void session.closed.then(() => {
-      relay.sessions.delete(session);
-      relay.channels.delete(channel);
-      for (const [instanceId, agent] of relay.agents) if (agent === session) relay.agents.delete(instanceId);
-    });
-    return channel;
-  }
-
-  function route(relay: Relay, incoming: IncomingStream): void {
-    const { request } = incoming;
-    const ready = [...relay.agents.values()].filter((session) => session.state === "open");
-    const agent =
-      request.kind === "resume"
-        ? ready.find((session) => session.peer?.instanceId === request.resume.instanceId)
-        : ready.length > 0
-          ? random.pick(ready)
-          : undefined;
-    if (agent === undefined) {
-      incoming.reject("CC_AGENT_OFFLINE", "no agent is connected");
-      return;
-    }
-    try {
-      forwardStream(incoming, agent, request);
-    } catch (error) {
-      const { code, message } = toConnectError(error);
-      incoming.reject(code, message);
-    }
-  }
-
-  function keepUp(dial: () => Session, signal: AbortSignal, onReady: (session: Session) => void = () => {}): void {
-    const backoff = { baseDelayMs: 100, maxDelayMs: 2_000 };
-    supervise(() => Promise.resolve().then(dial), { signal, onReady, backoff }, { clock, random: random.next }).catch(
-      () => {},
-    );
-  }
-
-  function startAgent(): void {
-    const instanceId = parseInstanceId(`agent-0${agents.length}`);
-    const registry = createResumeRegistry({}, { clock });
-    const agent: Agent = { registry, life: new AbortController() };
-    agents.push(agent);
-    const signal = AbortSignal.any([stopped.signal, agent.life.signal]);
-    const onStream = (incoming: IncomingStream): void => options.onStream(incoming, registry, instanceId);
-    for (const relay of relays) {
-      const hello = { role: "agent", instanceId, software: "simulator", onStream } as const;
-      keepUp(() => dialSession(connect(relay).dialer, hello, secrets), signal);
-    }
-  }
+  const agents: Agent[] = [];
+  const startAgent = (): void => {
+    agents.push(createAgent(agents.length, { ...options, relays }, stage));
+  };
+  const agentCount = random.integer(1, 2);
+  for (let index = 0; index < agentCount; index += 1) startAgent();
 
   const opener = createStreamOpener(
     {
@@ -176,65 +78,50 @@ export function createWorld(
         resumes += 1;
       },
     },
-    { clock, random: random.next, secret: secrets.secret },
+    { clock, random: random.next, secret },
   );
-  keepUp(
-    () =>
-      dialSession(
-        connect(random.pick(relays)).dialer,
-        { role: "cli", instanceId: parseInstanceId("cli-0001"), software: "simulator" },
-        secrets,
-      ),
-    stopped.signal,
-    (session) => opener.use(session),
-  );
-  const agentCount = random.integer(1, 2);
-  for (let index = 0; index < agentCount; index += 1) startAgent();
+  const cli = parseInstanceId("cli-0001");
+  const hello = { role: "cli", instanceId: cli, software: "simulator", budgets: stage.budgetsOf(cli) } as const;
+  let current: Session | undefined;
+  const dial = (): Session => dialSession(random.pick(relays).reach(cli).dialer, hello, stage.deps);
+  keepUp(stage, dial, {
+    signal: stopped.signal,
+    onReady(session) {
+      current = session;
+      opener.use(session);
+    },
+  });
+  const intruder = createIntruder(cluster, stage);
 
-  const channels = (): MemoryChannelPair[] => relays.flatMap((relay) => [...relay.channels]);
+  function leftOver(): string | undefined {
+    const sessions = [...relays.flatMap((relay) => relay.sessions()), ...agents.flatMap((agent) => agent.sessions())];
+    if (current !== undefined) sessions.push(current);
+    const open = sessions.reduce((sum, session) => sum + session.counters.openStreams, 0);
+    if (open > 0) return `${open} streams are open`;
+    const kept = agents.reduce((sum, { registry }) => sum + registry.counters.streams, opener.counters.streams);
+    if (kept > 0) return `${kept} streams are kept`;
+    if (stage.heldBytes > 0) return `${stage.heldBytes} bytes count as held`;
+    return undefined;
+  }
 
   return {
     clock,
+    network,
+    cluster,
     opener,
-    get registries() {
-      return agents.map((agent) => agent.registry);
-    },
-    relayCount: relays.length,
+    relays,
     get resumes() {
       return resumes;
     },
-    cutOne() {
-      const all = channels();
-      if (all.length > 0) random.pick(all).cut();
-    },
-    stallOne(forMs) {
-      const all = channels();
-      if (all.length === 0) return;
-      const channel = random.pick(all);
-      channel.stall();
-      clock.setTimer(forMs, () => channel.unstall());
-    },
-    killRelay(index, downMs) {
-      const relay = relays[index];
-      if (relay === undefined || !relay.up) return;
-      relay.up = false;
-      for (const channel of [...relay.channels]) channel.cut();
-      clock.setTimer(downMs, () => {
-        relay.up = true;
-      });
-    },
-    killAgent() {
-      const alive = agents.filter((agent) => !agent.life.signal.aborted);
-      const agent = random.pick(alive);
-      agent.life.abort();
-      agent.registry.close();
+    replaceAgent(leave) {
+      leave(random.pick(agents.filter(({ alive }) => alive)));
       startAgent();
     },
-    drainRelay(index, deadlineMs) {
-      for (const session of relays[index]?.sessions ?? []) session.goaway({ deadlineMs });
+    intrude() {
+      const key = keys.length > 0 && random.chance(0.5) ? random.pick(keys) : undefined;
+      intruder.tryKey(random.pick(relays), key, random.integer(0, agents.length - 1));
     },
-    openStreams: () =>
-      relays.flatMap((relay) => [...relay.sessions]).reduce((sum, session) => sum + session.counters.openStreams, 0),
+    leftOver: () => (intruder.got === undefined ? leftOver() : `a stranger was given ${intruder.got}`),
     async stop() {
       stopped.abort();
       opener.close();
@@ -245,13 +132,7 @@ export function createWorld(
   };
 }
 
-function cut(bytes: Uint8Array, random: SeededRandom): Uint8Array[] {
-  const pieces: Uint8Array[] = [];
-  let offset = 0;
-  while (offset < bytes.length) {
-    const length = random.chance(0.3) ? random.integer(1, 40) : random.integer(1, 70_000);
-    pieces.push(bytes.subarray(offset, offset + length));
-    offset += length;
-  }
-  return pieces;
+function kindOf(name: string): "relay" | "agent" | "cli" {
+  if (name.startsWith("relay")) return "relay";
+  return name.startsWith("agent") ? "agent" : "cli";
 }

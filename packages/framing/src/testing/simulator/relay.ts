@@ -1,0 +1,177 @@
+import {
+  type Caller,
+  ConnectError,
+  type InstanceId,
+  parseInstanceId,
+  parseSessionId,
+  toConnectError,
+} from "@cluster-connect/protocol";
+import { forwardStream } from "../../forward.ts";
+import type { IncomingStream, StreamRequest } from "../../incoming.ts";
+import { acceptSession, dialSession, type Session } from "../../session.ts";
+import type { GoawayOptions } from "../../session-options.ts";
+import type { MemoryChannelPair } from "../memory-channel.ts";
+import { keepUp, type Stage } from "./stage.ts";
+
+/** A relay that tells apart who dials it, as the real one does, and hands streams to its peers. */
+export interface Relay {
+  readonly name: InstanceId;
+  /** A channel to it. @throws ConnectError while it is down or takes no more. */
+  reach(dialer: string): MemoryChannelPair;
+  /** Whether a stream could go into a tunnel of this relay: what peers learn from the directory. */
+  leads(request: StreamRequest): boolean;
+  /** Dials the other relays, for streams whose agent is there. */
+  join(peers: readonly Relay[]): void;
+  /** Gone with every channel, and nobody reaches it for so long. */
+  kill(how: "process" | "power", downMs: number): void;
+  /** GOAWAY to everybody. */
+  goaway(options: GoawayOptions): void;
+  /** GOAWAY to everybody, nobody is let in, and at the deadline the relay is killed and another one started. */
+  restart(deadlineMs: number, downMs: number): void;
+  sessions(): readonly Session[];
+  /** How many streams it has handed to a peer. */
+  readonly forwarded: number;
+}
+
+export function createRelay(index: number, stage: Stage): Relay {
+  const { clock, random, network } = stage;
+  const name = parseInstanceId(`relay-0${index}`);
+  const tunnels: Session[] = [];
+  const accepted = new Set<Session>();
+  const links = new Map<Relay, Session>();
+  let state: "up" | "draining" | "down" = "up";
+  let lives = 0;
+  let sessionCount = 0;
+  let forwarded = 0;
+  // A relay asks its database who the caller is; what comes meanwhile waits.
+  const asksForMs = random.pick([0, 0, 150]);
+
+  function tunnelFor(request: StreamRequest): Session | undefined {
+    const open = tunnels.filter((session) => session.state === "open");
+    if (request.kind === "open") return open.length > 0 ? random.pick(open) : undefined;
+    return open.findLast((session) => session.peer?.instanceId === request.resume.instanceId);
+  }
+
+  function linkFor(request: StreamRequest): Session | undefined {
+    for (const [peer, session] of links) {
+      // What the directory says may be old.
+      if (session.state === "open" && (peer.leads(request) || random.chance(0.1))) return session;
+    }
+    return undefined;
+  }
+
+  function route(incoming: IncomingStream, from: Session): void {
+    const { request } = incoming;
+    try {
+      const tunnel = tunnelFor(request);
+      if (from.peer?.role === "peer") {
+        if (tunnel === undefined) throw new ConnectError("CC_FORWARD_LOOP", "The agent is not here any more");
+        forwardStream(incoming, tunnel, rewritten(request, { forwarded: false }));
+        return;
+      }
+      const link = tunnel === undefined ? linkFor(request) : undefined;
+      const next = tunnel ?? link;
+      if (next === undefined) throw new ConnectError("CC_AGENT_OFFLINE", "No such agent is connected");
+      const caller = callerOf(from);
+      forwardStream(incoming, next, rewritten(request, { forwarded: next === link, caller }));
+      if (next === link) forwarded += 1;
+    } catch (error) {
+      const { code, message } = toConnectError(error);
+      incoming.reject(code, message);
+    }
+  }
+
+  function accept(channel: MemoryChannelPair): void {
+    const session = acceptSession(
+      channel.acceptor,
+      {
+        role: "relay",
+        instanceId: name,
+        software: "simulator",
+        budgets: stage.budgetsOf(name),
+        authenticate(hello) {
+          if (hello.role === "agent") tunnels.push(session);
+          sessionCount += 1;
+          return Promise.resolve({ sessionId: parseSessionId(`${name}-${sessionCount}`) });
+        },
+        onStream(incoming) {
+          if (asksForMs === 0) route(incoming, session);
+          else clock.setTimer(random.integer(1, asksForMs), () => route(incoming, session));
+        },
+      },
+      stage.deps,
+    );
+    accepted.add(session);
+    void session.closed.then(() => {
+      accepted.delete(session);
+      network.forget(channel);
+      const tunnel = tunnels.indexOf(session);
+      if (tunnel >= 0) tunnels.splice(tunnel, 1);
+    });
+  }
+
+  function downFor(how: "process" | "power", downMs: number): void {
+    state = "down";
+    lives += 1;
+    network.kill(name, how);
+    clock.setTimer(downMs, () => {
+      state = "up";
+    });
+  }
+
+  const self: Relay = {
+    name,
+    reach(dialer) {
+      if (state !== "up") throw new ConnectError("CC_RELAY_UNREACHABLE", "The relay takes no channels");
+      const channel = network.connect(dialer, name);
+      accept(channel);
+      return channel;
+    },
+    leads: (request) => state !== "down" && tunnelFor(request) !== undefined,
+    join(peers) {
+      const hello = { role: "peer", instanceId: name, software: "simulator", budgets: stage.budgetsOf(name) } as const;
+      for (const peer of peers) {
+        const dial = (): Session => {
+          if (state !== "up") throw new ConnectError("CC_RELAY_UNREACHABLE", "This relay is down");
+          return dialSession(peer.reach(name).dialer, hello, stage.deps);
+        };
+        keepUp(stage, dial, { signal: stage.stopped, onReady: (session) => links.set(peer, session) });
+      }
+    },
+    kill(how, downMs) {
+      if (state !== "down") downFor(how, downMs);
+    },
+    goaway(options) {
+      for (const session of self.sessions()) session.goaway(options);
+    },
+    restart(deadlineMs, downMs) {
+      if (state !== "up") return;
+      state = "draining";
+      self.goaway({ deadlineMs, code: "CC_DRAINING", text: "restart" });
+      const life = lives;
+      clock.setTimer(deadlineMs, () => {
+        if (life === lives) downFor("process", downMs);
+      });
+    },
+    sessions: () => [...accepted, ...links.values()],
+    get forwarded() {
+      return forwarded;
+    },
+  };
+  return self;
+}
+
+function callerOf({ peer }: Session): Caller {
+  const subject = peer?.instanceId ?? "nobody";
+  return { issuer: "https://issuer.example", subject, username: subject };
+}
+
+/** The first frame for the next hop; a peer has written the caller already. */
+function rewritten(
+  request: StreamRequest,
+  change: { readonly forwarded: boolean; readonly caller?: Caller },
+): StreamRequest {
+  return request.kind === "open"
+    ? { kind: "open", open: { ...request.open, ...change } }
+    : { kind: "resume", resume: { ...request.resume, ...change } };
+}

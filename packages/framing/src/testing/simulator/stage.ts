@@ -1,0 +1,59 @@
+import { type Budget, createBudget } from "../../budget.ts";
+import type { SessionDeps } from "../../deps.ts";
+import type { Session } from "../../session.ts";
+import type { SessionBudgets } from "../../session-options.ts";
+import { type SuperviseOptions, supervise } from "../../supervise.ts";
+import type { FakeClock } from "../fake-clock.ts";
+import type { Network } from "./network.ts";
+import type { SeededRandom } from "./random.ts";
+
+/** What every process of a world runs on. */
+export interface Stage {
+  readonly clock: FakeClock;
+  readonly random: SeededRandom;
+  readonly network: Network;
+  readonly deps: SessionDeps;
+  /** Ends everything. */
+  readonly stopped: AbortSignal;
+  /** What the process of this name may hold; the same for all its sessions. */
+  budgetsOf(name: string): Required<SessionBudgets>;
+  /** Bytes that processes still count as held. */
+  readonly heldBytes: number;
+}
+
+const WINDOWS_BYTES = 64 * 1_048_576;
+
+export function createStage(
+  core: Pick<Stage, "clock" | "random" | "network" | "deps" | "stopped">,
+  buffersBytes: (name: string) => number,
+): Stage {
+  const byName = new Map<string, { readonly windows: Budget; readonly buffers: Budget }>();
+  return {
+    ...core,
+    budgetsOf(name) {
+      const found = byName.get(name) ?? {
+        windows: createBudget(WINDOWS_BYTES),
+        buffers: createBudget(buffersBytes(name)),
+      };
+      byName.set(name, found);
+      return found;
+    },
+    get heldBytes() {
+      return [...byName.values()].reduce(
+        (sum, { windows, buffers }) => sum + Math.abs(windows.usedBytes) + Math.abs(buffers.usedBytes),
+        0,
+      );
+    },
+  };
+}
+
+/** Keeps one session up for as long as the process lives; `dial` throws where nobody can be reached. */
+export function keepUp(
+  stage: Stage,
+  dial: () => Session,
+  options: Pick<SuperviseOptions, "onReady"> & { readonly signal: AbortSignal },
+): void {
+  const backoff = { baseDelayMs: 100, maxDelayMs: 2_000 };
+  const begin = (): Promise<Session> => Promise.resolve().then(dial);
+  supervise(begin, { ...options, backoff }, { clock: stage.clock, random: stage.random.next }).catch(() => {});
+}
