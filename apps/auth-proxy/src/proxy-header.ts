@@ -9,6 +9,8 @@ export interface StreamOrigin {
   readonly correlationId?: string;
   /** The username as the relay knows it. */
   readonly relayUsername?: string;
+  /** Of the span that asked. */
+  readonly traceparent?: string;
 }
 
 /** A whole header, or how many bytes it takes to go on. */
@@ -26,10 +28,11 @@ const ADDRESS_BYTES: ReadonlyMap<number, number> = new Map([
   [1, 12],
   [2, 36],
 ]);
-const TLV_FIELDS: ReadonlyMap<number, "sessionId" | "correlationId" | "relayUsername"> = new Map([
+const TLV_FIELDS: ReadonlyMap<number, "sessionId" | "correlationId" | "relayUsername" | "traceparent"> = new Map([
   [0xe0, "sessionId"],
   [0xe1, "correlationId"],
   [0xe2, "relayUsername"],
+  [0xe3, "traceparent"],
 ]);
 const ID = /^[\x21-\x7e]{1,128}$/;
 
@@ -73,7 +76,7 @@ function readTlvs(bytes: Buffer): StreamOrigin {
 
 function fieldText(field: keyof StreamOrigin, value: Buffer): string {
   const text = value.toString("utf8");
-  if (field === "relayUsername") return text;
+  if (field === "relayUsername" || field === "traceparent") return text;
   if (!ID.test(text)) throw refused(`its ${field} is not printable ASCII`);
   return text;
 }

@@ -11,10 +11,10 @@ export function beginRequestSpan(
   tracer: Tracer | undefined,
   { origin, info }: Pick<RequestRecord, "origin" | "info">,
 ): Span | undefined {
-  const { correlationId } = origin;
+  const { correlationId, traceparent } = origin;
   if (tracer === undefined || correlationId === undefined || !CORRELATION_ID.test(correlationId)) return undefined;
   const resource = info.resource !== undefined && RESOURCE.test(info.resource) ? info.resource : "none";
-  return tracer.begin("request", traceContextOf(undefined, correlationId), {
+  return tracer.begin("request", traceContextOf(traceparent, correlationId), {
     "cluster_connect.correlation_id": correlationId,
     "cluster_connect.verb": info.verb,
     "cluster_connect.resource": resource,

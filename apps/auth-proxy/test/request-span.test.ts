@@ -46,6 +46,22 @@ test("each request's span is in the trace of its stream, and says no more than v
   for (const hidden of [ALICE, "shop", "web-0", "log", "s3cret", "S3CRET"]) expect(sent).not.toContain(hidden);
 });
 
+test("a request's span is below the agent's, and a text that names no span is left out", async () => {
+  await using collector = await startTestCollector();
+  {
+    await using fixture = await tracedTo(collector);
+    const text = requestText("GET /api HTTP/1.1", ["Host: a", `Authorization: Bearer ${await fixture.token()}`]);
+    for (const traceparent of [`00-${TRACE_ID}-b7ad6b7169203331-01`, "\u0000\u{1f4a9}"]) {
+      await sendRaw(fixture.target, text, { correlationId: CORRELATION_ID, traceparent });
+    }
+  }
+  expect(collector.spans).toMatchObject([
+    { traceId: TRACE_ID, parentSpanId: "b7ad6b7169203331" },
+    { traceId: TRACE_ID, status: { code: 1 } },
+  ]);
+  expect(collector.spans[1]?.parentSpanId).toBeUndefined();
+});
+
 test("a request whose stream has no correlation id, or another text for it, is in no trace", async () => {
   await using collector = await startTestCollector();
   {

@@ -21,6 +21,7 @@ import {
 } from "@cluster-connect/protocol";
 import type { Environment } from "./deps.ts";
 import { isLoopback } from "./relay-address.ts";
+import { openStreamTraces } from "./stream-traces.ts";
 import type { CallerTokens } from "./tokens/caller-tokens.ts";
 import { SOFTWARE } from "./version.ts";
 
@@ -32,7 +33,9 @@ export type LinkEvent =
   /** The agent's replica that holds streams of the cluster is not connected; they wait for it for so long at most. */
   | { readonly kind: "missing"; readonly cluster: ClusterId; readonly graceMs: number }
   /** It is back, and streams of the cluster go on. */
-  | { readonly kind: "found"; readonly cluster: ClusterId };
+  | { readonly kind: "found"; readonly cluster: ClusterId }
+  /** The collector that the environment names does not take spans; they are let go. */
+  | { readonly kind: "untraced"; readonly host: string };
 
 export interface RelayLinkOptions {
   readonly relay: URL;
@@ -46,6 +49,9 @@ export interface RelayLinkDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Environment;
+  /** Wall clock, milliseconds since 1970. */
+  readonly now: () => number;
+  readonly fetch: typeof fetch;
 }
 
 export interface LinkOpenOptions {
@@ -105,6 +111,7 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     },
     { ...SYSTEM_STREAM_OPENER_DEPS, clock: deps.clock, random: deps.random },
   );
+  const traces = openStreamTraces({ onFailure: (host) => options.onEvent?.({ kind: "untraced", host }) }, deps);
   let session: Session | undefined;
   let wasReady = false;
   let attempt = 0;
@@ -152,6 +159,7 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
   ).catch((error: unknown) => {
     ready.reject(error);
     opener.close();
+    return traces?.close();
   });
 
   // A channel that died in the machine's sleep shows it only when it is asked.
@@ -186,10 +194,14 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
       return session?.counters.rttMs;
     },
     async open(cluster, { signal: streamSignal, upstream = UPSTREAM_KUBERNETES }) {
-      await sessionSoon(streamSignal);
       const correlationId = parseCorrelationId(randomBytes(16).toString("hex"));
-      // What goes out before the answer is a TLS ClientHello, which may be sent again.
-      const stream = await opener.open({ cluster, upstream, correlationId }, { signal: streamSignal, reopen: true });
+      const asked = { cluster, upstream, correlationId };
+      const openNow = async (more: { readonly traceparent?: string } = {}): Promise<MuxStream> => {
+        await sessionSoon(streamSignal);
+        // What goes out before the answer is a TLS ClientHello, which may be sent again.
+        return await opener.open({ ...asked, ...more }, { signal: streamSignal, reopen: true });
+      };
+      const stream = await (traces === undefined ? openNow() : traces.follow(asked, openNow));
       const note = (error: unknown): void => {
         if (error instanceof ConnectError) error.correlationId ??= correlationId;
       };

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 /** What is loaded only by commands that need it: each of them costs more than everything else together. */
-const LARGE = /\/node_modules\/(?!\.pnpm)(?!commander\/).*|packages\/(framing|auth)\//;
+const LARGE = /\/node_modules\/(?!\.pnpm)(?!commander\/).*|packages\/(framing|auth|service)\//;
 
 /** Every file that is loaded before a command of its own accord loads more. */
 function loadedAtOnce(inputs: Metafile["inputs"], entry: string): readonly string[] {

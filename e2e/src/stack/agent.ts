@@ -10,6 +10,8 @@ export interface AgentOptions {
   /** A folder of its own. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /** Where its spans go; nowhere by default. */
+  readonly tracing?: { readonly endpoint: string };
   readonly relay: Pick<Relay, "url" | "caFile">;
   readonly authProxy: Pick<AuthProxy, "socket" | "healthUrl" | "caFile">;
   /** One-time code for the first start. */
@@ -33,7 +35,7 @@ const START_TIMEOUT_MS = 30_000;
 
 /** Starts an agent and resolves when its tunnel is open. */
 export async function startAgent(options: AgentOptions, deps: { readonly keeper: Keeper }): Promise<Agent> {
-  const { folder, relay, authProxy, upstreams = {}, healthPort } = options;
+  const { folder, relay, authProxy, upstreams = {}, healthPort, tracing } = options;
   const config = {
     relay: { urls: [relay.url], ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }) },
     code: options.code,
@@ -44,6 +46,7 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
       authoritiesFile: authProxy.caFile,
     },
     upstreams,
+    ...(tracing === undefined ? {} : { tracing }),
     ...(healthPort === undefined ? {} : { health: { port: healthPort } }),
     drainSeconds: 1,
   };

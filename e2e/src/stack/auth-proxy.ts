@@ -12,6 +12,8 @@ export interface AuthProxyOptions {
   /** A folder of its own. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /** Where its spans go; nowhere by default. */
+  readonly tracing?: { readonly endpoint: string };
   readonly clusterId: string;
   readonly issuerUrl: string;
   readonly apiserver: { readonly url: string; readonly caPem: string; readonly tokenFile: string };
@@ -33,7 +35,7 @@ const MAIN: string = repositoryFile("apps/auth-proxy/src/main.ts");
 
 /** Starts the auth proxy as a process and resolves when it has proved its account and serves. */
 export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly keeper: Keeper }): Promise<AuthProxy> {
-  const { folder, clusterId, apiserver } = options;
+  const { folder, clusterId, apiserver, tracing } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authenticationPath = join(folder, "authentication.json");
   const apiserverCaPath = join(folder, "apiserver-ca.crt");
@@ -58,6 +60,7 @@ export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly
           upstream: { url: apiserver.url, caFile: apiserverCaPath, tokenFile: apiserver.tokenFile },
           health: { host: "127.0.0.1", port },
           drainSeconds: 1,
+          ...(tracing === undefined ? {} : { tracing }),
         },
         readyEvent: "serving",
       },

@@ -20,6 +20,8 @@ export interface CliOptions {
   /** `PATH` with kubectl and helm. */
   readonly path: string;
   readonly signal: AbortSignal;
+  /** Where its spans go; nowhere by default. */
+  readonly tracing?: { readonly endpoint: string };
 }
 
 /** A `cluster-connect proxy` that is ready. */
@@ -80,6 +82,7 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
     CLUSTER_CONNECT_TOKEN_STORE: "file",
     PATH: options.path,
     KUBECACHEDIR: join(folder, "kube-cache"),
+    ...(options.tracing === undefined ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: options.tracing.endpoint }),
   };
   const [program, ...first] = command;
   const runs = new Map<string, number>();

@@ -14,6 +14,8 @@ export interface RelayOptions {
   /** A folder of its own. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /** Where its spans go; nowhere by default. */
+  readonly tracing?: { readonly endpoint: string };
   readonly issuerUrl: string;
   /** Address to listen at and to be called by; loopback by default. */
   readonly host?: string;
@@ -59,7 +61,12 @@ export async function startRelay(
   const startOn = async (port: number): Promise<Relay> => {
     const url = behind?.publicUrl ?? `https://${host}:${port}`;
     const own = settings(folder, authenticationPath, url, { host, port }, issuerUrl, tls);
-    const config = options.limits === undefined ? own : { ...own, limits: options.limits };
+    const { limits, tracing } = options;
+    const config = {
+      ...own,
+      ...(limits === undefined ? {} : { limits }),
+      ...(tracing === undefined ? {} : { tracing }),
+    };
     const startProgram = async (signal: AbortSignal): Promise<Program> => {
       run += 1;
       const spec = {

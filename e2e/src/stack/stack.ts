@@ -27,6 +27,8 @@ export interface StackOptions {
   readonly relayLimits?: RelayOptions["limits"];
   readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
   readonly accessTokenSeconds?: number;
+  /** Of a collector that every hop sends spans to, the CLI too. */
+  readonly collector?: string;
 }
 
 /** What the stack needs from its surroundings. */
@@ -93,7 +95,9 @@ async function startHops(
   const waiting = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
   const tokenFile = folder("auth-proxy-token");
   const life = accessTokenSeconds === undefined ? {} : { accessTokenSeconds };
+  const traced = options.collector === undefined ? {} : { tracing: { endpoint: options.collector } };
   const behind = {
+    ...traced,
     ...(relayBehind === undefined ? {} : { behind: relayBehind }),
     ...(relayLimits === undefined ? {} : { limits: relayLimits }),
   };
@@ -110,18 +114,19 @@ async function startHops(
     startRelay({ folder: folder("relay"), signal: waiting(), issuerUrl: issuer.url, ...behind }, deps),
   );
   const authProxy = await progress.during("4/6 auth proxy", () =>
-    startAuthProxy({ folder: folder("auth-proxy"), signal: waiting(), ...from, apiserver }, deps),
+    startAuthProxy({ folder: folder("auth-proxy"), signal: waiting(), ...from, ...traced, apiserver }, deps),
   );
   const agent = await progress.during("5/6 agent", async () => {
     const code = await relay.enrollmentCode(CLUSTER_ID, { signal: waiting() });
-    return startAgent({ folder: folder("agent"), signal, relay, authProxy, code, ...options.agent }, deps);
+    return startAgent({ folder: folder("agent"), signal, relay, authProxy, code, ...traced, ...options.agent }, deps);
   });
   let people = 0;
   return {
     ...{ clusterId: CLUSTER_ID, cluster, issuer, relay, authProxy, agent, kubectlAsAdmin },
     cli: (name) => {
       people += 1;
-      return createCli({ folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal }, deps);
+      const own = { folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal };
+      return createCli({ ...own, ...traced }, deps);
     },
     stop: async () => {
       await agent.stop();

@@ -25,6 +25,10 @@ export interface TracerOptions {
   /** The collector's address; `/v1/traces` is added when it has no path of its own. */
   readonly endpoint: string;
   readonly service: Attributes;
+  /** What the spans are of: requests that come in, by default, or that go out. */
+  readonly kind?: "server" | "client";
+  /** Longest a collector may take for a batch. */
+  readonly timeoutMs?: number;
 }
 
 export interface TracerDeps {
@@ -32,18 +36,19 @@ export interface TracerDeps {
   readonly clock: Clock;
   /** 16 hex digits. */
   readonly spanId: () => string;
-  readonly log: Logger;
+  readonly log: Pick<Logger, "warn">;
 }
 
 const INTERVAL_MS = 5_000;
 const TIMEOUT_MS = 5_000;
 const MAX_SPANS = 5_000;
 const BATCH_SIZE = 500;
-const SERVER_KIND = 2;
+const KINDS = { server: 2, client: 3 } as const;
 const [STATUS_OK, STATUS_ERROR] = [1, 2];
 
 export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
   const url = tracesUrl(options.endpoint);
+  const { kind = "server", timeoutMs = TIMEOUT_MS } = options;
   const spans: unknown[] = [];
   let dropped = 0;
   let failing = false;
@@ -58,7 +63,7 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(documentOf(options.service, batch)),
-          signal: AbortSignal.timeout(TIMEOUT_MS),
+          signal: AbortSignal.timeout(timeoutMs),
         });
         await response.body?.cancel();
         if (!response.ok) throw new Error(`the collector answered with status ${response.status}`);
@@ -95,7 +100,7 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
               traceId,
               spanId,
               name,
-              kind: SERVER_KIND,
+              kind: KINDS[kind],
               ...(parentId === undefined ? {} : { parentSpanId: parentId }),
             },
             ...{ startTimeUnixNano: nanosOf(startedAt), endTimeUnixNano: nanosOf(deps.clock.now()) },

@@ -4,6 +4,7 @@ export interface HeaderFields {
   readonly sessionId?: string;
   readonly correlationId?: string;
   readonly username?: string;
+  readonly traceparent?: string;
 }
 
 const SIGNATURE = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
@@ -12,7 +13,12 @@ const SIGNATURE = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
 export function buildProxyHeader(fields: HeaderFields = {}): Buffer {
   const address =
     fields.address === undefined ? Buffer.alloc(0) : Buffer.from([...fields.address, ...new Array(8).fill(0)]);
-  const tlvs = [tlv(0xe0, fields.sessionId), tlv(0xe1, fields.correlationId), tlv(0xe2, fields.username)];
+  const tlvs = [
+    tlv(0xe0, fields.sessionId),
+    tlv(0xe1, fields.correlationId),
+    tlv(0xe2, fields.username),
+    tlv(0xe3, fields.traceparent),
+  ];
   const body = Buffer.concat([address, ...tlvs]);
   const head = Buffer.from([fields.address === undefined ? 0x20 : 0x21, fields.address === undefined ? 0 : 0x11, 0, 0]);
   head.writeUInt16BE(body.length, 2);

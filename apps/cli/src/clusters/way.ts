@@ -77,7 +77,7 @@ async function open(options: WayOptions, deps: WayDeps): Promise<Way> {
   const served = found.map(({ id, serverName }) => ({ id, serverName }));
   const link = connectRelay(
     { relay: relay.url, signal, onEvent: createLinkScreen(relay.url.host, screen) },
-    { tokens, clock: cli.clock, random: cli.random, env: cli.env },
+    { ...cli, tokens },
   );
   const proxy = await startLocalProxy(
     { port: options.port, clusters: served, signal },
@@ -174,6 +174,9 @@ function createLinkScreen(host: string, screen: Screen): (event: LinkEvent) => v
         return;
       case "found":
         screen.event(`${event.cluster}: the agent is back, and open connections go on`);
+        return;
+      case "untraced":
+        screen.event(`The collector at ${event.host} does not take spans; they are let go`);
         return;
     }
   };

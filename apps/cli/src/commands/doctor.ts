@@ -95,7 +95,7 @@ async function examineClusters(
 ): Promise<void> {
   const wanted: readonly (string | ClusterId)[] = flags.name ?? offered.map(({ id }) => id);
   if (wanted.length === 0) return;
-  const linkDeps = { tokens, clock: deps.clock, random: deps.random, env: deps.env };
+  const end = new AbortController();
   const lost = new AbortController();
   let losses = 0;
   const onEvent = ({ kind }: LinkEvent): void => {
@@ -103,7 +103,40 @@ async function examineClusters(
     losses += 1;
     lost.abort();
   };
-  const link = connectRelay({ relay, signal, onEvent }, linkDeps);
+  const link = connectRelay({ relay, signal: AbortSignal.any([signal, end.signal]), onEvent }, { ...deps, tokens });
+  const idle: IdleChannel = {
+    get losses() {
+      return losses;
+    },
+    lost: lost.signal,
+    ask: async (options) => {
+      const [asked] = offered;
+      if (asked !== undefined) await askAgent(link, asked.id, options);
+    },
+  };
+  try {
+    await examineThrough(wanted, { offered, relay, token, link, idle }, flags, report, { deps, signal });
+  } finally {
+    end.abort();
+    await link.closed;
+  }
+}
+
+interface Examined {
+  readonly offered: readonly Cluster[];
+  readonly relay: URL;
+  readonly token: string | undefined;
+  readonly link: RelayLink;
+  readonly idle: IdleChannel;
+}
+
+async function examineThrough(
+  wanted: readonly (string | ClusterId)[],
+  { offered, relay, token, link, idle }: Examined,
+  flags: DoctorFlags,
+  report: Report,
+  { deps, signal }: Pick<CommandContext, "deps" | "signal">,
+): Promise<void> {
   const isOpen = await report.check("channel", async () => {
     const startedAt = performance.now();
     await link.ready;
@@ -119,18 +152,10 @@ async function examineClusters(
     if (cluster === undefined) continue;
     await checkCluster({ relay: relay.origin, cluster, token, link, known, now: deps.now() }, report, { signal });
   }
-  const [asked] = offered;
-  if (flags.idleSeconds === 0 || asked === undefined) report.skip("idle channel", "left out");
+  if (flags.idleSeconds === 0 || offered.length === 0) report.skip("idle channel", "left out");
   else {
-    const channel: IdleChannel = {
-      get losses() {
-        return losses;
-      },
-      lost: lost.signal,
-      ask: async (options) => await askAgent(link, asked.id, options),
-    };
     const idleMs = flags.idleSeconds * 1_000;
-    await report.check("idle channel", async () => await checkIdle(channel, idleMs, { signal }, deps));
+    await report.check("idle channel", async () => await checkIdle(idle, idleMs, { signal }, deps));
   }
 }
 

@@ -5,7 +5,7 @@ import { openKnownClusters } from "../clusters/known-clusters.ts";
 import { trustCluster } from "../clusters/trust.ts";
 import { askWhoIAm, type ClusterIdentity } from "../clusters/who-am-i.ts";
 import { type AccessDecision, fetchAccess, fetchClusters } from "../relay-api.ts";
-import { connectRelay } from "../relay-link.ts";
+import { connectRelay, type RelayLink } from "../relay-link.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
 import { chooseTokens } from "../tokens/choose-tokens.ts";
@@ -45,23 +45,25 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
   const offered = await fetchClusters(relay.url, relayToken, { signal }, deps);
   const known = openKnownClusters(foldersOf(deps));
   const end = new AbortController();
+  let link: RelayLink | undefined;
   try {
     const options = { signal: AbortSignal.any([signal, end.signal]) };
-    const linkDeps = { tokens, clock: deps.clock, random: deps.random, env: deps.env };
-    const link = connectRelay({ relay: relay.url, ...options }, linkDeps);
+    link = connectRelay({ relay: relay.url, ...options }, { ...deps, tokens });
+    const { open: openStream } = link;
     await link.ready;
     const seen: Record<string, ClusterIdentity> = {};
     const { token } = await tokens.token("cluster", options);
     for (const cluster of findClusters(names, offered, relay.url.origin, flags.resourceGroup)) {
       const { authorities } = await trustCluster(relay.url.origin, cluster, known, { ...options, now: deps.now() });
       const { id, serverName } = cluster;
-      const open = async (open: { readonly signal: AbortSignal }): ReturnType<typeof link.open> =>
-        await link.open(id, open);
+      const open = async (open: { readonly signal: AbortSignal }): ReturnType<typeof openStream> =>
+        await openStream(id, open);
       seen[id] = await askWhoIAm({ cluster: id, serverName, authorities: authorities.pem, token }, options, open);
     }
     deps.stdout.write(flags.output === "json" ? json(token, access, seen) : text(token, access, seen));
   } finally {
     end.abort();
+    await link?.closed;
   }
 }
 

@@ -59,6 +59,8 @@ export interface TestRelay {
   /** Requests and channels are refused with this error. */
   refusal: ConnectError | undefined;
   readonly sessions: ReadonlySet<Session>;
+  /** What OPENs said about the span that asked. */
+  readonly traceparents: readonly (string | undefined)[];
   addCluster(id: string): Promise<TestCluster>;
   /** Breaks every channel off, as a lost network does. */
   cut(): void;
@@ -78,6 +80,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
   const clusters = new Map<string, { cluster: TestCluster; port: number }>();
   const tokens: string[] = [];
   const sessions = new Set<Session>();
+  const traceparents: (string | undefined)[] = [];
   const sockets = new Set<Socket>();
   const registry = createResumeRegistry();
   const accept = createWebSocketAcceptor();
@@ -115,7 +118,10 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
         instanceId: INSTANCE,
         software: "test",
         authenticate: async () => ({ sessionId: parseSessionId("session-1") }),
-        onStream: (incoming) => onStream(incoming, clusters, registry),
+        onStream: (incoming) => {
+          if (incoming.request.kind === "open") traceparents.push(incoming.request.open.traceparent);
+          onStream(incoming, clusters, registry);
+        },
       });
       sessions.add(session);
       void session.closed.then(() => sessions.delete(session));
@@ -155,6 +161,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
     tokens,
     refusal: undefined,
     sessions,
+    traceparents,
     async addCluster(id) {
       const started = await startCluster(id);
       clusters.set(id, started);
