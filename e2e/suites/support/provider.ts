@@ -10,6 +10,9 @@ const PROVIDER: string = process.env["E2E_CLUSTER"] || "local";
 export const notLocal: string | undefined =
   PROVIDER === "local" ? undefined : `it is about the local provider, and E2E_CLUSTER is ${PROVIDER}`;
 
+/** Why tests of kind's provider are left out. */
+export const notKind: string | undefined = PROVIDER === "kind" ? undefined : "it needs E2E_CLUSTER=kind";
+
 /** How the Kubernetes starts that `E2E_CLUSTER` names; nothing for `local`, where a control plane is enough. */
 export function startOtherCluster(given: {
   readonly keeper: Keeper;

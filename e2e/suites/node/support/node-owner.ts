@@ -1,9 +1,9 @@
-/** Starts a Kubernetes with a node and a pod, says where they are, and stays: a test ends it with SIGKILL. */
+/** Starts the Kubernetes that `E2E_CLUSTER` names and a pod, says where they are, and stays: a test ends it with SIGKILL. */
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NODE_IMAGE } from "../../../src/cluster/node/image.ts";
-import { provideNodeCluster } from "../../../src/cluster/node/provide.ts";
+import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
 import { findTools } from "../../../src/cluster/tools.ts";
 import { startKeeper } from "../../../src/process/keeper.ts";
 import { SILENT } from "../../../src/process/progress.ts";
@@ -17,7 +17,7 @@ keeper.ownFolder(folder);
 const tools = await findTools({ signal }, { env, platform, arch, progress: SILENT });
 const host = { platform, arch, uid: process.getuid?.() };
 const deps = { keeper, tools, env, host, progress: SILENT, now: () => new Date() };
-const cluster = await provideNodeCluster({ folder, signal }, deps);
+const cluster = await provideWithPods({ folder, signal }, deps);
 const kubectl = adminKubectl(cluster, { folder: join(folder, "cache"), signal: () => signal }, { tools, env });
 await kubectl(["run", "pod", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
 await kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"]);
