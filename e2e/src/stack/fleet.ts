@@ -19,6 +19,8 @@ export interface FleetOptions {
   readonly issuerUrl: string;
   /** Of the PostgreSQL database. */
   readonly storeUrl: string;
+  /** The same database on another way, for every relay but the first. */
+  readonly storeUrlOfOthers?: string;
   readonly drainSeconds: number;
 }
 
@@ -70,11 +72,13 @@ export async function startFleet(
   const ports = await Promise.all(
     Array.from({ length: count }, async () => ({ listen: await freePort(), peers: await freePort() })),
   );
-  const configs = ports.map((port) => ({
+  const storeUrlOf = (index: number): string =>
+    index === 0 ? options.storeUrl : (options.storeUrlOfOthers ?? options.storeUrl);
+  const configs = ports.map((port, index) => ({
     listen: { host: "127.0.0.1", port: port.listen },
     publicUrl: url,
     tls: { certFile: files.cert, keyFile: files.key },
-    store: { postgres: { url: options.storeUrl } },
+    store: { postgres: { url: storeUrlOf(index) } },
     peers: {
       listen: { host: "127.0.0.1", port: port.peers },
       address: `127.0.0.1:${port.peers}`,

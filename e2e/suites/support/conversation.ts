@@ -30,10 +30,10 @@ const PAUSE_MS = 40;
 const OPEN_PAUSE_MS = 250;
 const RETRY_MS = 20;
 
-/** Reads exactly so many bytes. */
-type Read = (count: number) => Promise<Buffer>;
+/** Reads exactly so many bytes. @throws when the stream ends before. */
+export type Read = (count: number) => Promise<Buffer>;
 
-function reader(stream: MuxStream): Read {
+export function reader(stream: MuxStream): Read {
   const chunks = stream[Symbol.asyncIterator]();
   let held = Buffer.alloc(0);
   return async (count) => {

@@ -7,6 +7,7 @@ import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing"
 import { missingPostgres, startTestPostgres, type TestPostgres } from "@cluster-connect/service/testing";
 import { afterAll, beforeAll } from "vitest";
 import { createAuthority } from "../../src/cluster/certificates.ts";
+import { type FaultProxy, startFaultProxy } from "../../src/faults/fault-proxy.ts";
 import { type RawLink, startRawLink } from "../../src/faults/raw-link.ts";
 import { type Keeper, startKeeper } from "../../src/process/keeper.ts";
 import { pollUntil } from "../../src/process/poll.ts";
@@ -21,6 +22,8 @@ export interface FleetScene {
   readonly fleet: Fleet;
   readonly postgres: TestPostgres;
   readonly storeUrl: string;
+  /** Between the database and every relay but the first. */
+  readonly storeFaults: FaultProxy;
   readonly agents: readonly Agent[];
   readonly keeper: Keeper;
   /** A caller's channel through the balancer, as the CLI has one. */
@@ -45,12 +48,17 @@ export function missingForFleet(): string | undefined {
   return missingPostgres() ?? missingBalancer();
 }
 
+export interface FleetSceneOptions {
+  /** Real agents for these; without any there are relays, database and balancer. */
+  readonly clusters: readonly string[];
+}
+
 /** Starts it before the file's tests and ends it after them. */
-export function useFleet(): () => FleetScene {
+export function useFleet({ clusters }: FleetSceneOptions = { clusters: CLUSTERS }): () => FleetScene {
   let scene: FleetScene | undefined;
   const ends: (() => unknown)[] = [];
   beforeAll(async () => {
-    scene = await setScene((end) => ends.unshift(end));
+    scene = await setScene(clusters, (end) => ends.unshift(end));
   });
   afterAll(async () => {
     for (const end of ends) await end();
@@ -61,7 +69,7 @@ export function useFleet(): () => FleetScene {
   };
 }
 
-async function setScene(atEnd: (end: () => unknown) => void): Promise<FleetScene> {
+async function setScene(clusters: readonly string[], atEnd: (end: () => unknown) => void): Promise<FleetScene> {
   const keeper = await startKeeper();
   atEnd(() => keeper.stop());
   const folder = await mkdtemp(join(tmpdir(), "cc-fleet-"));
@@ -72,20 +80,24 @@ async function setScene(atEnd: (end: () => unknown) => void): Promise<FleetScene
   keeper.adopt(postgres.pid);
   atEnd(() => postgres.stop());
   const storeUrl = await postgres.createDatabase();
+  const storeFaults = await startFaultProxy(Number(new URL(storeUrl).port));
+  atEnd(() => storeFaults.stop());
+  const around = new URL(storeUrl);
+  around.port = String(storeFaults.port);
   const fleet = await startFleet(
     {
       ...{ folder: join(folder, "relays"), signal: NO_END, count: RELAYS, issuerUrl: issuer.url, storeUrl },
-      drainSeconds: DRAIN_SECONDS,
+      ...{ storeUrlOfOthers: around.href, drainSeconds: DRAIN_SECONDS },
     },
     { keeper, now: () => new Date() },
   );
   atEnd(() => fleet.stop());
   const agents = (
-    await Promise.all(CLUSTERS.map((name) => startCluster(name, { folder, fleet, keeper, atEnd })))
+    await Promise.all(clusters.map((name) => startCluster(name, { folder, fleet, keeper, atEnd })))
   ).flat();
   const token = (claims: Readonly<Record<string, unknown>> = {}): Promise<string> => sign(issuer, claims);
   return {
-    ...{ fleet, postgres, storeUrl, agents, keeper, token },
+    ...{ fleet, postgres, storeUrl, storeFaults, agents, keeper, token },
     link: (cluster) => startRawLink({ relay: fleet.url, caPem: fleet.caPem, cluster, token }),
     tunnels: async (count) => {
       const sql =

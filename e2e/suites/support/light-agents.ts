@@ -13,6 +13,8 @@ export interface LightAgent {
 
 export interface LightAgentOptions {
   readonly relay: URL;
+  /** The public name that the agent signs, where it dials around a balancer. */
+  readonly authority?: string;
   /** PEM to trust. */
   readonly ca: string;
   readonly clusterId: ClusterId;
@@ -43,7 +45,14 @@ export async function dialLightAgent(options: LightAgentOptions): Promise<LightA
   }
 }
 
-async function dial({ relay, ca, clusterId, key, signal }: LightAgentOptions): Promise<Session> {
+async function dial({
+  relay,
+  ca,
+  clusterId,
+  key,
+  signal,
+  authority = relay.host,
+}: LightAgentOptions): Promise<Session> {
   const instanceId = parseInstanceId(randomBytes(12).toString("base64url"));
   const channel = await dialWebSocket(new URL("/v1/agent", relay), {
     signal: AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]),
@@ -55,7 +64,6 @@ async function dial({ relay, ca, clusterId, key, signal }: LightAgentOptions): P
     software: "light-agent",
     prove: async ({ challenge, instanceId: relayInstanceId }) => {
       if (challenge === undefined) throw new Error("the relay sent no challenge");
-      const authority = relay.host;
       const input = agentChallengeInput({
         ...{ challenge, relayInstanceId, agentInstanceId: instanceId },
         ...{ clusterId, authority },

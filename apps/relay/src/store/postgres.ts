@@ -4,7 +4,7 @@ import { Pool, types } from "pg";
 import type { Database } from "./schema.ts";
 
 export interface PostgresOptions {
-  /** Told when a channel that nobody uses breaks: the next query makes another. */
+  /** Told when a channel breaks while no query runs on it: the next one makes another. */
   readonly onIdleError?: (error: Error) => void;
 }
 
@@ -35,7 +35,10 @@ export function openPostgres(url: string, options: PostgresOptions = {}): Kysely
     keepAlive: true,
     types: { getTypeParser: parserOf },
   });
-  pool.on("error", (error) => options.onIdleError?.(error));
+  // One that breaks between two queries of a transaction is in use, and nobody else would listen to it.
+  pool.on("connect", (client) => client.on("error", (error) => options.onIdleError?.(error)));
+  // The same again, for those that wait in the pool.
+  pool.on("error", () => undefined);
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
 
