@@ -40,6 +40,8 @@ const MAX_ENDED = 4_096;
 
 interface Held {
   readonly stream: MuxStream;
+  /** The digest as text. */
+  readonly name: string;
   readonly digest: Buffer;
   readonly cluster: ClusterId;
   readonly caller: Caller | undefined;
@@ -82,6 +84,15 @@ export function createResumeRegistry(
       return true;
     },
     answered() {},
+    ended(stream, end) {
+      const entry = byStream.get(stream);
+      if (entry === undefined) return;
+      entry.timer?.cancel();
+      suspended.delete(stream);
+      held.delete(entry.name);
+      byStream.delete(stream);
+      remember(entry.name, entry, end.kind === "reset" ? end.error : undefined);
+    },
   };
 
   function accept(incoming: IncomingStream, options: AcceptOptions): MuxStream {
@@ -95,17 +106,10 @@ export function createResumeRegistry(
     if (held.has(name)) throw new ConnectError("CC_PROTOCOL", "The stream's key was used before");
     const stream = incoming.accept(options);
     if (graceMs === 0 || stream.destroyed) return stream;
-    const entry: Held = { stream, digest, cluster, caller, graceMs, attempt: 0, timer: undefined };
+    const entry: Held = { stream, name, digest, cluster, caller, graceMs, attempt: 0, timer: undefined };
     held.set(name, entry);
     byStream.set(stream, entry);
     stream.keeper = keeper;
-    void stream.done.then((end) => {
-      entry.timer?.cancel();
-      suspended.delete(stream);
-      held.delete(name);
-      byStream.delete(stream);
-      remember(name, entry, end.kind === "reset" ? end.error : undefined);
-    });
     return stream;
   }
 

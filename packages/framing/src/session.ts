@@ -231,12 +231,7 @@ export class Session implements ForwardTarget {
     });
     const { host, streamId } = this.addMember(stream.endpoint, { kind: "open", open });
     stream.endpoint.link(host, streamId);
-    const { signal } = options;
-    if (signal !== undefined) {
-      const cancel = (): void => stream.reset("CC_CANCELLED", "The stream is no longer wanted");
-      signal.addEventListener("abort", cancel, { once: true });
-      void stream.done.then(() => signal.removeEventListener("abort", cancel));
-    }
+    if (options.signal !== undefined) stream.cancelBy(options.signal);
     return stream;
   }
 

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { ConnectError } from "@cluster-connect/protocol";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
 import { discard } from "./discard.ts";
+import { Gather } from "./gather.ts";
 import { MuxStream } from "./stream.ts";
 
 export interface SpliceOptions {
@@ -24,11 +25,6 @@ export interface SpliceEnd {
 
 const HALF_CLOSED_IDLE_MS = 600_000;
 
-interface Direction {
-  bytes: number;
-  ended: boolean;
-}
-
 /**
  * Joins two duplexes for one lifetime: bytes, back-pressure and half-close pass both ways.
  *
@@ -45,93 +41,165 @@ export function splice(
   options: SpliceOptions = {},
   deps: { readonly clock: Clock } = { clock: SYSTEM_CLOCK },
 ): Promise<SpliceEnd> {
-  const { signal, halfClosedIdleMs = HALF_CLOSED_IDLE_MS } = options;
-  const forth: Direction = { bytes: 0, ended: false };
-  const back: Direction = { bytes: 0, ended: false };
-  const { promise, resolve, reject } = Promise.withResolvers<SpliceEnd>();
-  let undo: Array<() => void> = [];
-  let idleTimer: Timer | undefined;
-  let settled = false;
-
-  function settle(error: unknown): void {
-    if (settled) return;
-    settled = true;
-    idleTimer?.cancel();
-    for (const remove of undo) remove();
-    undo = [];
-    if (error === undefined) {
-      resolve({ forthBytes: forth.bytes, backBytes: back.bytes });
-      return;
-    }
-    breakOff(a, error);
-    breakOff(b, error);
-    reject(error);
-  }
-
-  function ended(): void {
-    if (settled) return;
-    if (forth.ended && back.ended) settle(undefined);
-    else watchIdle(forth.bytes + back.bytes);
-  }
-
-  function watchIdle(passed: number): void {
-    idleTimer = deps.clock.setTimer(halfClosedIdleMs, () => {
-      if (forth.bytes + back.bytes > passed) watchIdle(forth.bytes + back.bytes);
-      else settle(new ConnectError("CC_TIMEOUT", "Nothing passed since one side had half-closed"));
-    });
-  }
-
-  const onAbort = (): void => settle(signal?.reason);
-  if (signal?.aborted === true) {
-    settle(signal.reason);
-    return promise;
-  }
-  signal?.addEventListener("abort", onAbort, { once: true });
-  undo.push(() => signal?.removeEventListener("abort", onAbort));
-  undo.push(join(a, b, forth, ended, settle), join(b, a, back, ended, settle));
-  return promise;
+  return new Promise((resolve, reject) => {
+    new Splice(a, b, { resolve, reject }, options, deps.clock).begin();
+  });
 }
 
-/** One direction; returns how to stop listening. */
-function join(
-  from: Duplex,
-  to: Duplex,
-  direction: Direction,
-  ended: () => void,
-  failed: (error: unknown) => void,
-): () => void {
-  if (from instanceof MuxStream) from.lend();
-  const gather = to instanceof Socket ? new Gather(to) : undefined;
-  const onData = (chunk: Buffer): void => {
-    direction.bytes += chunk.length;
-    gather?.before(chunk);
+/** Where a duplex that is spliced has its direction: listeners find it there, so that one of each serves them all. */
+const DIRECTION: unique symbol = Symbol("direction");
+
+type Spliced = Duplex & { [DIRECTION]?: Direction | undefined };
+
+/** From one duplex to the other. */
+class Direction {
+  readonly from: Spliced;
+  readonly to: Spliced;
+  readonly splice: Splice;
+  bytes = 0;
+  ended = false;
+  readonly #gather: Gather | undefined;
+
+  constructor(from: Duplex, to: Duplex, splice: Splice) {
+    this.from = from;
+    this.to = to;
+    this.splice = splice;
+    this.#gather = to instanceof Socket ? new Gather(to) : undefined;
+  }
+
+  begin(): void {
+    const { from } = this;
+    from[DIRECTION] = this;
+    if (from instanceof MuxStream) from.lend();
+    from.on("data", onData).on("drain", onDrain).on("end", onEnd).on("close", onClose).on("error", onError);
+    if (from.destroyed) this.closed();
+  }
+
+  stop(): void {
+    const { from } = this;
+    from[DIRECTION] = undefined;
+    from.off("data", onData).off("drain", onDrain).off("end", onEnd).off("close", onClose).off("error", onError);
+  }
+
+  pass(chunk: Buffer): void {
+    const { from, to } = this;
+    this.bytes += chunk.length;
+    this.#gather?.before(chunk);
     // `write` also answers false for a large chunk that has left already.
     if (to.write(chunk, freed(from, chunk)) || to.writableLength === 0) return;
-    gather?.release();
+    this.#gather?.release();
     if (to.writableLength > 0) from.pause();
-  };
-  const onDrain = (): void => {
-    from.resume();
-  };
-  const onEnd = (): void => {
-    to.end(() => {
-      direction.ended = true;
-      ended();
+  }
+
+  end(): void {
+    this.to.end(() => {
+      this.ended = true;
+      this.splice.directionEnded();
     });
-  };
-  const onClose = (): void => {
-    if (from.errored !== null) failed(from.errored);
+  }
+
+  closed(): void {
+    const { from } = this;
+    if (from.errored !== null) this.splice.settle(from.errored);
     else if (!from.readableEnded || !from.writableFinished) {
-      failed(new ConnectError("CC_STREAM_RESET", "The side behind the stream broke off"));
+      this.splice.settle(new ConnectError("CC_STREAM_RESET", "The side behind the stream broke off"));
     }
-  };
-  from.on("data", onData).once("end", onEnd).once("close", onClose).once("error", failed);
-  to.on("drain", onDrain);
-  if (from.destroyed) onClose();
-  return () => {
-    from.off("data", onData).off("end", onEnd).off("close", onClose).off("error", failed);
-    to.off("drain", onDrain);
-  };
+  }
+}
+
+function onData(this: Spliced, chunk: Buffer): void {
+  this[DIRECTION]?.pass(chunk);
+}
+
+/** There is room again in the duplex that the other direction writes to. */
+function onDrain(this: Spliced): void {
+  this[DIRECTION]?.to.resume();
+}
+
+function onEnd(this: Spliced): void {
+  this[DIRECTION]?.end();
+}
+
+function onClose(this: Spliced): void {
+  this[DIRECTION]?.closed();
+}
+
+function onError(this: Spliced, error: unknown): void {
+  this[DIRECTION]?.splice.settle(error);
+}
+
+/** How the promise of a splice is settled. */
+interface Outcome {
+  readonly resolve: (end: SpliceEnd) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A class, not closures: a process has one for each stream, and most are idle. */
+class Splice {
+  readonly #forth: Direction;
+  readonly #back: Direction;
+  readonly #outcome: Outcome;
+  readonly #options: SpliceOptions;
+  readonly #clock: Clock;
+  #onAbort: (() => void) | undefined;
+  #idleTimer: Timer | undefined;
+  #settled = false;
+
+  constructor(a: Duplex, b: Duplex, outcome: Outcome, options: SpliceOptions, clock: Clock) {
+    this.#forth = new Direction(a, b, this);
+    this.#back = new Direction(b, a, this);
+    this.#outcome = outcome;
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  begin(): void {
+    const { signal } = this.#options;
+    if (signal?.aborted === true) {
+      this.settle(signal.reason);
+      return;
+    }
+    if (signal !== undefined) {
+      this.#onAbort = () => this.settle(signal.reason);
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+    this.#forth.begin();
+    if (!this.#settled) this.#back.begin();
+  }
+
+  directionEnded(): void {
+    if (this.#settled) return;
+    if (this.#forth.ended && this.#back.ended) this.settle(undefined);
+    else this.#watchIdle(this.#bytes);
+  }
+
+  /** @param error undefined when both directions have ended. */
+  settle(error: unknown): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#idleTimer?.cancel();
+    if (this.#onAbort !== undefined) this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#forth.stop();
+    this.#back.stop();
+    if (error === undefined) {
+      this.#outcome.resolve({ forthBytes: this.#forth.bytes, backBytes: this.#back.bytes });
+      return;
+    }
+    breakOff(this.#forth.from, error);
+    breakOff(this.#back.from, error);
+    this.#outcome.reject(error);
+  }
+
+  get #bytes(): number {
+    return this.#forth.bytes + this.#back.bytes;
+  }
+
+  #watchIdle(passed: number): void {
+    this.#idleTimer = this.#clock.setTimer(this.#options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS, () => {
+      if (this.#bytes > passed) this.#watchIdle(this.#bytes);
+      else this.settle(new ConnectError("CC_TIMEOUT", "Nothing passed since one side had half-closed"));
+    });
+  }
 }
 
 /** What is to be done with a chunk's memory when it was written. */
@@ -144,43 +212,14 @@ function freed(from: Duplex, chunk: Buffer): ((error?: Error | null) => void) | 
   };
 }
 
-/** Chunks from this size on are bulk, whose next part is likely to come within this turn of the event loop. */
-const BULK_BYTES = 4_096;
-
-/** Gathers the bulk of one turn of the event loop into one write to a socket; what is small leaves at once. */
-class Gather {
-  readonly #socket: Socket;
-  #gathering = false;
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-  }
-
-  before(chunk: Uint8Array): void {
-    if (this.#gathering || chunk.length < BULK_BYTES) return;
-    this.#gathering = true;
-    this.#socket.cork();
-    setImmediate(releaseGathered, this);
-  }
-
-  /** Lets go of what was gathered. */
-  release(): void {
-    if (!this.#gathering) return;
-    this.#gathering = false;
-    this.#socket.uncork();
-  }
-}
-
-function releaseGathered(gather: Gather): void {
-  gather.release();
-}
-
 function breakOff(side: Duplex, error: unknown): void {
   // Whatever it still says has nobody to hear it.
-  side.on("error", () => {});
+  side.on("error", ignore);
   if (side.destroyed) return;
   // Only TCP can be reset: on a unix socket Node throws instead.
   const isTcp = side instanceof Socket && !("encrypted" in side) && side.remoteFamily !== undefined;
   if (isTcp) side.resetAndDestroy();
   else side.destroy(error instanceof Error ? error : undefined);
 }
+
+function ignore(): void {}

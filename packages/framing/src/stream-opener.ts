@@ -62,7 +62,8 @@ interface Kept {
   readonly stream: MuxStream;
   readonly request: OpenRequest;
   readonly reopen: boolean;
-  readonly backoff: Backoff;
+  /** None before it was lost for the first time: most streams never are. */
+  backoff: Backoff | undefined;
   key: Secret;
   session: Session;
   attempt: number;
@@ -104,6 +105,12 @@ export function createStreamOpener(
       const entry = kept.get(stream);
       if (entry !== undefined) settled(entry);
     },
+    ended(stream) {
+      const entry = kept.get(stream);
+      entry?.graceTimer?.cancel();
+      entry?.retryTimer?.cancel();
+      kept.delete(stream);
+    },
   };
 
   /** The time without a channel begins, unless it has; a stream that is moved is without one until it is answered. */
@@ -144,6 +151,7 @@ export function createStreamOpener(
     entry.retryTimer?.cancel();
     const first = entry.retryTimer === undefined;
     const stayed = entry.movedAt === undefined || deps.clock.now() - entry.movedAt >= STABLE_AFTER_MS;
+    entry.backoff ??= createBackoff(RETRY, deps);
     if (first && stayed) entry.backoff.reset();
     const atOnce = first && stayed && error.code === "CC_CHANNEL_LOST";
     const delayMs = atOnce ? 0 : entry.backoff.next(error.retryAfterMs);
@@ -229,12 +237,11 @@ export function createStreamOpener(
       const key = request.key ?? deps.secret();
       const full = { graceMs, ...request };
       const stream = session.open({ ...full, key }, { signal });
-      const backoff = createBackoff(RETRY, deps);
       const entry: Kept = {
         stream,
         request: full,
         reopen,
-        backoff,
+        backoff: undefined,
         key,
         session,
         attempt: 0,
@@ -246,11 +253,6 @@ export function createStreamOpener(
       };
       kept.set(stream, entry);
       stream.keeper = keeper;
-      void stream.done.then(() => {
-        entry.graceTimer?.cancel();
-        entry.retryTimer?.cancel();
-        kept.delete(stream);
-      });
       return stream;
     },
     use(session) {

@@ -11,6 +11,8 @@ export interface StreamKeeper {
   suspended(stream: MuxStream, error: ConnectError): boolean;
   /** The opener's stream was answered: it goes on. */
   answered(stream: MuxStream): void;
+  /** The stream is over; told before {@link MuxStream.done} settles. */
+  ended(stream: MuxStream, end: StreamEnd): void;
 }
 
 /** More than one read of a socket, which need not stop for each. */
@@ -24,6 +26,7 @@ interface PendingWrite {
 /** Of streams that wait for nothing, which is most; never written to. */
 const NO_WRITES: PendingWrite[] = [];
 const ignore = (): void => {};
+const UNWANTED = "The stream is no longer wanted";
 
 /**
  * One stream as a `Duplex` with half-close.
@@ -33,33 +36,50 @@ const ignore = (): void => {};
  * of whoever broke the stream off.
  */
 export class MuxStream extends Duplex implements EndpointListener {
-  /** The answer to OPEN; rejects with the error that ended the stream instead. */
-  readonly accepted: Promise<Accept>;
-  /** Settles when both directions have ended and were acknowledged, or on a reset; never rejects. */
-  readonly done: Promise<StreamEnd>;
   /** Offsets and states of this end; for the parts of this package. */
   readonly endpoint: Endpoint;
   /** Who keeps the stream when its channel is lost; without one it ends with `CC_CHANNEL_LOST`. */
   keeper: StreamKeeper | undefined;
-  readonly #settleAccepted: PromiseWithResolvers<Accept>;
-  readonly #settleDone: PromiseWithResolvers<StreamEnd>;
+  /** Made for whoever asks: most streams are watched by nobody. */
+  #accepted: PromiseWithResolvers<Accept> | undefined;
+  #done: PromiseWithResolvers<StreamEnd> | undefined;
   #answer: Accept | undefined;
+  /** Why there is no answer, or none any more; and how the stream ended. */
+  #refusal: Error | undefined;
+  #end: StreamEnd | undefined;
   #wanted = false;
   #lends = false;
   #writes: PendingWrite[] = NO_WRITES;
   #finalDone: (() => void) | undefined;
+  #signal: AbortSignal | undefined;
+  #cancel: (() => void) | undefined;
 
   constructor(options: EndpointOptions) {
     // A high-water mark of 0 lets `_read` mean that the consumer takes the bytes now, which is when credit is due.
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_BYTES });
-    this.#settleAccepted = Promise.withResolvers<Accept>();
-    this.accepted = this.#settleAccepted.promise;
-    this.accepted.catch(ignore);
-    this.#settleDone = Promise.withResolvers<StreamEnd>();
-    this.done = this.#settleDone.promise;
     this.endpoint = new Endpoint(options, this);
     // A reset is an outcome that `done` tells; without this a stream that nobody watches would end the process.
     this.on("error", ignore);
+  }
+
+  /** The answer to OPEN; rejects with the error that ended the stream instead. */
+  get accepted(): Promise<Accept> {
+    if (this.#accepted === undefined) {
+      this.#accepted = Promise.withResolvers<Accept>();
+      this.#accepted.promise.catch(ignore);
+      if (this.#answer !== undefined) this.#accepted.resolve(this.#answer);
+      else if (this.#refusal !== undefined) this.#accepted.reject(this.#refusal);
+    }
+    return this.#accepted.promise;
+  }
+
+  /** Settles when both directions have ended and were acknowledged, or on a reset; never rejects. */
+  get done(): Promise<StreamEnd> {
+    if (this.#done === undefined) {
+      this.#done = Promise.withResolvers<StreamEnd>();
+      if (this.#end !== undefined) this.#done.resolve(this.#end);
+    }
+    return this.#done.promise;
   }
 
   /** What ACCEPT said, once it came; as {@link accepted}, without waiting. */
@@ -88,6 +108,13 @@ export class MuxStream extends Duplex implements EndpointListener {
     this.#breakOff(new ConnectError(code, text));
   }
 
+  /** Aborting the signal resets the stream with `CC_CANCELLED`, at any time of its life. */
+  cancelBy(signal: AbortSignal): void {
+    this.#signal = signal;
+    this.#cancel = () => this.reset("CC_CANCELLED", UNWANTED);
+    signal.addEventListener("abort", this.#cancel, { once: true });
+  }
+
   /**
    * From now on the chunks that are read are lent: their memory is used again after {@link giveBack}, which whoever
    * reads calls with their lengths, in order. Saves a copy, and memory that the garbage collector would have to find.
@@ -104,7 +131,7 @@ export class MuxStream extends Duplex implements EndpointListener {
   /** @see EndpointListener, as the following ones: the endpoint calls them, nobody else does. */
   onAccepted(accept: Accept): void {
     this.#answer = accept;
-    this.#settleAccepted.resolve(accept);
+    this.#accepted?.resolve(accept);
     this.keeper?.answered(this);
   }
 
@@ -129,7 +156,10 @@ export class MuxStream extends Duplex implements EndpointListener {
   }
 
   onEnded(error: ConnectError | undefined): void {
-    this.#settleDone.resolve(error === undefined ? { kind: "finished" } : { kind: "reset", error });
+    this.#end = error === undefined ? { kind: "finished" } : { kind: "reset", error };
+    this.keeper?.ended(this, this.#end);
+    this.#done?.resolve(this.#end);
+    if (this.#cancel !== undefined) this.#signal?.removeEventListener("abort", this.#cancel);
     if (error !== undefined) this.#breakOff(error);
   }
 
@@ -163,9 +193,9 @@ export class MuxStream extends Duplex implements EndpointListener {
       return;
     }
     if (error instanceof ConnectError) this.endpoint.reset(error.code, error.message);
-    else if (error === null) this.endpoint.reset("CC_CANCELLED", "The stream is no longer wanted");
+    else if (error === null) this.endpoint.reset("CC_CANCELLED", UNWANTED);
     else this.endpoint.reset("CC_STREAM_RESET", "The side behind the stream broke off");
-    this.#failWrites(error ?? new ConnectError("CC_CANCELLED", "The stream is no longer wanted"));
+    this.#failWrites(error ?? new ConnectError("CC_CANCELLED", UNWANTED));
     done(error);
   }
 
@@ -201,11 +231,16 @@ export class MuxStream extends Duplex implements EndpointListener {
     const writes = this.#writes;
     this.#writes = NO_WRITES;
     for (const write of writes) write.done(error);
-    this.#settleAccepted.reject(error);
+    this.#refuse(error);
   }
 
   #breakOff(error: ConnectError): void {
-    this.#settleAccepted.reject(error);
+    this.#refuse(error);
     this.destroy(error);
+  }
+
+  #refuse(error: Error): void {
+    this.#refusal ??= error;
+    this.#accepted?.reject(this.#refusal);
   }
 }
