@@ -28,7 +28,7 @@ export async function connectUpstream(
   const onAbort = (): void => fail(options.signal.aborted ? "the stream ended" : "no answer in time");
   const onError = (cause: NodeJS.ErrnoException): void => fail(cause.code ?? cause.message, cause);
   // What an error means is told by the close that follows; without this one between two users would end the process.
-  socket.on("error", () => undefined);
+  socket.on("error", ignore);
   socket.once("connect", () => resolve(socket));
   socket.once("error", onError);
   signal.addEventListener("abort", onAbort, { once: true });
@@ -39,3 +39,6 @@ export async function connectUpstream(
     socket.off("error", onError);
   }
 }
+
+/** A function in place would keep for the socket's life what connecting it took. */
+function ignore(): void {}

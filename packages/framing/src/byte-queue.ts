@@ -2,6 +2,8 @@ import { SLAB_BYTES, type SlabPool } from "./slab-pool.ts";
 
 /** Chunks from this size on go into slabs; what is smaller gets memory of its own, twice as much each time. */
 const SLAB_FROM_BYTES = 2_048;
+/** Up to this size V8 keeps the bytes inside of the array, until a view of it is made. */
+const INLINE_BYTES = 64;
 
 /**
  * Bytes of one direction between two absolute offsets.
@@ -123,13 +125,16 @@ class ChunkQueue implements ByteQueue {
 
   /** Memory for so many bytes that come now, or for the first of them. */
   #grow(bytes: number): void {
-    if (this.#chunks === NO_CHUNKS) {
-      this.#chunks = [];
-      this.#offsets = [];
-    }
     const wanted = Math.max(bytes, this.#end - this.#first);
-    this.#chunks.push(wanted < SLAB_FROM_BYTES ? new Uint8Array(wanted) : this.#slab());
-    this.#offsets.push(this.#end);
+    const chunk = wanted < SLAB_FROM_BYTES ? new Uint8Array(wanted) : this.#slab();
+    if (this.#chunks === NO_CHUNKS) {
+      // Not pushed into an empty array, which would make room for many: few streams hold more than one chunk.
+      this.#chunks = [chunk];
+      this.#offsets = [this.#end];
+    } else {
+      this.#chunks.push(chunk);
+      this.#offsets.push(this.#end);
+    }
   }
 
   #slab(): Uint8Array {
@@ -145,7 +150,8 @@ class ChunkQueue implements ByteQueue {
     const chunk = this.#chunks[index];
     if (chunk === undefined) return undefined;
     const offset = this.#offsets[index] ?? from;
-    return chunk.subarray(from - offset, Math.min(chunk.length, to - offset));
+    const end = Math.min(chunk.length, to - offset);
+    return chunk.length <= INLINE_BYTES ? chunk.slice(from - offset, end) : chunk.subarray(from - offset, end);
   }
 
   /** Index of the chunk that holds `offset`, which lies in [first, end). */

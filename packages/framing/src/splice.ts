@@ -70,8 +70,10 @@ class Direction {
   begin(): void {
     const { from } = this;
     from[DIRECTION] = this;
+    from.on("data", onData).on("drain", onDrain).on("end", onEnd).on("close", onClose);
+    // What breaks a stream off is known when it closes, too.
     if (from instanceof MuxStream) from.lend();
-    from.on("data", onData).on("drain", onDrain).on("end", onEnd).on("close", onClose).on("error", onError);
+    else from.on("error", onError);
     if (from.destroyed) this.closed();
   }
 
