@@ -20,8 +20,12 @@ interface ClusterFeatures {
 
 /** Somebody on the network who is not in the cluster. */
 export interface Outside {
-  /** From now on nothing begins outside: whatever reaches a pod is an answer. */
-  refuse(): Promise<void>;
+  /**
+   * From now on nothing begins outside: whatever reaches a pod is an answer.
+   *
+   * @param reachable Addresses that pods may dial outside, where the node is of our own; any without it.
+   */
+  refuse(reachable?: readonly string[]): Promise<void>;
   /** Whether a pod's port can be dialed from outside. */
   reaches(address: string, port: number): Promise<boolean>;
 }
@@ -45,6 +49,11 @@ export interface Cluster extends AsyncDisposable {
    * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` where the provider has no node of its own.
    */
   loadImage(archive: string): Promise<void>;
+  /**
+   * Stops a program of Kubernetes and starts it again with the same files; resolves when it runs, which is before it is
+   * ready. Undefined where they are not ours.
+   */
+  readonly restart?: (program: string) => Promise<void>;
   /** What is outside of the cluster; undefined where there is no node of our own. */
   readonly outside?: Outside;
   /** Ends what the provider started and removes its files. */

@@ -121,19 +121,27 @@ async function waitFor(path: string, base: string, credentials: Credentials, sig
   );
 }
 
+interface Started {
+  readonly credentials: Credentials;
+  readonly programs: readonly Program[];
+  readonly restart: (name: string) => Promise<void>;
+}
+
 /** One attempt: what it started is stopped again when it fails. */
 async function attempt(
   folder: string,
   ports: ControlPlanePorts,
   options: Pick<ControlPlaneOptions, "signal" | "node">,
   deps: ControlPlaneDeps,
-): Promise<{ readonly credentials: Credentials; readonly programs: readonly Program[] }> {
+): Promise<Started> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { node, signal } = options;
   const url = urlOf(ports, node);
   const credentials = await writeCredentials(folder, url, node, deps.now);
   const programs: Program[] = [];
+  const components: Component[] = [];
   const run = async (component: Component): Promise<void> => {
+    components.push(component);
     programs.push(await startComponent(component, folder, deps.keeper));
   };
   const stopWaiting = new AbortController();
@@ -149,7 +157,14 @@ async function attempt(
     for (const component of controllerComponents(assets, folder)) await run(component);
     const accounts = "/api/v1/namespaces/default/serviceaccounts/default";
     await ready(assets.controllerManager === undefined ? ["/readyz"] : ["/readyz", accounts]);
-    return { credentials, programs };
+    const restart = async (name: string): Promise<void> => {
+      const index = components.findIndex((component) => component.name === name);
+      const component = components[index];
+      if (component === undefined) throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `there is no ${name}`);
+      await programs[index]?.stop();
+      programs[index] = await startComponent(component, folder, deps.keeper);
+    };
+    return { credentials, programs, restart };
   } catch (error) {
     await stopAll(programs);
     throw error;
@@ -177,7 +192,7 @@ export async function startControlPlane(options: ControlPlaneOptions, deps: Cont
     try {
       const signal = AbortSignal.any([options.signal, deadline]);
       const started = await attempt(folder, ports, { ...options, signal }, deps);
-      return describe(folder, urlOf(ports, options.node), started.credentials, started.programs, deps.assets);
+      return describe(folder, urlOf(ports, options.node), started, deps.assets);
     } catch (error) {
       if (error instanceof PortClash && left > 1) continue;
       if (!deadline.aborted || options.signal.aborted) throw error;
@@ -190,8 +205,7 @@ export async function startControlPlane(options: ControlPlaneOptions, deps: Cont
 function describe(
   folder: string,
   apiserverUrl: string,
-  credentials: Credentials,
-  programs: readonly Program[],
+  { credentials, programs, restart }: Started,
   assets: Assets,
 ): Cluster {
   const stop = (): Promise<void> => stopAll(programs);
@@ -203,6 +217,7 @@ function describe(
     hostAddress: "127.0.0.1",
     loadImage: noImages,
     auditEvents: (follow) => followAuditLog(join(folder, FILES.auditLog), follow),
+    restart,
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -1,8 +1,7 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { NODE_IMAGE } from "../../src/cluster/node/image.ts";
 import type { Person } from "../support/stack.ts";
+import { liveThroughRelease } from "./support/helm-scene.ts";
 import { type Kubectl, kubectlOver, PROTOCOLS, startPod, useNodeStack } from "./support/node-stack.ts";
 
 const suite = useNodeStack();
@@ -52,38 +51,5 @@ test("top says that there are no metrics, and does not hang", async () => {
   expect(done.stderr).toContain("Metrics API not available");
 });
 
-test("helm waits for pods: install, upgrade, rollback, uninstall", async () => {
-  const chart = join(suite().folder, "chart");
-  await mkdir(join(chart, "templates"), { recursive: true });
-  await writeFile(join(chart, "Chart.yaml"), "apiVersion: v2\nname: pods\nversion: 0.1.0\n");
-  await writeFile(join(chart, "values.yaml"), "word: first\n");
-  await writeFile(join(chart, "templates", "deployment.yaml"), deployment());
-  const helm = async (...args: readonly string[]): Promise<string> => {
-    const done = await admin.run("helm", args);
-    expect(done).toMatchObject({ code: 0 });
-    return done.stdout;
-  };
-  const wait = ["--wait", "--timeout", "90s"];
-  const word = (): Promise<string> =>
-    kubectl.succeed(["get", "deployment", "charted", "-o", "jsonpath={.status.readyReplicas} {.metadata.labels.word}"]);
-  await helm("install", "release", chart, ...wait);
-  expect(await word()).toBe("1 first");
-  await helm("upgrade", "release", chart, "--set", "word=second", ...wait);
-  expect(await word()).toBe("1 second");
-  await helm("rollback", "release", "1", ...wait);
-  expect(await word()).toBe("1 first");
-  await helm("uninstall", "release", ...wait);
-  expect(await kubectl.succeed(["get", "deployment", "charted", "--ignore-not-found"])).toBe("");
-});
-
-function deployment(): string {
-  const labels = { app: "charted", word: "{{ .Values.word }}" };
-  const spec = {
-    terminationGracePeriodSeconds: 1,
-    containers: [{ name: "main", image: NODE_IMAGE, imagePullPolicy: "Never" }],
-  };
-  return JSON.stringify({
-    ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "charted", labels } },
-    spec: { selector: { matchLabels: { app: "charted" } }, template: { metadata: { labels }, spec } },
-  });
-}
+test("helm waits for pods: install, upgrade, rollback, uninstall", () =>
+  liveThroughRelease(suite().folder, { helm: (args) => admin.run("helm", args), kubectl: kubectl.run }));

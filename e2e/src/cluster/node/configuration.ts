@@ -81,6 +81,8 @@ export function kubeletConfiguration({ folder, credentials, link, cgroup }: Node
     enforceNodeAllocatable: [],
     failCgroupV1: false,
     failSwapOn: false,
+    // How often a changed Secret or token is brought to its pods.
+    syncFrequency: "10s",
     localStorageCapacityIsolation: false,
     resolvConf: join(folder, NODE_FILES.resolver),
     volumePluginDir: join(folder, "volume-plugins"),

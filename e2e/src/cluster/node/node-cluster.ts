@@ -8,7 +8,7 @@ import { type Link, makeLink } from "./link.ts";
 import { makeNamespaces } from "./namespaces.ts";
 import type { NodeAssets } from "./node-assets.ts";
 import { outsideOfNode } from "./outside.ts";
-import { importImage, startNode } from "./start-node.ts";
+import { importImage, type Restarts, startNode } from "./start-node.ts";
 
 /** What a cluster with a node needs from its surroundings. */
 export interface NodeClusterDeps extends ControlPlaneDeps {
@@ -41,13 +41,14 @@ export async function startNodeCluster(
   };
   let cluster: Cluster | undefined;
   let link: Link;
+  let restarts: Restarts;
   try {
     link = await makeLink(namespaces, { signal });
     const addresses: NodeAddresses = { name: NODE_NAME, apiserver: link.host, kubelet: link.node };
     cluster = await startControlPlane({ ...options, node: addresses }, deps);
     const credentials = dirname(cluster.kubeconfigPath);
     const node = { assets: deps.nodeAssets, namespaces, link, cgroups, arch: deps.arch };
-    await startNode({ folder, credentials, addresses, signal }, { ...node, kubectl: deps.kubectl(cluster) });
+    restarts = await startNode({ folder, credentials, addresses, signal }, { ...node, kubectl: deps.kubectl(cluster) });
   } catch (error) {
     await Promise.all([stopNode(), cluster?.stop()]);
     throw error;
@@ -62,6 +63,7 @@ export async function startNodeCluster(
     hostAddress: link.host,
     outside: outsideOfNode(namespaces),
     loadImage: (archive) => importImage(archive, namespaces),
+    restart: async (program) => await (restarts.get(program)?.() ?? controlPlane.restart?.(program)),
     stop,
     [Symbol.asyncDispose]: stop,
   };

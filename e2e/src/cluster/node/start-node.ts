@@ -75,39 +75,42 @@ async function importNodeImage(options: NodeOptions, { namespaces, arch }: NodeD
   await importImage(path, namespaces);
 }
 
+/** By the program's name. */
+export type Restarts = ReadonlyMap<string, () => Promise<void>>;
+
 /**
  * Starts containerd, kubelet and kube-proxy in their namespaces and resolves when the node is ready for pods.
  *
+ * @returns how each is started again; pods run on meanwhile.
  * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` naming the program that ended, or what did not become ready.
  */
-export async function startNode(options: NodeOptions, deps: NodeDeps): Promise<void> {
+export async function startNode(options: NodeOptions, deps: NodeDeps): Promise<Restarts> {
   const { folder, credentials, addresses } = options;
   const { assets, namespaces, link, cgroups, kubectl } = deps;
   const nodeName = addresses.name;
   await writeConfiguration({ folder, credentials, nodeName, link, cgroup: cgroups.name });
   const file = (name: string): string => join(folder, name);
-  const containerd = await namespaces.start({
-    name: "containerd",
-    command: "containerd",
-    args: ["--config", file(NODE_FILES.containerd)],
-  });
+  const restarts = new Map<string, () => Promise<void>>();
+  const start = async (name: string, command: string, args: readonly string[]): Promise<Program> => {
+    const first = await namespaces.start({ name, command, args });
+    let program = first;
+    restarts.set(name, async () => {
+      await program.stop();
+      program = await namespaces.start({ name, command, args });
+    });
+    return first;
+  };
+  const containerd = await start("containerd", "containerd", ["--config", file(NODE_FILES.containerd)]);
   await Promise.race([importNodeImage(options, deps), failWhenOneEnds([containerd])]);
-  const kubelet = await namespaces.start({
-    name: "kubelet",
-    command: assets.kubelet,
-    args: [
-      ...["--config", file(NODE_FILES.kubelet), "--kubeconfig", join(credentials, FILES.kubeletKubeconfig)],
-      ...["--root-dir", file("kubelet"), "--hostname-override", nodeName, "--node-ip", addresses.kubelet],
-    ],
-  });
-  const kubeProxy = await namespaces.start({
-    name: "kube-proxy",
-    command: assets.kubeProxy,
-    args: ["--config", file(NODE_FILES.kubeProxy)],
-  });
+  const kubelet = await start("kubelet", assets.kubelet, [
+    ...["--config", file(NODE_FILES.kubelet), "--kubeconfig", join(credentials, FILES.kubeletKubeconfig)],
+    ...["--root-dir", file("kubelet"), "--hostname-override", nodeName, "--node-ip", addresses.kubelet],
+  ]);
+  const kubeProxy = await start("kube-proxy", assets.kubeProxy, ["--config", file(NODE_FILES.kubeProxy)]);
   const ready = async (): Promise<void> => {
     await kubectl(["wait", "--for=create", `node/${nodeName}`, `--timeout=${READY_SECONDS}s`]);
     await kubectl(["wait", "--for=condition=Ready", `node/${nodeName}`, `--timeout=${READY_SECONDS}s`]);
   };
   await Promise.race([ready(), failWhenOneEnds([containerd, kubelet, kubeProxy])]);
+  return restarts;
 }

@@ -23,6 +23,7 @@ import { NO_END } from "../../support/stack.ts";
 export const NAMESPACE = "cluster-connect";
 export const RELEASE = "connect";
 export const CLUSTER = "charted";
+const CHART: string = repositoryFile("deploy/charts/cluster-connect-agent");
 
 /** Relay and issuer outside, agents inside by the chart. */
 export interface ChartStack {
@@ -43,14 +44,19 @@ export interface ChartStack {
   signIn(user: string): Promise<{ readonly cli: Cli; readonly env: Readonly<Record<string, string>> }>;
 }
 
+/** How the stack is other than usual. */
+export interface ChartStackOptions {
+  readonly accessTokenSeconds?: number;
+}
+
 /** A Kubernetes with a node, its images, a relay and an issuer that pods reach; nothing is installed yet. */
-export function useChartStack(): () => ChartStack {
+export function useChartStack(options: ChartStackOptions = {}): () => ChartStack {
   let keeper: Keeper | undefined;
   let stack: ChartStack | undefined;
   let stop: () => Promise<void> = async () => {};
   beforeAll(async () => {
     keeper = await startKeeper();
-    [stack, stop] = await start(keeper);
+    [stack, stop] = await start(keeper, options);
   });
   afterAll(async () => {
     await stop();
@@ -59,7 +65,7 @@ export function useChartStack(): () => ChartStack {
   return () => stack ?? expect.fail("the stack is not up");
 }
 
-async function start(keeper: Keeper): Promise<[ChartStack, () => Promise<void>]> {
+async function start(keeper: Keeper, options: ChartStackOptions): Promise<[ChartStack, () => Promise<void>]> {
   const signal = NO_END;
   const { env, platform, arch } = process;
   const folder = await mkdtemp(join(tmpdir(), "cc-e2e-"));
@@ -80,7 +86,7 @@ async function start(keeper: Keeper): Promise<[ChartStack, () => Promise<void>]>
   const leaf = await authority.issue({ commonName: "issuer", hosts: [cluster.hostAddress] });
   await mkdir(join(folder, "issuer"), { mode: 0o700 });
   const secure = { host: cluster.hostAddress, ...leaf };
-  const issuer = await startIssuer({ folder: join(folder, "issuer"), signal, secure }, { keeper });
+  const issuer = await startIssuer({ folder: join(folder, "issuer"), signal, secure, ...options }, { keeper });
   const relayFrom = { issuerUrl: issuer.url, issuerCaPem: authority.certPem, host: cluster.hostAddress };
   const relay = await startRelay({ folder: join(folder, "relay"), signal, ...relayFrom }, { keeper, now });
   const relayCa = await readFile(relay.caFile ?? "", "utf8");
@@ -132,8 +138,6 @@ async function writeValues(
   await writeFile(path, JSON.stringify(values), { mode: 0o600 });
   return path;
 }
-
-const CHART: string = repositoryFile("deploy/charts/cluster-connect-agent");
 
 /** Installs or changes a release and waits for its pods. */
 export async function installChart(stack: ChartStack, more: readonly string[] = []): Promise<RunResult> {

@@ -1,0 +1,25 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { FILES } from "../../../src/cluster/components.ts";
+import { type ChartStack, NAMESPACE, RELEASE } from "./chart-stack.ts";
+
+/** Flags that name the release's agents. */
+const AGENTS: readonly string[] = ["-l", `app.kubernetes.io/instance=${RELEASE},app.kubernetes.io/component=agent`];
+
+/** How often each container was started again: a 0 for each, where all is well. */
+export const restarts = ({ kubectl }: ChartStack): Promise<string> =>
+  kubectl([
+    ...["-n", NAMESPACE, "get", "pods", ...AGENTS],
+    ...["-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}"],
+  ]);
+
+/** Folder of the control plane's files, where it is of our own. */
+const credentialsFolder = ({ cluster }: ChartStack): string => dirname(cluster.kubeconfigPath);
+
+/** Ids of the tokens of our account that requests for callers came with, as the apiserver's audit log has them. */
+export async function usedTokens(stack: ChartStack): Promise<ReadonlySet<string>> {
+  const log = await readFile(join(credentialsFolder(stack), FILES.auditLog), "utf8");
+  const ours = log.split("\n").filter((line) => line.includes(`"system:serviceaccount:${NAMESPACE}:${RELEASE}"`));
+  const ids = ours.map((line) => /"authentication\.kubernetes\.io\/credential-id":\["([^"]+)"\]/.exec(line)?.[1]);
+  return new Set(ids.filter((id) => id !== undefined));
+}
