@@ -4,7 +4,14 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
-import { missingPostgres, startTestPostgres, type TestPostgres } from "@cluster-connect/service/testing";
+import {
+  missingPgbouncer,
+  missingPostgres,
+  startTestPgbouncer,
+  startTestPostgres,
+  type TestPgbouncer,
+  type TestPostgres,
+} from "@cluster-connect/service/testing";
 import { afterAll, beforeAll } from "vitest";
 import { createAuthority } from "../../src/cluster/certificates.ts";
 import { type FaultProxy, startFaultProxy } from "../../src/faults/fault-proxy.ts";
@@ -21,6 +28,8 @@ import { NO_END } from "./stack.ts";
 export interface FleetScene {
   readonly fleet: Fleet;
   readonly postgres: TestPostgres;
+  /** Between relays and PostgreSQL, where the suite asked for it. */
+  readonly pooler: TestPgbouncer | undefined;
   readonly storeUrl: string;
   /** Between the database and every relay but the first. */
   readonly storeFaults: FaultProxy;
@@ -44,21 +53,23 @@ const DRAIN_SECONDS = 3;
 const TUNNELS_TIMEOUT_MS = 90_000;
 
 /** Why the scene cannot be set on this machine; undefined when it can. */
-export function missingForFleet(): string | undefined {
-  return missingPostgres() ?? missingBalancer();
+export function missingForFleet({ pooled = false }: FleetSceneOptions = {}): string | undefined {
+  return missingPostgres() ?? missingBalancer() ?? (pooled ? missingPgbouncer() : undefined);
 }
 
 export interface FleetSceneOptions {
   /** Real agents for these; without any there are relays, database and balancer. */
-  readonly clusters: readonly string[];
+  readonly clusters?: readonly string[];
+  /** Puts PgBouncer in transaction mode before PostgreSQL. */
+  readonly pooled?: boolean;
 }
 
 /** Starts it before the file's tests and ends it after them. */
-export function useFleet({ clusters }: FleetSceneOptions = { clusters: CLUSTERS }): () => FleetScene {
+export function useFleet(options: FleetSceneOptions = {}): () => FleetScene {
   let scene: FleetScene | undefined;
   const ends: (() => unknown)[] = [];
   beforeAll(async () => {
-    scene = await setScene(clusters, (end) => ends.unshift(end));
+    scene = await setScene(options, (end) => ends.unshift(end));
   });
   afterAll(async () => {
     for (const end of ends) await end();
@@ -69,7 +80,8 @@ export function useFleet({ clusters }: FleetSceneOptions = { clusters: CLUSTERS 
   };
 }
 
-async function setScene(clusters: readonly string[], atEnd: (end: () => unknown) => void): Promise<FleetScene> {
+async function setScene(options: FleetSceneOptions, atEnd: (end: () => unknown) => void): Promise<FleetScene> {
+  const { clusters = CLUSTERS, pooled = false } = options;
   const keeper = await startKeeper();
   atEnd(() => keeper.stop());
   const folder = await mkdtemp(join(tmpdir(), "cc-fleet-"));
@@ -80,14 +92,20 @@ async function setScene(clusters: readonly string[], atEnd: (end: () => unknown)
   keeper.adopt(postgres.pid);
   atEnd(() => postgres.stop());
   const storeUrl = await postgres.createDatabase();
-  const storeFaults = await startFaultProxy(Number(new URL(storeUrl).port));
+  const pooler = pooled ? await startTestPgbouncer(storeUrl) : undefined;
+  if (pooler !== undefined) {
+    keeper.adopt(pooler.pid);
+    atEnd(() => pooler.stop());
+  }
+  const relaysUrl = pooler?.through(storeUrl) ?? storeUrl;
+  const storeFaults = await startFaultProxy(Number(new URL(relaysUrl).port));
   atEnd(() => storeFaults.stop());
-  const around = new URL(storeUrl);
+  const around = new URL(relaysUrl);
   around.port = String(storeFaults.port);
   const fleet = await startFleet(
     {
-      ...{ folder: join(folder, "relays"), signal: NO_END, count: RELAYS, issuerUrl: issuer.url, storeUrl },
-      ...{ storeUrlOfOthers: around.href, drainSeconds: DRAIN_SECONDS },
+      ...{ folder: join(folder, "relays"), signal: NO_END, count: RELAYS, issuerUrl: issuer.url },
+      ...{ storeUrl: relaysUrl, storeUrlOfOthers: around.href, drainSeconds: DRAIN_SECONDS },
     },
     { keeper, now: () => new Date() },
   );
@@ -97,7 +115,7 @@ async function setScene(clusters: readonly string[], atEnd: (end: () => unknown)
   ).flat();
   const token = (claims: Readonly<Record<string, unknown>> = {}): Promise<string> => sign(issuer, claims);
   return {
-    ...{ fleet, postgres, storeUrl, storeFaults, agents, keeper, token },
+    ...{ fleet, postgres, pooler, storeUrl, storeFaults, agents, keeper, token },
     link: (cluster) => startRawLink({ relay: fleet.url, caPem: fleet.caPem, cluster, token }),
     tunnels: async (count) => {
       const sql =
@@ -122,7 +140,7 @@ function sign(issuer: TestIssuer, claims: Readonly<Record<string, unknown>>): Pr
 
 interface ClusterDeps {
   readonly folder: string;
-  readonly fleet: Fleet;
+  readonly fleet: Pick<Fleet, "url" | "caFile" | "enrollmentCode">;
   readonly keeper: Keeper;
   readonly atEnd: (end: () => unknown) => void;
 }

@@ -1,4 +1,11 @@
-import { missingPostgres, startTestPostgres, type TestPostgres } from "@cluster-connect/service/testing";
+import {
+  missingPgbouncer,
+  missingPostgres,
+  startTestPgbouncer,
+  startTestPostgres,
+  type TestPgbouncer,
+  type TestPostgres,
+} from "@cluster-connect/service/testing";
 import { afterAll, describe, onTestFinished } from "vitest";
 import { placeInFolder } from "../../src/store/place.ts";
 import { openStore, type Store, type StorePlace } from "../../src/store/store.ts";
@@ -12,6 +19,8 @@ export interface TestDatabase {
   readonly open: (place: StorePlace) => Promise<Store>;
 }
 
+type Pooler = Pick<TestPgbouncer, "through" | "stop">;
+
 const NOW = new Date("2026-01-01T00:00:00Z");
 
 async function open(place: StorePlace): Promise<Store> {
@@ -20,17 +29,36 @@ async function open(place: StorePlace): Promise<Store> {
   return store;
 }
 
-/** Runs a suite over each database there is; without PostgreSQL on the machine its part is left out by name. */
+/** Nothing stands before the server. */
+const DIRECT: Pooler = { through: (url) => url, stop: async () => {} };
+
+/** Runs a suite over each database there is; what is not on the machine is left out by name. */
 export function describeStores(suite: (database: TestDatabase) => void): void {
   describe("over SQLite", () => suite({ open, newPlace: async () => placeInFolder(await temporaryFolder()) }));
   const missing = missingPostgres();
-  const name = missing === undefined ? "over PostgreSQL" : `over PostgreSQL: ${missing}`;
-  describe.skipIf(missing !== undefined)(name, () => {
+  describeServer("over PostgreSQL", missing, suite, async () => DIRECT);
+  describeServer("over PgBouncer in transaction mode", missing ?? missingPgbouncer(), suite, startTestPgbouncer);
+}
+
+/** @param pool starts what stands before the server, told of an address there. */
+function describeServer(
+  name: string,
+  missing: string | undefined,
+  suite: (database: TestDatabase) => void,
+  pool: (url: string) => Promise<Pooler>,
+): void {
+  describe.skipIf(missing !== undefined)(missing === undefined ? name : `${name}: ${missing}`, () => {
     let server: Promise<TestPostgres> | undefined;
-    afterAll(async () => (await server)?.stop());
+    let pooler: ReturnType<typeof pool> | undefined;
+    afterAll(async () => {
+      await (await pooler)?.stop();
+      await (await server)?.stop();
+    });
     const newPlace = async (): Promise<StorePlace> => {
       server ??= startTestPostgres();
-      return { kind: "postgres", url: await (await server).createDatabase() };
+      const url = await (await server).createDatabase();
+      pooler ??= pool(url);
+      return { kind: "postgres", url: (await pooler).through(url) };
     };
     suite({ open, newPlace });
   });

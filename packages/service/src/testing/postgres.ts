@@ -1,11 +1,13 @@
 import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, chown, mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { existsSync, readdirSync } from "node:fs";
+import { appendFile, chmod, chown, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "./free-port.ts";
+import { unprivileged } from "./unprivileged.ts";
 
 /** A PostgreSQL server of a test's own, on loopback. */
 export interface TestPostgres {
@@ -32,8 +34,13 @@ export function missingPostgres(): string | undefined {
   return findPrograms() === undefined ? "PostgreSQL is not installed (Debian's package postgresql)" : undefined;
 }
 
+export interface TestPostgresOptions {
+  /** A further address to listen at; whoever comes there needs the password, which is in the databases' addresses. */
+  readonly host?: string;
+}
+
 /** Makes a data folder and starts a server over it, as an unprivileged user where this process is root. */
-export async function startTestPostgres(): Promise<TestPostgres> {
+export async function startTestPostgres({ host }: TestPostgresOptions = {}): Promise<TestPostgres> {
   const programs = findPrograms();
   if (programs === undefined) throw new Error(missingPostgres());
   const folder = await mkdtemp(join(tmpdir(), "cc-postgres-"));
@@ -45,9 +52,16 @@ export async function startTestPostgres(): Promise<TestPostgres> {
   await RUN(join(programs, "initdb"), ["-D", data, "-U", "relay", "-A", "trust", "-E", "UTF8", "--locale=C"], as);
   const port = await freePort();
   const where = ["-h", "127.0.0.1", "-p", String(port), "-U", "relay"];
-  const args = ["-D", data, "-p", String(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"];
+  const addresses = host === undefined ? "127.0.0.1" : `127.0.0.1,${host}`;
+  const args = ["-D", data, "-p", String(port), "-k", folder, "-c", `listen_addresses=${addresses}`];
+  if (host !== undefined) await appendFile(join(data, "pg_hba.conf"), "host all all 0.0.0.0/0 scram-sha-256\n");
   let server = await start();
   let databases = 0;
+  const password = randomBytes(16).toString("hex");
+  if (host !== undefined) {
+    await RUN(join(programs, "psql"), [...where, "-Xqc", `alter role relay password '${password}'`, "postgres"], as);
+  }
+  const authority = host === undefined ? "relay@127.0.0.1" : `relay:${password}@${host}`;
 
   async function start(): Promise<ReturnType<typeof spawn>> {
     const started = spawn(join(programs ?? "", "postgres"), args, { ...as, stdio: ["ignore", "ignore", "pipe"] });
@@ -73,7 +87,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       databases += 1;
       const name = `relay_${databases}`;
       await RUN(join(programs, "createdb"), [...where, name], as);
-      return `postgres://relay@127.0.0.1:${port}/${name}`;
+      return `postgres://${authority}:${port}/${name}`;
     },
     async query(url, sql) {
       const { stdout } = await RUN(join(programs, "psql"), ["-X", "-At", "-c", sql, url], as);
@@ -100,23 +114,4 @@ function findPrograms(): string | undefined {
     .toSorted((a, b) => Number(b) - Number(a))
     .map((version) => join(DEBIAN_FOLDER, version, "bin"))
     .find((bin) => existsSync(join(bin, "initdb")));
-}
-
-/** PostgreSQL refuses to run as root; Debian's package makes a user for it. */
-function unprivileged(): { readonly uid: number; readonly gid: number } | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const lines = readFileSync("/etc/passwd", "utf8").split("\n");
-  const line = lines.find((text) => text.startsWith("postgres:")) ?? lines.find((text) => text.startsWith("nobody:"));
-  const [, , uid, gid] = line?.split(":") ?? [];
-  return { uid: Number(uid), gid: Number(gid) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
