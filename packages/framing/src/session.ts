@@ -2,54 +2,32 @@ import {
   ConnectError,
   DEFAULT_HELLO_LIMITS,
   decodeGoaway,
-  decodeHello,
-  decodeHopAck,
-  decodeOpen,
-  decodeReady,
   decodeRelays,
-  decodeResume,
   type ErrorCode,
-  encodeEnd,
-  encodeHello,
-  encodeOpen,
-  encodeReady,
   encodeRelays,
-  encodeResume,
   type GoawayPayload,
   HANDSHAKE_TIMEOUT_MS,
   type Hello,
-  type HelloLimits,
   INITIAL_WINDOW_BYTES,
-  MAX_WINDOW_BYTES,
-  negotiateMinor,
   type Open,
-  OWN_VERSIONS,
   SESSION_BUDGET_BYTES,
-  type Secret,
   type StreamId,
-  toConnectError,
 } from "@cluster-connect/protocol";
 import { type Budget, createBudget } from "./budget.ts";
-import {
-  type ChannelEnd,
-  CLOSE_GOING_AWAY,
-  CLOSE_LOST,
-  CLOSE_NORMAL,
-  CLOSE_POLICY,
-  CLOSE_PROTOCOL,
-  type MessageChannel,
-} from "./channel.ts";
+import { CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_POLICY, CLOSE_PROTOCOL, type MessageChannel } from "./channel.ts";
 import type { Timer } from "./clock.ts";
 import type { Frame } from "./decode.ts";
 import { createDeparture, type Departure, goawayPayload } from "./departure.ts";
 import { type SessionDeps, SYSTEM_SESSION_DEPS } from "./deps.ts";
 import type { ForwardTarget } from "./forward.ts";
-import { createHopReceiver, createHopSender, type HopReceiver, type HopSender } from "./hop-window.ts";
+import { Handshake, type HandshakeRole } from "./handshake.ts";
+import { Hop } from "./hop.ts";
+import { createHopSender, type HopSender } from "./hop-window.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
-import { IncomingStream, type StreamRequest } from "./incoming.ts";
+import type { StreamRequest } from "./incoming.ts";
 import { createKeepalive, type Keepalive } from "./keepalive.ts";
-import { suspends } from "./lost.ts";
 import { createOutbox, type Outbox } from "./outbox.ts";
+import { endOfChannel, endOfError, endOfRefusal, errorForReady, errorForStreams } from "./session-end.ts";
 import type {
   AcceptSessionOptions,
   DialOptions,
@@ -61,9 +39,9 @@ import type {
   SessionReady,
 } from "./session-options.ts";
 import { nextSessionState, type SessionEvent, type SessionSide, type SessionState } from "./session-state.ts";
+import { SessionStreams } from "./session-streams.ts";
 import { MuxStream } from "./stream.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
-import { createStreamTable, type StreamTable } from "./stream-table.ts";
 
 /** Begins the dialer's side of a session over an open channel. */
 export function dialSession(
@@ -94,26 +72,20 @@ export class Session implements ForwardTarget {
   readonly draining: Promise<void>;
   readonly #channel: MessageChannel;
   readonly #options: SessionOptions;
-  readonly #dial: DialOptions | undefined;
-  readonly #accept: AcceptSessionOptions | undefined;
   readonly #deps: SessionDeps;
   readonly #inbox: Inbox;
   readonly #departure: Departure;
-  readonly #limits: HelloLimits;
-  readonly #table: StreamTable;
+  readonly #streams: SessionStreams;
+  readonly #handshake: Handshake;
   readonly #hopSender: HopSender;
-  readonly #windows: Budget;
   readonly #buffers: Budget;
-  readonly #hopReceiver: HopReceiver = createHopReceiver();
+  readonly #hop: Hop;
   readonly #outbox: Outbox;
   readonly #keepalive: Keepalive;
-  readonly #host: StreamHost;
-  readonly #challenge: Secret | undefined;
   readonly #settleReady: PromiseWithResolvers<SessionReady>;
   readonly #settleClosed: PromiseWithResolvers<SessionEnd>;
   readonly #settleDraining: PromiseWithResolvers<void>;
   #state: SessionState = "awaitingHello";
-  #peer: Hello | undefined;
   #handshakeTimer: Timer | undefined;
 
   constructor(
@@ -121,18 +93,14 @@ export class Session implements ForwardTarget {
     channel: MessageChannel,
     options: SessionOptions,
     deps: SessionDeps,
-    role: { readonly dial?: DialOptions; readonly accept?: AcceptSessionOptions },
+    role: HandshakeRole,
   ) {
     this.side = side;
     this.#channel = channel;
     this.#options = options;
-    this.#dial = role.dial;
-    this.#accept = role.accept;
     this.#deps = deps;
-    this.#limits = { ...DEFAULT_HELLO_LIMITS, ...options.limits };
-    this.#table = createStreamTable(side);
-    this.#hopSender = createHopSender({ everyBytes: this.#limits.hopAckEveryBytes, ...options.hopWindow }, deps);
-    this.#windows = createBudget(SESSION_BUDGET_BYTES, options.budgets?.windows);
+    const limits = { ...DEFAULT_HELLO_LIMITS, ...options.limits };
+    this.#hopSender = createHopSender({ everyBytes: limits.hopAckEveryBytes, ...options.hopWindow }, deps);
     this.#buffers = createBudget(SESSION_BUDGET_BYTES, options.budgets?.buffers);
     this.#outbox = createOutbox(channel, this.#hopSender);
     this.#settleReady = Promise.withResolvers<SessionReady>();
@@ -144,27 +112,37 @@ export class Session implements ForwardTarget {
     this.draining = this.#settleDraining.promise;
     this.#keepalive = createKeepalive(options.keepalive ?? {}, {
       clock: deps.clock,
-      busy: () => this.#table.size > 0,
+      busy: () => this.#streams.size > 0,
       ping: (payload) => this.#outbox.send("PING", 0, [payload]),
       dead: () => this.#lose(new ConnectError("CC_KEEPALIVE_TIMEOUT", "The peer did not answer two pings")),
     });
-    this.#host = {
-      send: (type, id, parts) => this.#outbox.send(type, id, parts),
-      wake: (member) => this.#outbox.wake(member),
-      release: (id, member) => this.#release(id, member),
-      slabs: deps.slabs,
-      now: () => deps.clock.now(),
-      maxWindowBytes: Math.min(MAX_WINDOW_BYTES, this.#limits.maxWindowBytes),
-      windows: this.#windows,
-      buffers: this.#buffers,
-    };
+    this.#hop = new Hop(this.#hopSender, this.#keepalive, this.#outbox);
+    this.#streams = new SessionStreams(
+      side,
+      { ...limits, onStream: options.onStream },
+      {
+        session: deps,
+        outbox: this.#outbox,
+        budgets: { windows: createBudget(SESSION_BUDGET_BYTES, options.budgets?.windows), buffers: this.#buffers },
+        refuses: () => this.#departure.refuses,
+        began: () => this.#keepalive.wake(),
+        ended: () => this.#departure.streamEnded(),
+      },
+    );
+    this.#handshake = new Handshake(role, options, limits, {
+      outbox: this.#outbox,
+      inbox: () => this.#inbox,
+      secret: deps.secret,
+      state: () => this.#state,
+      advance: (event) => this.#advance(event),
+      greeted: (peer) => this.#hop.wants(peer.limits.hopAckEveryBytes),
+      ready: (ready) => this.#begin(ready),
+      failed: (error) => this.#fail(error),
+    });
     this.#handshakeTimer = deps.clock.setTimer(options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, () => {
       this.#fail(new ConnectError("CC_TIMEOUT", "The peer did not finish the handshake in time"));
     });
-    if (side === "acceptor") {
-      this.#challenge = deps.secret();
-      this.#outbox.sendFirst("HELLO", [encodeHello({ ...this.#hello(), challenge: this.#challenge })]);
-    }
+    this.#handshake.begin();
     this.#inbox = createInbox(channel, {
       frame: (frame) => this.#onFrame(frame),
       failed: (error) => this.#fail(error),
@@ -172,8 +150,8 @@ export class Session implements ForwardTarget {
     this.#departure = createDeparture({
       clock: deps.clock,
       send: (payload) => this.#outbox.send("GOAWAY", 0, [payload]),
-      openStreams: () => this.#table.size,
-      lastPeerId: () => this.#table.lastPeerId,
+      openStreams: () => this.#streams.size,
+      lastPeerId: () => this.#streams.lastPeerId,
       close: (end) => this.#depart(end),
     });
     channel.listen({
@@ -182,7 +160,7 @@ export class Session implements ForwardTarget {
         this.#outbox.flush();
         this.#inbox.drained();
       },
-      close: (end) => this.#onChannelClose(end),
+      close: (end) => this.#end(endOfChannel(end, this.#departure)),
     });
   }
 
@@ -192,7 +170,7 @@ export class Session implements ForwardTarget {
 
   /** The peer's HELLO once it came. */
   get peer(): Hello | undefined {
-    return this.#peer;
+    return this.#handshake.peer;
   }
 
   /** What GOAWAY said while the session was up, as an error; undefined when neither side said one. */
@@ -203,8 +181,8 @@ export class Session implements ForwardTarget {
   get counters(): SessionCounters {
     return {
       state: this.#state,
-      openStreams: this.#table.size,
-      bytesReceived: this.#hopReceiver.receivedBytes,
+      openStreams: this.#streams.size,
+      bytesReceived: this.#hop.receivedBytes,
       bytesSent: this.#outbox.dataBytes,
       bufferedBytes: this.#buffers.usedBytes,
       hopWindowBytes: this.#hopSender.capBytes,
@@ -249,14 +227,8 @@ export class Session implements ForwardTarget {
   addMember(member: StreamMember, request: StreamRequest): { readonly host: StreamHost; readonly streamId: StreamId } {
     if (this.#state === "closed") throw new ConnectError("CC_SESSION_CLOSED", "The session is closed");
     if (this.#state === "draining") throw new ConnectError("CC_DRAINING", "The session takes no more streams");
-    if (this.#peer !== undefined && this.#table.countOf("own") >= this.#peer.limits.maxStreams) {
-      throw new ConnectError("CC_LIMIT_REACHED", `The peer takes at most ${this.#peer.limits.maxStreams} streams`);
-    }
-    const streamId = this.#table.addOwn(member);
-    if (request.kind === "open") this.#outbox.send("OPEN", streamId, [encodeOpen(request.open)]);
-    else this.#outbox.send("RESUME", streamId, [encodeResume(request.resume)]);
-    this.#keepalive.wake();
-    return { host: this.#host, streamId };
+    const streamId = this.#streams.add(member, request, this.peer?.limits.maxStreams);
+    return { host: this.#streams.host, streamId };
   }
 
   /** Takes no more streams; the channel closes when the last one ended, at the latest at the deadline. */
@@ -306,12 +278,6 @@ export class Session implements ForwardTarget {
     this.#keepalive.probe();
   }
 
-  #hello(): Hello {
-    const { role, instanceId, software, liveRelays } = this.#options;
-    const own = { versions: OWN_VERSIONS, role, instanceId, software, limits: this.#limits };
-    return liveRelays === undefined ? own : { ...own, liveRelays };
-  }
-
   #onFrame(frame: Frame): void {
     if (this.#state === "awaitingHello" || this.#state === "awaitingReady") {
       this.#onHandshakeFrame(frame);
@@ -323,15 +289,11 @@ export class Session implements ForwardTarget {
         this.#outbox.send("PONG", 0, [payload]);
         return;
       case "PONG":
-        this.#onPong(payload);
+        this.#hop.onPong(payload);
         return;
-      case "HOPACK": {
-        const { received, everyBytes } = decodeHopAck(payload);
-        this.#sendHopAck(this.#hopReceiver.setEvery(everyBytes));
-        if (this.#hopSender.acked(received)) this.#onHopAcked();
-        this.#outbox.flush();
+      case "HOPACK":
+        this.#hop.onHopAck(payload);
         return;
-      }
       case "GOAWAY":
         this.#onGoaway(decodeGoaway(payload));
         return;
@@ -340,20 +302,19 @@ export class Session implements ForwardTarget {
         return;
       case "OPEN":
       case "RESUME":
-        this.#onRequest(frame);
+        this.#streams.request(frame);
         return;
-      case "DATA": {
-        this.#sendHopAck(this.#hopReceiver.received(payload.length));
-        this.#onStreamFrame(frame);
+      case "DATA":
+        this.#hop.received(payload.length);
+        this.#streams.frame(frame);
         return;
-      }
       case "ACCEPT":
       case "REJECT":
       case "RESUMED":
       case "WINDOW":
       case "FIN":
       case "RESET":
-        this.#onStreamFrame(frame);
+        this.#streams.frame(frame);
         return;
       case "HELLO":
       case "READY":
@@ -361,78 +322,13 @@ export class Session implements ForwardTarget {
     }
   }
 
-  #onPong(payload: Uint8Array): void {
-    const ms = this.#keepalive.pong(payload);
-    if (ms !== undefined) this.#hopSender.roundTrip(ms);
-  }
-
-  #sendHopAck(payload: Uint8Array | undefined): void {
-    if (payload !== undefined) this.#outbox.send("HOPACK", 0, [payload]);
-  }
-
-  #onHopAcked(): void {
-    this.#keepalive.alive();
-    const every = this.#hopSender.wantedEvery();
-    if (every !== undefined) this.#sendHopAck(this.#hopReceiver.ask(every));
-  }
-
   #onHandshakeFrame(frame: Frame): void {
-    if (frame.type === "GOAWAY") {
-      const goaway = decodeGoaway(frame.payload);
-      this.#channel.close(CLOSE_NORMAL, "");
-      this.#end({
-        code: goaway.code ?? "CC_SESSION_CLOSED",
-        text: goaway.text === "" ? "The peer refused the session" : goaway.text,
-        by: "peer",
-        retryAfterMs: goaway.retryAfterMs,
-      });
-    } else if (frame.type === "HELLO" && this.#state === "awaitingHello") {
-      this.#onHello(decodeHello(frame.payload));
-    } else if (frame.type === "READY" && this.#state === "awaitingReady" && this.#peer !== undefined) {
-      const ready = decodeReady(frame.payload);
-      if (ready.minor !== negotiateMinor(OWN_VERSIONS, this.#peer.versions)) {
-        throw new ConnectError("CC_VERSION_UNSUPPORTED", `The peer wants minor version ${ready.minor}`);
-      }
-      this.#advance("readyReceived");
-      this.#begin({ ...ready, peer: this.#peer });
-    } else {
-      throw new ConnectError("CC_PROTOCOL", `${frame.type} does not go with a session that is ${this.#state}`);
+    if (frame.type !== "GOAWAY") {
+      this.#handshake.frame(frame);
+      return;
     }
-  }
-
-  #onHello(peer: Hello): void {
-    this.#peer = peer;
-    this.#advance("helloReceived");
-    const minor = negotiateMinor(OWN_VERSIONS, peer.versions);
-    if (minor === undefined) {
-      const versions = `${peer.versions.oldestMinor} to ${peer.versions.minor}`;
-      throw new ConnectError("CC_VERSION_UNSUPPORTED", `The peer speaks minor versions ${versions}`);
-    }
-    this.#hopReceiver.setEvery(peer.limits.hopAckEveryBytes);
-    // What follows HELLO waits until it is answered.
-    this.#inbox.hold();
-    const answered = this.#accept === undefined ? this.#sendHello(peer) : this.#judge(peer, minor);
-    answered.then(
-      () => this.#inbox.release(),
-      (error: unknown) => this.#fail(toConnectError(error)),
-    );
-  }
-
-  async #sendHello(peer: Hello): Promise<void> {
-    const agent = await this.#dial?.prove?.(peer);
-    if (this.#state !== "awaitingReady") return;
-    this.#outbox.sendFirst("HELLO", [encodeHello({ ...this.#hello(), ...(agent === undefined ? {} : { agent }) })]);
-    this.#outbox.open();
-  }
-
-  async #judge(peer: Hello, minor: number): Promise<void> {
-    if (this.#accept === undefined || this.#challenge === undefined) return;
-    const { sessionId } = await this.#accept.authenticate(peer, this.#challenge);
-    if (this.#state !== "authenticating") return;
-    this.#outbox.sendFirst("READY", [encodeReady({ sessionId, minor })]);
-    this.#advance("readySent");
-    this.#outbox.open();
-    this.#begin({ sessionId, minor, peer });
+    this.#channel.close(CLOSE_NORMAL, "");
+    this.#end(endOfRefusal(decodeGoaway(frame.payload)));
   }
 
   #begin(ready: SessionReady): void {
@@ -448,60 +344,6 @@ export class Session implements ForwardTarget {
     this.#departure.heard(goaway);
   }
 
-  #onRequest(frame: Frame): void {
-    const { streamId } = frame;
-    this.#table.addPeer(streamId);
-    if (this.#departure.refuses) {
-      this.#refuse(streamId, "CC_DRAINING", "The session takes no more streams");
-      return;
-    }
-    if (this.#table.countOf("peer") >= this.#limits.maxStreams) {
-      this.#refuse(streamId, "CC_LIMIT_REACHED", `At most ${this.#limits.maxStreams} streams may be open`);
-      return;
-    }
-    const { onStream } = this.#options;
-    if (onStream === undefined) {
-      this.#refuse(streamId, "CC_PROTOCOL", "This side takes no streams");
-      return;
-    }
-    let incoming: IncomingStream | undefined;
-    try {
-      incoming = new IncomingStream(this.#host, streamId, requestOf(frame), (id, member) =>
-        this.#table.set(id, member),
-      );
-      this.#table.set(streamId, incoming);
-      this.#keepalive.wake();
-      onStream(incoming);
-    } catch (error) {
-      const { code, message } = toConnectError(error);
-      if (incoming === undefined) this.#refuse(streamId, code, message);
-      else incoming.reject(code, message);
-    }
-  }
-
-  #refuse(streamId: StreamId, code: ErrorCode, text: string): void {
-    this.#outbox.send("REJECT", streamId, [encodeEnd({ code, text })]);
-  }
-
-  #onStreamFrame(frame: Frame): void {
-    const member = this.#table.get(frame.streamId);
-    if (member === undefined) {
-      if (this.#table.known(frame.streamId)) return;
-      throw new ConnectError("CC_PROTOCOL", `${frame.type} for stream ${frame.streamId}, which was never opened`);
-    }
-    try {
-      member.frame(frame);
-    } catch (error) {
-      member.fail(toConnectError(error));
-    }
-  }
-
-  #release(id: StreamId, member: StreamMember): void {
-    if (!this.#table.remove(id, member)) return;
-    this.#outbox.remove(member);
-    this.#departure.streamEnded();
-  }
-
   /** The channel closes as it was announced. */
   #depart(end: SessionEnd): void {
     if (this.#state === "closed") return;
@@ -512,7 +354,7 @@ export class Session implements ForwardTarget {
 
   #sayAndClose(options: GoawayOptions, closeCode: number): void {
     this.#outbox.flush();
-    this.#outbox.sendFirst("GOAWAY", [goawayPayload(options, this.#table.lastPeerId)]);
+    this.#outbox.sendFirst("GOAWAY", [goawayPayload(options, this.#streams.lastPeerId)]);
     this.#channel.close(closeCode, "");
   }
 
@@ -520,26 +362,14 @@ export class Session implements ForwardTarget {
   #fail(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#sayAndClose({ code: error.code, text: error.message }, CLOSE_PROTOCOL);
-    this.#end({ code: error.code, text: error.message, by: "local", retryAfterMs: 0 });
+    this.#end(endOfError(error, "local"));
   }
 
   /** The channel is of no use any more. */
   #lose(error: ConnectError): void {
     if (this.#state === "closed") return;
-    this.#end({ code: error.code, text: error.message, by: "network", retryAfterMs: 0 });
+    this.#end(endOfError(error, "network"));
     this.#channel.terminate();
-  }
-
-  #onChannelClose(end: ChannelEnd): void {
-    const announced = this.#departure.end;
-    if (announced !== undefined) {
-      this.#end(announced);
-    } else if (end.code === CLOSE_NORMAL || end.code === CLOSE_GOING_AWAY) {
-      this.#end({ code: undefined, text: end.reason, by: this.#departure.refuses ? "local" : "peer", retryAfterMs: 0 });
-    } else {
-      const how = end.code === CLOSE_LOST ? "was lost" : `was closed with code ${end.code}`;
-      this.#end({ code: "CC_CHANNEL_LOST", text: `The channel ${how}`, by: "network", retryAfterMs: 0 });
-    }
   }
 
   #end(end: SessionEnd): void {
@@ -550,14 +380,8 @@ export class Session implements ForwardTarget {
     this.#keepalive.stop();
     this.#outbox.close();
     this.#inbox.close();
-    const text = end.text === "" ? "The session ended" : end.text;
-    const error =
-      end.code === undefined || suspends(end.code)
-        ? new ConnectError("CC_CHANNEL_LOST", text)
-        : new ConnectError(end.code, text);
-    for (const member of this.#table.clear()) member.lost(error);
-    const retry = end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {};
-    this.#settleReady.reject(new ConnectError(end.code ?? "CC_SESSION_CLOSED", text, retry));
+    this.#streams.lose(errorForStreams(end));
+    this.#settleReady.reject(errorForReady(end));
     this.#settleClosed.resolve(end);
     this.#settleDraining.resolve();
   }
@@ -565,10 +389,4 @@ export class Session implements ForwardTarget {
   #advance(event: SessionEvent): void {
     this.#state = nextSessionState(this.side, this.#state, event);
   }
-}
-
-function requestOf(frame: Frame): StreamRequest {
-  return frame.type === "OPEN"
-    ? { kind: "open", open: decodeOpen(frame.payload) }
-    : { kind: "resume", resume: decodeResume(frame.payload) };
 }
