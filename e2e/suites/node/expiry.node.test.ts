@@ -6,6 +6,7 @@ import { kubectlOver, newName, PROTOCOLS, startPod, useNodeStack } from "./suppo
 
 const TOKEN_SECONDS = 25;
 const GRACE_MS = 5_000;
+const LOGGED_MS = 10_000;
 
 const suite = useNodeStack({ accessTokenSeconds: TOKEN_SECONDS });
 let admin: Person;
@@ -32,8 +33,12 @@ test.concurrent.each(PROTOCOLS)(
     expect(code).toBe(1);
     expect(screen).toContain("The caller's token has expired while the stream was open");
     expect(ms).toBeLessThan(TOKEN_SECONDS * 1_000 + GRACE_MS);
-    const events = await stack.authProxy.logEvents();
-    expect(events.find((event) => event["name"] === pod && event["subresource"] === "exec")).toMatchObject({
+    const logged = async (): Promise<unknown> => {
+      const events = await stack.authProxy.logEvents();
+      return events.find((event) => event["name"] === pod && event["subresource"] === "exec");
+    };
+    // A stream is logged when it is over on both sides, which may be a moment after kubectl.
+    await expect.poll(logged, { timeout: LOGGED_MS, interval: 100 }).toMatchObject({
       status: 101,
       verb: protocol.verb,
       code: "CC_TOKEN_EXPIRED",
