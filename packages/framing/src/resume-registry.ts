@@ -1,16 +1,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import {
-  type Caller,
-  type ClusterId,
-  ConnectError,
-  encodeResumed,
-  type Resume,
-  type Secret,
-} from "@cluster-connect/protocol";
+import { type Caller, ConnectError, encodeResumed, type Resume, type Secret } from "@cluster-connect/protocol";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
+import { type HeldDeps, type HeldFor, HeldStream } from "./held-stream.ts";
 import type { AcceptOptions, IncomingStream } from "./incoming.ts";
-import { suspends } from "./lost.ts";
-import type { MuxStream, StreamKeeper } from "./stream.ts";
+import type { MuxStream } from "./stream.ts";
 
 /** The taker's side of resume: holds streams by their key, across sessions. */
 export interface ResumeRegistry {
@@ -38,18 +31,6 @@ const MAX_SUSPENDED = 1_024;
 /** How many streams that are over are remembered, so that a late RESUME learns how they ended. */
 const MAX_ENDED = 4_096;
 
-interface Held {
-  readonly stream: MuxStream;
-  /** The digest as text. */
-  readonly name: string;
-  readonly digest: Buffer;
-  readonly cluster: ClusterId;
-  readonly caller: Caller | undefined;
-  readonly graceMs: number;
-  attempt: number;
-  timer: Timer | undefined;
-}
-
 interface Ended {
   readonly caller: Caller | undefined;
   readonly error: ConnectError | undefined;
@@ -67,31 +48,17 @@ export function createResumeRegistry(
 ): ResumeRegistry {
   const { maxSuspended = MAX_SUSPENDED } = options;
   // By the digest of the key, so that looking one up takes no longer for a guess that is nearly right.
-  const held = new Map<string, Held>();
-  const byStream = new Map<MuxStream, Held>();
+  const held = new Map<string, HeldStream>();
   const ended = new Map<string, Ended>();
-  const suspended = new Set<MuxStream>();
-
-  const keeper: StreamKeeper = {
-    suspended(stream, error) {
-      const entry = byStream.get(stream);
-      if (entry === undefined || !suspends(error.code) || suspended.size >= maxSuspended) return false;
-      suspended.add(stream);
-      entry.timer?.cancel();
-      entry.timer = deps.clock.setTimer(entry.graceMs, () => {
-        stream.reset("CC_RESUME_EXPIRED", "The stream was without a channel for longer than its grace time");
-      });
-      return true;
-    },
-    answered() {},
-    ended(stream, end) {
-      const entry = byStream.get(stream);
-      if (entry === undefined) return;
-      entry.timer?.cancel();
+  const suspended = new Set<HeldStream>();
+  const heldDeps: HeldDeps = {
+    clock: deps.clock,
+    maySuspend: () => suspended.size < maxSuspended,
+    onSuspended: (stream) => suspended.add(stream),
+    onEnded(stream, error) {
       suspended.delete(stream);
-      held.delete(entry.name);
-      byStream.delete(stream);
-      remember(entry.name, entry, end.kind === "reset" ? end.error : undefined);
+      held.delete(stream.heldFor.digest);
+      remember(stream.heldFor, error);
     },
   };
 
@@ -100,40 +67,39 @@ export function createResumeRegistry(
     if (request.kind !== "open") throw new ConnectError("CC_INTERNAL", "A RESUME is not accepted");
     const { key, cluster, caller, graceMs: wanted } = request.open;
     const graceMs = Math.min(options.graceMs ?? 0, wanted);
-    const digest = digestOf(key);
-    const name = digest.toString("base64");
+    const digest = digestOf(key).toString("base64");
     // A key that is used twice would let one stream take over the other.
-    if (held.has(name)) throw new ConnectError("CC_PROTOCOL", "The stream's key was used before");
+    if (held.has(digest)) throw new ConnectError("CC_PROTOCOL", "The stream's key was used before");
     const stream = incoming.accept(options);
     if (graceMs === 0 || stream.destroyed) return stream;
-    const entry: Held = { stream, name, digest, cluster, caller, graceMs, attempt: 0, timer: undefined };
-    held.set(name, entry);
-    byStream.set(stream, entry);
-    stream.keeper = keeper;
+    const entry = new HeldStream(stream, { digest, cluster, caller, graceMs }, heldDeps);
+    held.set(digest, entry);
+    stream.keeper = entry;
     return stream;
   }
 
-  function remember(name: string, entry: Held, error: ConnectError | undefined): void {
+  function remember({ digest, caller, graceMs }: HeldFor, error: ConnectError | undefined): void {
     const oldest = ended.size >= MAX_ENDED ? ended.entries().next().value : undefined;
     if (oldest !== undefined) {
       oldest[1].timer.cancel();
       ended.delete(oldest[0]);
     }
-    const timer = deps.clock.setTimer(entry.graceMs, () => ended.delete(name));
-    ended.set(name, { caller: entry.caller, error, timer });
+    const timer = deps.clock.setTimer(graceMs, () => ended.delete(digest));
+    ended.set(digest, { caller, error, timer });
   }
 
   function resume(incoming: IncomingStream, wanted: Resume): void {
     const digest = digestOf(wanted.key);
     const name = digest.toString("base64");
     const entry = held.get(name);
-    if (entry === undefined || !timingSafeEqual(entry.digest, digest)) {
+    if (entry === undefined || !timingSafeEqual(Buffer.from(entry.heldFor.digest, "base64"), digest)) {
       const past = ended.get(name);
       if (past === undefined || !sameCaller(past.caller, wanted.caller)) throw unknown();
       throw past.error ?? new ConnectError("CC_STREAM_FINISHED", "Both directions had ended");
     }
     const { endpoint } = entry.stream;
-    const known = sameCaller(entry.caller, wanted.caller) && entry.cluster === wanted.cluster;
+    const { caller, cluster } = entry.heldFor;
+    const known = sameCaller(caller, wanted.caller) && cluster === wanted.cluster;
     if (!known || endpoint.state === "closed") throw unknown();
     if (wanted.attempt <= entry.attempt) throw new ConnectError("CC_SUPERSEDED", "A newer RESUME came before");
     if (incoming.gaveUp) return;
@@ -143,10 +109,8 @@ export function createResumeRegistry(
       entry.stream.reset("CC_RESUME_GAP", "The opener goes on from a byte that is not held");
       throw error;
     }
-    entry.attempt = wanted.attempt;
-    entry.timer?.cancel();
-    entry.timer = undefined;
-    suspended.delete(entry.stream);
+    entry.resumed(wanted.attempt);
+    suspended.delete(entry);
     endpoint.detach("CC_SUPERSEDED", "The stream goes on over a newer channel");
     const { host, streamId } = incoming.adopt(endpoint);
     endpoint.resumed(host, streamId, wanted, (own) => host.send("RESUMED", streamId, [encodeResumed(own)]));
@@ -170,7 +134,7 @@ export function createResumeRegistry(
       return { streams: held.size, suspended: suspended.size, retainedBytes };
     },
     close() {
-      for (const stream of [...suspended]) stream.reset("CC_SESSION_CLOSED", "The agent stops");
+      for (const { stream } of [...suspended]) stream.reset("CC_SESSION_CLOSED", "The agent stops");
       for (const { timer } of ended.values()) timer.cancel();
       ended.clear();
     },

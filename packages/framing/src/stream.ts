@@ -5,14 +5,14 @@ import { Endpoint, type EndpointListener, type EndpointOptions } from "./endpoin
 /** How a stream ended. */
 export type StreamEnd = { readonly kind: "finished" } | { readonly kind: "reset"; readonly error: ConnectError };
 
-/** Holds streams whose channel was lost, until they are resumed. */
+/** Holds a stream whose channel was lost, until it is resumed. */
 export interface StreamKeeper {
   /** @returns whether the stream is kept; otherwise it ends with this error. */
-  suspended(stream: MuxStream, error: ConnectError): boolean;
+  suspended(error: ConnectError): boolean;
   /** The opener's stream was answered: it goes on. */
-  answered(stream: MuxStream): void;
+  answered(): void;
   /** The stream is over; told before {@link MuxStream.done} settles. */
-  ended(stream: MuxStream, end: StreamEnd): void;
+  ended(end: StreamEnd): void;
 }
 
 /** More than one read of a socket, which need not stop for each. */
@@ -132,7 +132,7 @@ export class MuxStream extends Duplex implements EndpointListener {
   onAccepted(accept: Accept): void {
     this.#answer = accept;
     this.#accepted?.resolve(accept);
-    this.keeper?.answered(this);
+    this.keeper?.answered();
   }
 
   onReadable(): void {
@@ -148,16 +148,16 @@ export class MuxStream extends Duplex implements EndpointListener {
   }
 
   onSuspended(error: ConnectError): boolean {
-    return this.keeper?.suspended(this, error) ?? false;
+    return this.keeper?.suspended(error) ?? false;
   }
 
   onResumed(): void {
-    this.keeper?.answered(this);
+    this.keeper?.answered();
   }
 
   onEnded(error: ConnectError | undefined): void {
     this.#end = error === undefined ? { kind: "finished" } : { kind: "reset", error };
-    this.keeper?.ended(this, this.#end);
+    this.keeper?.ended(this.#end);
     this.#done?.resolve(this.#end);
     if (this.#cancel !== undefined) this.#signal?.removeEventListener("abort", this.#cancel);
     if (error !== undefined) this.#breakOff(error);
