@@ -65,6 +65,7 @@ export async function startAgent(
   const dispatch = createDispatch(
     {
       instanceId: deps.instanceId,
+      clusterId: identity.clusterId,
       authProxy: config.authProxy.address,
       upstreams: config.upstreams,
       graceMs: config.resumeGraceSeconds * 1_000,

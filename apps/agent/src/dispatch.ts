@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { type IncomingStream, type MuxStream, type ResumeRegistry, splice } from "@cluster-connect/framing";
 import {
+  type ClusterId,
   ConnectError,
   encodeProbe,
   type InstanceId,
@@ -18,6 +19,8 @@ import type { UpstreamAddress } from "./upstream-address.ts";
 
 export interface DispatchOptions {
   readonly instanceId: InstanceId;
+  /** The cluster that the agent is enrolled for; a stream for another one is refused. */
+  readonly clusterId: ClusterId;
   readonly authProxy: UpstreamAddress;
   /** Other upstreams by name; they get the stream's bytes and nothing before them. */
   readonly upstreams: Readonly<Record<string, UpstreamAddress>>;
@@ -50,6 +53,8 @@ export function createDispatch(options: DispatchOptions, deps: DispatchDeps): Di
 
 async function serve(incoming: IncomingStream, options: DispatchOptions, deps: DispatchDeps): Promise<void> {
   const { request } = incoming;
+  const { cluster } = request.kind === "open" ? request.open : request.resume;
+  if (cluster !== options.clusterId) throw new ConnectError("CC_CLUSTER_UNKNOWN", `This is no agent of ${cluster}`);
   if (request.kind === "resume") {
     deps.resumes.answer(incoming, options);
     return;

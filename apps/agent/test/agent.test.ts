@@ -196,6 +196,14 @@ describe("a probe", () => {
   });
 });
 
+test("a stream for another cluster is refused, whatever the relay took the agent for", async () => {
+  const { session } = await started();
+  const cluster = parseClusterId("other");
+  await expect(session.open({ ...OPEN, cluster }).accepted).rejects.toMatchObject({ code: "CC_CLUSTER_UNKNOWN" });
+  const probe = session.open({ ...OPEN, cluster, upstream: "probe" });
+  await expect(probe.accepted).rejects.toMatchObject({ code: "CC_CLUSTER_UNKNOWN" });
+});
+
 describe("the tunnel", () => {
   test("is proved with the enrolled key and shows the authorities", async () => {
     const { relay } = await started();
