@@ -35,7 +35,7 @@ export interface AgentDeps {
 export interface RunningAgent {
   /** Settles when every tunnel has ended for good: after {@link close}. */
   readonly done: Promise<void>;
-  /** GOAWAY to each relay; resolves when every stream has ended, at the latest at the deadline or when aborted. */
+  /** GOAWAY to each relay; resolves when every stream has ended. At the deadline, or when aborted, what is left is reset. */
   drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
   close(): Promise<void>;
 }
@@ -93,8 +93,13 @@ export async function startAgent(
   const done = following.then(() => Promise.all(all().map((set) => set.done))).then(() => undefined);
   return {
     done,
-    async drain(drainOptions) {
-      await Promise.all(all().map((set) => set.drain(drainOptions)));
+    async drain({ deadlineMs, signal }) {
+      const due = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
+      // Nobody else has them: without a word their openers would wait for this agent as long as for one that is lost.
+      const reset = (): void => resumes.reset("CC_DRAINING", "The agent that has the stream is stopping");
+      due.addEventListener("abort", reset, { once: true });
+      await Promise.all(all().map((set) => set.drain({ deadlineMs: deadlineMs + RESET_MARGIN_MS, signal })));
+      due.removeEventListener("abort", reset);
     },
     async close() {
       stop.abort();
@@ -108,6 +113,8 @@ export async function startAgent(
   };
 }
 
+/** For the resets to go out before the sessions close. */
+const RESET_MARGIN_MS = 1_000;
 const NO_TUNNEL = { ok: false, text: "no tunnel" } as const;
 
 function observeStreams(resumes: ResumeRegistry, metrics: Metrics): void {

@@ -26,7 +26,8 @@ export async function askRelays<T>(
       const error = toConnectError(cause);
       if (!ERRORS[error.code].retry) throw error;
       const delayMs = Math.round(backoff.next(error.retryAfterMs));
-      deps.log.warn({ event, delayMs, ...errorFields(error) }, "no relay has answered yet, trying again");
+      const { hint } = error;
+      deps.log.warn({ event, delayMs, ...errorFields(error), hint }, "no relay has answered yet, trying again");
       await deps.clock.wait(delayMs, { signal: options.signal });
     }
   }

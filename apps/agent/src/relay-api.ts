@@ -150,11 +150,20 @@ const TLS_CODES =
 
 function unreachable(url: URL, cause: unknown): ConnectError {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
-  const reason = code ?? (cause instanceof Error ? cause.message : String(cause));
+  const silent = code === "ABORT_ERR" ? `no answer after ${TIMEOUT_MS / 1_000} s` : code;
+  const reason = silent ?? (cause instanceof Error ? cause.message : String(cause));
   if (code !== undefined && TLS_CODES.test(code)) {
-    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${url.host} is not trusted: ${code}`, { cause });
+    const hint = "Give the authority that signed the relay's certificate as relay.caFile (the chart's relay.ca).";
+    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${url.host} is not trusted: ${code}`, {
+      cause,
+      hint,
+    });
   }
-  return new ConnectError("CC_RELAY_UNREACHABLE", `The relay ${url.host} cannot be reached: ${reason}`, { cause });
+  const hint = "Check relay.url, what the pods may dial (firewall, NetworkPolicy) and the proxy settings.";
+  return new ConnectError("CC_RELAY_UNREACHABLE", `The relay ${url.host} cannot be reached: ${reason}`, {
+    cause,
+    hint,
+  });
 }
 
 function parseJson(text: string): unknown {

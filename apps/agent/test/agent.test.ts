@@ -263,6 +263,17 @@ describe("the tunnel", () => {
     await agent.drain({ deadlineMs: 50, signal: new AbortController().signal });
     await expect(stream.done).resolves.toMatchObject({ kind: "reset" });
   });
+
+  test("tells openers at the drain's deadline, who would wait for it to come back otherwise", async () => {
+    const { agent, session } = await started((socket) => void socket.resume());
+    const { signal } = new AbortController();
+    const opener = createStreamOpener();
+    opener.use(session);
+    const stream = await opener.open({ ...OPEN, graceMs: 60_000 }, { signal });
+    await stream.accepted;
+    await agent.drain({ deadlineMs: 50, signal });
+    await expect(stream.done).resolves.toMatchObject({ kind: "reset", error: { code: "CC_DRAINING" } });
+  });
 });
 
 describe("a stream whose tunnel is lost", () => {

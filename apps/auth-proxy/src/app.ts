@@ -21,7 +21,7 @@ import { openAuthority } from "./authority-renewal.ts";
 import { createServingCertificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
 import type { IdentityRules } from "./identity.ts";
-import { SWEEP_MS } from "./limits.ts";
+import { FAREWELL_MS, SWEEP_MS } from "./limits.ts";
 import { listenAt } from "./listen.ts";
 import { createLive } from "./live.ts";
 import { proveOwnAccount } from "./own-account.ts";
@@ -191,6 +191,8 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
       streams.server.closeIdleConnections();
       await untilDone(inFlight, options.signal);
       live.endAll(new ConnectError("CC_DRAINING", "The auth proxy is stopping"));
+      // What each caller is told about it takes a moment to go out.
+      await untilDone(inFlight, AbortSignal.timeout(FAREWELL_MS));
       streams.server.closeAllConnections();
       acceptor.closeAll();
       await closed;

@@ -29,6 +29,8 @@ export const UPGRADE_TIMEOUT_MS = 60_000;
 export const HALF_OPEN_MS = 30_000;
 /** Time to send why an answer ends early before it is broken off. */
 export const END_FLUSH_MS = 2_000;
+/** For the last words when the process stops; less than what a step of the shutdown has after its time. */
+export const FAREWELL_MS = 800;
 /** Time to send the last answer on a stream that is closed after it. */
 export const CLOSE_TIMEOUT_MS = 5_000;
 /** Time to dial the apiserver, TLS included. */

@@ -137,8 +137,9 @@ test("on SIGTERM what is under way may end within the drain time, nothing new be
   expect(await once(started, "exit")).toEqual([0, null]);
 });
 
-test("a watch does not hold the stop up beyond the drain time", async () => {
-  upstream.answer = (_request, response) => void response.writeHead(200).write("{}");
+test("a watch does not hold the stop up beyond the drain time, and is told why it ends", async () => {
+  upstream.answer = (_request, response) =>
+    void response.writeHead(200, { "Content-Type": "application/json" }).write("{}\n");
   const started = await start({ drainSeconds: 1 });
   await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
   const watch = send("aud", "/api/v1/pods?watch=1");
@@ -147,7 +148,7 @@ test("a watch does not hold the stop up beyond the drain time", async () => {
   started.kill("SIGTERM");
   await once(started, "exit");
   expect(Date.now() - startedAt).toBeLessThan(4_000);
-  await watch;
+  expect((await watch).body).toContain("The auth proxy is stopping");
 });
 
 test("a second process on the same socket says that it is in use", async () => {

@@ -1,5 +1,12 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { type Caller, ConnectError, encodeResumed, type Resume, type Secret } from "@cluster-connect/protocol";
+import {
+  type Caller,
+  ConnectError,
+  type ErrorCode,
+  encodeResumed,
+  type Resume,
+  type Secret,
+} from "@cluster-connect/protocol";
 import { type Clock, SYSTEM_CLOCK, type Timer } from "./clock.ts";
 import { type HeldDeps, type HeldFor, HeldStream } from "./held-stream.ts";
 import type { AcceptOptions, IncomingStream } from "./incoming.ts";
@@ -16,6 +23,8 @@ export interface ResumeRegistry {
   readonly counters: ResumeCounters;
   /** Resets every stream that waits for its opener. */
   close(): void;
+  /** Resets every stream, those with a channel too: for who goes away with them. */
+  reset(code: ErrorCode, text: string): void;
 }
 
 export interface ResumeCounters {
@@ -132,6 +141,9 @@ export function createResumeRegistry(
       let retainedBytes = 0;
       for (const { stream } of held.values()) retainedBytes += stream.endpoint.retainedBytes;
       return { streams: held.size, suspended: suspended.size, retainedBytes };
+    },
+    reset(code, text) {
+      for (const { stream } of [...held.values()]) stream.reset(code, text);
     },
     close() {
       for (const { stream } of [...suspended]) stream.reset("CC_SESSION_CLOSED", "The agent stops");
