@@ -1,13 +1,16 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
 import { createMetrics } from "@cluster-connect/service";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { startFixture } from "./support/fixture.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
-const deploy = (name: string): Promise<string> =>
-  readFile(new URL(`../../../deploy/relay/${name}`, import.meta.url), "utf8");
+const deployPath = (name: string): string => join(import.meta.dirname, "../../../deploy/relay", name);
+const deploy = (name: string): Promise<string> => readFile(deployPath(name), "utf8");
 
 /** Names that a relay with everything switched on has. */
 async function metricNames(): Promise<ReadonlySet<string>> {
@@ -28,6 +31,35 @@ test.each(["prometheus-rules.yaml", "grafana-dashboard.json"])("every metric in 
   );
   expect(used.length).toBeGreaterThan(8);
   expect(used.filter((name) => !names.has(name))).toEqual([]);
+});
+
+const run = promisify(execFile);
+
+/** Name of a test that needs a program of Debian's package. */
+function needing(program: string, packageName: string, name: string): readonly [boolean, string] {
+  const folders = (process.env["PATH"] ?? "").split(delimiter);
+  const missing = !folders.some((folder) => existsSync(join(folder, program)));
+  return [missing, missing ? `${name}: ${program} is not installed (Debian's package ${packageName})` : name];
+}
+
+const [noPromtool, rulesName] = needing("promtool", "prometheus", "promtool accepts the alert rules");
+test.skipIf(noPromtool)(rulesName, async () => {
+  const { stdout } = await run("promtool", ["check", "rules", deployPath("prometheus-rules.yaml")]);
+  expect(stdout).toMatch(/SUCCESS: \d+ rules found/);
+});
+
+const [noAnalyze, unitName] = needing("systemd-analyze", "systemd", "systemd knows every option of the unit");
+test.skipIf(noAnalyze)(unitName, async () => {
+  // It looks for the program, too.
+  const text = (await deploy("cluster-connect-relay.service")).replaceAll(
+    "/usr/bin/cluster-connect-relay",
+    "/bin/true",
+  );
+  const file = join(await temporaryFolder(), "cluster-connect-relay.service");
+  await writeFile(file, text);
+  expect(await run("systemd-analyze", ["verify", file])).toEqual({ stdout: "", stderr: "" });
+  const offline = ["--offline=true", "--threshold=20"];
+  await expect(run("systemd-analyze", ["security", ...offline, file])).resolves.toBeDefined();
 });
 
 test("each panel of the dashboard has a title, a place and queries", async () => {
