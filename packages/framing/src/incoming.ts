@@ -52,8 +52,8 @@ export class IncomingStream implements StreamMember {
   /** Only where somebody asks for it. */
   #abort: AbortController | undefined;
   #gaveUp: ConnectError | undefined;
-  /** What an opener may send before it has an answer. */
-  readonly #early: ByteQueue = createByteQueue();
+  /** What an opener may send before it has an answer; none of it once there is one. */
+  #early: ByteQueue | undefined;
   #fin: Frame | undefined;
   #answered = false;
 
@@ -118,7 +118,7 @@ export class IncomingStream implements StreamMember {
   reject(code: ErrorCode, text: string, retryAfterMs = 0): void {
     if (this.#answered) return;
     this.#answered = true;
-    this.#early.clear();
+    this.#early = undefined;
     if (this.gaveUp) return;
     this.#host.send("REJECT", this.streamId, [encodeEnd({ code, text, retryAfterMs })]);
     this.#host.release(this.streamId, this);
@@ -152,6 +152,7 @@ export class IncomingStream implements StreamMember {
       return;
     }
     if (payload.length === 0) throw new ConnectError("CC_STREAM_STATE", "DATA without a byte");
+    this.#early ??= createByteQueue();
     if (this.#early.end + payload.length > INITIAL_WINDOW_BYTES) {
       throw new ConnectError("CC_FLOW_CONTROL", "More came before the answer than an opener may send");
     }
@@ -175,14 +176,16 @@ export class IncomingStream implements StreamMember {
 
   #takeEarly(): Frame[] {
     const { streamId } = this;
-    const frames: Frame[] = [];
-    for (const payload of this.#early.read(0, INITIAL_WINDOW_BYTES)) frames.push({ type: "DATA", streamId, payload });
+    const payloads = this.#early?.read(0, INITIAL_WINDOW_BYTES) ?? [];
+    // Whoever asked for the stream may keep this for as long as it is there.
+    this.#early = undefined;
+    const frames: Frame[] = payloads.map((payload) => ({ type: "DATA", streamId, payload }));
     if (this.#fin !== undefined) frames.push(this.#fin);
     return frames;
   }
 
   #giveUp(error: ConnectError): void {
-    this.#early.clear();
+    this.#early = undefined;
     this.#gaveUp ??= error;
     this.#abort?.abort(error);
   }

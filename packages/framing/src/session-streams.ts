@@ -44,6 +44,7 @@ export class SessionStreams {
   readonly #table: StreamTable;
   readonly #options: SessionStreamsOptions;
   readonly #deps: SessionStreamsDeps;
+  readonly #replace = (id: StreamId, member: StreamMember): void => this.#table.set(id, member);
 
   constructor(side: SessionSide, options: SessionStreamsOptions, deps: SessionStreamsDeps) {
     const { session, outbox, budgets } = deps;
@@ -131,7 +132,7 @@ export class SessionStreams {
     const { streamId } = frame;
     let incoming: IncomingStream | undefined;
     try {
-      incoming = new IncomingStream(this.host, streamId, requestOf(frame), (id, member) => this.#table.set(id, member));
+      incoming = new IncomingStream(this.host, streamId, requestOf(frame), this.#replace);
       this.#table.set(streamId, incoming);
       this.#deps.began();
       onStream(incoming);
