@@ -18,7 +18,7 @@ fi
 if [ -z "${E2E_IMAGES:-}" ]; then
   E2E_IMAGES=$PWD/dist/images/saved
   export E2E_IMAGES
-  npx -y pnpm@12 images --save "$E2E_IMAGES" agent auth-proxy cli
+  npx -y pnpm@12 images --save "$E2E_IMAGES" agent auth-proxy cli relay
 fi
 if [ -n "${PROJECT:-}" ]; then
   exec npx -y pnpm@12 test --project "$PROJECT" "$@"

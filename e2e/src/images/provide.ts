@@ -8,8 +8,10 @@ import type { Progress } from "../process/progress.ts";
 import { runToEnd } from "../process/run-to-end.ts";
 import { repositoryFile } from "../stack/repository-file.ts";
 
-/** Apps whose images the suites install. */
-const IMAGE_APPS = ["agent", "auth-proxy", "cli"] as const;
+/** Apps whose images the agent's chart installs. */
+const CHART_APPS = ["agent", "auth-proxy", "cli"] as const;
+
+export type ImageApp = (typeof CHART_APPS)[number] | "relay";
 
 /** Why no image can be made on this machine, and what to do about it; undefined when they can. */
 export async function missingForImages(env: NodeJS.ProcessEnv): Promise<string | undefined> {
@@ -25,19 +27,25 @@ export async function missingForImages(env: NodeJS.ProcessEnv): Promise<string |
  * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with the last line of what failed.
  */
 export async function provideImages(
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly apps?: readonly ImageApp[] },
   deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress },
 ): Promise<readonly string[]> {
   const { env, progress } = deps;
   const given = env["E2E_IMAGES"];
   const folder = given || join(cacheRoot(env), "images");
-  if (!given) await progress.during("images", () => make(folder, options, env));
-  return IMAGE_APPS.map((app) => join(folder, `${app}.tar`));
+  const { apps = CHART_APPS, signal } = options;
+  if (!given) await progress.during("images", () => make(folder, apps, { signal }, env));
+  return apps.map((app) => join(folder, `${app}.tar`));
 }
 
-async function make(folder: string, options: { readonly signal: AbortSignal }, env: NodeJS.ProcessEnv): Promise<void> {
+async function make(
+  folder: string,
+  apps: readonly ImageApp[],
+  options: { readonly signal: AbortSignal },
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   const script = repositoryFile("e2e/images/make.sh");
-  const done = await runToEnd(script, [folder], { env: definedOnly(env), ...options });
+  const done = await runToEnd(script, [folder, ...apps], { env: definedOnly(env), ...options });
   if (done.code === 0) {
     process.stderr.write(done.stdout);
     return;

@@ -138,7 +138,7 @@ function sign(issuer: TestIssuer, claims: Readonly<Record<string, unknown>>): Pr
   });
 }
 
-interface ClusterDeps {
+export interface ClusterDeps {
   readonly folder: string;
   readonly fleet: Pick<Fleet, "url" | "caFile" | "enrollmentCode">;
   readonly keeper: Keeper;
@@ -146,7 +146,7 @@ interface ClusterDeps {
 }
 
 /** Replicas of an agent, with one key; what they reach is in this process. */
-async function startCluster(name: string, deps: ClusterDeps): Promise<readonly Agent[]> {
+export async function startCluster(name: string, deps: ClusterDeps): Promise<readonly Agent[]> {
   const { fleet, keeper } = deps;
   const folder = join(deps.folder, name);
   await mkdir(folder, { recursive: true });
