@@ -63,7 +63,11 @@ interface Direction {
  * @throws ConnectError as {@link ForwardTarget.addMember}, or `CC_CANCELLED` when the opener gave up meanwhile; the
  *   incoming stream then still waits for its answer.
  */
-export function forwardStream(incoming: IncomingStream, target: ForwardTarget, request: StreamRequest): Forward {
+export function forwardStream(
+  incoming: Pick<IncomingStream, "gaveUp" | "adopt">,
+  target: ForwardTarget,
+  request: StreamRequest,
+): Forward {
   if (incoming.gaveUp) throw new ConnectError("CC_CANCELLED", "The opener gave the stream up");
   const forwarding = new Forwarding(request);
   // The second leg first: when its session takes no stream, the incoming one still waits for an answer.

@@ -1,5 +1,14 @@
+import { parseInstanceId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
-import { createFakeClock, openStream, readAll, sessionPair, TEST_OPEN } from "../src/testing/index.ts";
+import { createStreamOpener } from "../src/index.ts";
+import {
+  createCountingSecrets,
+  createFakeClock,
+  openStream,
+  readAll,
+  sessionPair,
+  TEST_OPEN,
+} from "../src/testing/index.ts";
 
 test("a draining session lets its streams end and then closes", async () => {
   const clock = createFakeClock();
@@ -64,4 +73,30 @@ test("aborting a drain closes at once", async () => {
   abort.abort();
   await drained;
   expect(acceptor.state).toBe("closed");
+});
+
+test("a stream that is being opened while its session drains is opened in the next one, each byte once", async () => {
+  const clock = createFakeClock();
+  const channel = { delayMs: () => 20 };
+  const [first, second] = [sessionPair({ channel }, { clock }), sessionPair({ channel }, { clock })];
+  await clock.advance(200);
+  const opener = createStreamOpener({}, { clock, random: () => 0.5, secret: createCountingSecrets(100) });
+  opener.use(first.dialer);
+  const drained = first.acceptor.drain({ deadlineMs: 30_000 });
+  // GOAWAY is on its way, and so is OPEN with the first bytes.
+  const near = await opener.open(TEST_OPEN, { signal: new AbortController().signal, reopen: true });
+  near.write("said once, ");
+  await clock.advance(100);
+  expect(first.dialer.state).not.toBe("open");
+  expect(opener.counters.suspended).toBe(1);
+  near.end("and the rest");
+  opener.use(second.dialer);
+  await clock.advance(100);
+  const far = (await second.incoming.next()).accept({ instanceId: parseInstanceId("agent-02") });
+  await clock.advance(100);
+  expect((await readAll(far)).toString()).toBe("said once, and the rest");
+  await expect(near.accepted).resolves.toMatchObject({ instanceId: "agent-02" });
+  await clock.advance(30_000);
+  await expect(drained).resolves.toMatchObject({ by: "local" });
+  opener.close();
 });

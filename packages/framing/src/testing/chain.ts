@@ -30,6 +30,8 @@ export interface ChainOptions {
   readonly session?: Partial<Pick<SessionOptions, "limits" | "keepalive">>;
   /** What the relay may hold for the CLI. */
   readonly relayBuffers?: Budget;
+  /** How the relay forwards. */
+  readonly forward?: (stream: IncomingStream, target: Session) => Forward;
 }
 
 export function createChain(options: ChainOptions, deps: { readonly clock: Clock }): Chain {
@@ -38,6 +40,8 @@ export function createChain(options: ChainOptions, deps: { readonly clock: Clock
   const agentChannel = memoryChannelPair(options.channel ?? {}, deps);
   const incoming = createIncomingQueue();
   const forwards: Forward[] = [];
+  const plain = (stream: IncomingStream, target: Session): Forward => forwardStream(stream, target, stream.request);
+  const { forward = plain } = options;
   const common = { software: "test", ...options.session };
   const relay = {
     ...common,
@@ -51,7 +55,7 @@ export function createChain(options: ChainOptions, deps: { readonly clock: Clock
     {
       ...relay,
       ...(options.relayBuffers === undefined ? {} : { budgets: { buffers: options.relayBuffers } }),
-      onStream: (stream: IncomingStream) => forwards.push(forwardStream(stream, relayToAgent, stream.request)),
+      onStream: (stream: IncomingStream) => forwards.push(forward(stream, relayToAgent)),
     },
     sessionDeps,
   );
