@@ -22,6 +22,8 @@ export interface CliOptions {
   readonly signal: AbortSignal;
   /** Where its spans go; nowhere by default. */
   readonly tracing?: { readonly endpoint: string };
+  /** More of its environment, such as tokens instead of a login. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A `cluster-connect proxy` that is ready. */
@@ -82,6 +84,7 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
     CLUSTER_CONNECT_TOKEN_STORE: "file",
     PATH: options.path,
     KUBECACHEDIR: join(folder, "kube-cache"),
+    ...options.env,
     ...(options.tracing === undefined ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: options.tracing.endpoint }),
   };
   const [program, ...first] = command;

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { type MuxStream, SYSTEM_CLOCK, wait } from "@cluster-connect/framing";
+import type { Duplex } from "node:stream";
+import { SYSTEM_CLOCK, wait } from "@cluster-connect/framing";
 import { type ErrorCode, toConnectError } from "@cluster-connect/protocol";
 import type { RawLink } from "../../src/faults/raw-link.ts";
 import { NAMED_ECHO } from "./fleet.ts";
@@ -33,7 +34,7 @@ const RETRY_MS = 20;
 /** Reads exactly so many bytes. @throws when the stream ends before. */
 export type Read = (count: number) => Promise<Buffer>;
 
-export function reader(stream: MuxStream): Read {
+export function reader(stream: Duplex): Read {
   const chunks = stream[Symbol.asyncIterator]();
   let held = Buffer.alloc(0);
   return async (count) => {

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,6 +22,7 @@ import { type Agent, startAgent } from "../../src/stack/agent.ts";
 import { missingBalancer } from "../../src/stack/balancer.ts";
 import { type Fleet, startFleet } from "../../src/stack/fleet.ts";
 import { RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
+import { serveCluster } from "./named-cluster.ts";
 import { NO_END } from "./stack.ts";
 
 /** Relays, clusters with replicas of their agents, PostgreSQL and a balancer, all real but for the clusters' insides. */
@@ -35,6 +36,9 @@ export interface FleetScene {
   readonly storeFaults: FaultProxy;
   readonly agents: readonly Agent[];
   readonly keeper: Keeper;
+  /** The authority of a cluster, PEM. */
+  authorityOf(cluster: string): Promise<string>;
+  readonly folder: string;
   /** A caller's channel through the balancer, as the CLI has one. */
   link(cluster: string): RawLink;
   token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
@@ -115,7 +119,8 @@ async function setScene(options: FleetSceneOptions, atEnd: (end: () => unknown) 
   ).flat();
   const token = (claims: Readonly<Record<string, unknown>> = {}): Promise<string> => sign(issuer, claims);
   return {
-    ...{ fleet, postgres, pooler, storeUrl, storeFaults, agents, keeper, token },
+    ...{ fleet, postgres, pooler, storeUrl, storeFaults, agents, keeper, folder, token },
+    authorityOf: (cluster) => readFile(join(folder, cluster, "ca.crt"), "utf8"),
     link: (cluster) => startRawLink({ relay: fleet.url, caPem: fleet.caPem, cluster, token }),
     tunnels: async (count) => {
       const sql =
@@ -151,7 +156,10 @@ export async function startCluster(name: string, deps: ClusterDeps): Promise<rea
   const folder = join(deps.folder, name);
   await mkdir(folder, { recursive: true });
   const caFile = join(folder, "ca.crt");
-  await writeFile(caFile, (await createAuthority(name, { now: () => new Date() })).certPem);
+  const authority = await createAuthority(name, { now: () => new Date() });
+  await writeFile(caFile, authority.certPem);
+  const socket = join(folder, "proxy.sock");
+  deps.atEnd(await serveCluster(name, socket, authority));
   const health = await listen(
     createHttpServer((_request, response) => {
       const checks = [{ name: "apiserver", ok: true, text: "ok" }];
@@ -174,7 +182,7 @@ export async function startCluster(name: string, deps: ClusterDeps): Promise<rea
     if (index > 0) await cp(join(folder, "agent-0", "state"), join(own, "state"), { recursive: true });
     const options = {
       ...{ folder: own, signal: NO_END, relay: { url: fleet.url, caFile: fleet.caFile }, code },
-      authProxy: { socket: join(folder, "proxy.sock"), healthUrl: `http://127.0.0.1:${health}/readyz`, caFile },
+      authProxy: { socket, healthUrl: `http://127.0.0.1:${health}/readyz`, caFile },
       upstreams: { [NAMED_ECHO]: `127.0.0.1:${echo}` },
     };
     const agent = await startAgent(options, { keeper });
