@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { acceptSession, type MessageChannel, type Session, type SessionReady } from "@cluster-connect/framing";
-import { ConnectError, type InstanceId, parseSessionId, toConnectError } from "@cluster-connect/protocol";
+import { ConnectError, type InstanceId, type KeyId, parseSessionId, toConnectError } from "@cluster-connect/protocol";
 import { errorFields } from "@cluster-connect/service";
 import { verifyAgentProof } from "./agent-proof.ts";
 import { parseAuthorities } from "./authorities.ts";
@@ -43,7 +43,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
           authority: options.authority,
           instanceId,
         });
-        await refuseSuperseded(hello.instanceId, context);
+        await refuseSuperseded(key.keyId, hello.instanceId, context);
         return { sessionId: parseSessionId(randomBytes(16).toString("base64url")) };
       },
     },
@@ -66,8 +66,12 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
 }
 
 /** A store that does not answer keeps nobody out: the key was valid, and the next look finds the agent. */
-async function refuseSuperseded(agentInstanceId: InstanceId, { store, log }: RelayContext): Promise<void> {
-  const superseded = await findSuperseded(store.db, [agentInstanceId]).catch((error: unknown) => {
+async function refuseSuperseded(
+  keyId: KeyId,
+  agentInstanceId: InstanceId,
+  { store, log }: RelayContext,
+): Promise<void> {
+  const superseded = await findSuperseded(store.db, keyId, [agentInstanceId]).catch((error: unknown) => {
     log.warn({ event: "keys.failed", ...errorFields(error) }, "the users of keys could not be looked up");
     return new Set<InstanceId>();
   });
@@ -129,6 +133,9 @@ async function rememberAuthorities(tunnel: Tunnel, pem: string | undefined, cont
     if (!news) return;
     const fields = { event: "cluster.authorities", clusterId, keyId, fingerprint: authorities.fingerprint };
     log.warn(fields, "the cluster's authorities changed");
+    const { fingerprint } = authorities;
+    const at = new Date(clock.now());
+    context.audit.record({ event: "cluster.authorities.changed", actor: keyId, clusterId, at, fingerprint });
   } catch (error) {
     log.error({ event: "cluster.authorities.failed", clusterId, ...errorFields(error) }, "authorities not kept");
   }

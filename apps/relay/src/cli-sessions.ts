@@ -5,6 +5,7 @@ import { ConnectError, parseSessionId, toConnectError } from "@cluster-connect/p
 import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
 import type { CallerSessions } from "./caller-sessions.ts";
 import type { Release } from "./quota/counted.ts";
+import { forwardPaced, openWaitMs } from "./quota/forward-paced.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { type CallerSession, type Route, rewriteRequest, routeStream } from "./stream-request.ts";
 import { beginStreamSpan, withSpan } from "./tracing/stream-span.ts";
@@ -110,13 +111,16 @@ async function forward(
   try {
     context.audit.assertAccepting();
     release = context.quotas.takeStream(caller.principal, first.cluster);
+    const rate = context.rates.of(caller.principal, first.cluster);
+    const openMs = rate === undefined ? 0 : openWaitMs(rate);
+    if (openMs > 0) await clock.wait(openMs, { signal: incoming.signal }).catch(() => undefined);
     route = await routeStream(request, caller, { registry, grants, known, peers });
     const forwarded = route.kind === "peer";
-    const passing = forwardStream(
-      incoming,
-      route.session,
-      withSpan(rewriteRequest(request, caller, { forwarded }), span),
-    );
+    const next = withSpan(rewriteRequest(request, caller, { forwarded }), span);
+    const passing =
+      rate === undefined
+        ? forwardStream(incoming, route.session, next)
+        : forwardPaced(incoming, route.session, next, { rate, clock: context.sessionDeps.clock });
     context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
     count(first.cluster, passing);
     await passing.answered;

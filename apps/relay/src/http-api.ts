@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { ConnectError } from "@cluster-connect/protocol";
 import { errorFields, type Health, type Logger, type Metrics } from "@cluster-connect/service";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
@@ -24,6 +24,8 @@ export interface HttpApiDeps extends AdminContext {
   readonly ownMetrics: boolean;
   /** Host and perhaps port of the public name, which agents sign. */
   readonly authority: string;
+  /** Told about each request whose sender was not let in. */
+  readonly onRefused: (refusal: { readonly route: string; readonly code: string }, request: IncomingMessage) => void;
   readonly log: Logger;
 }
 
@@ -38,7 +40,7 @@ export async function createHttpApi(deps: HttpApiDeps): Promise<FastifyInstance>
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 256 },
   });
-  app.setErrorHandler((error, _request, reply) => answerError(reply, fromFastify(error), deps.log));
+  app.setErrorHandler((error, _request, reply) => answerError(reply, fromFastify(error), deps));
   app.setNotFoundHandler((_request, reply) => {
     const { headers, body } = problemAnswer(new ConnectError("CC_REQUEST_REFUSED", "The relay has no such route"));
     return reply
@@ -60,9 +62,15 @@ function addMetrics(app: FastifyInstance, metrics: Metrics): void {
   );
 }
 
-function answerError(reply: FastifyReply, error: unknown, log: Logger): FastifyReply {
+function answerError(
+  reply: FastifyReply,
+  error: unknown,
+  { log, onRefused }: Pick<HttpApiDeps, "log" | "onRefused">,
+): FastifyReply {
   const { status, headers, body } = problemAnswer(error);
-  const fields = { event: "http.refused", status, route: reply.request.routeOptions.url ?? "none" };
+  const route = reply.request.routeOptions.url ?? "none";
+  const fields = { event: "http.refused", status, route };
+  if (status === 401 || status === 403) onRefused({ route, code: body.code }, reply.request.raw);
   if (body.code === "CC_INTERNAL") log.error({ ...fields, ...errorFields(error) }, "request failed");
   else log.info({ ...fields, code: body.code }, "request refused");
   return reply.status(status).headers(headers).send(JSON.stringify(body));

@@ -10,6 +10,7 @@ import type { LiveStreams } from "./live-streams.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import type { Peers } from "./peers/peers.ts";
 import type { Quotas } from "./quota/quotas.ts";
+import type { Rates } from "./quota/rates.ts";
 import type { Registry } from "./registry.ts";
 import type { Store } from "./store/store.ts";
 
@@ -29,6 +30,7 @@ export interface RelayContext {
   readonly grants: GrantBook;
   readonly audit: AuditLog;
   readonly quotas: Quotas;
+  readonly rates: Rates;
   /** Absent without a collector for traces. */
   readonly tracer: Tracer | undefined;
   readonly callers: CallerSessions;

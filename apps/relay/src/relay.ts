@@ -5,19 +5,22 @@ import { listenOn, type Metrics, openTracer, startHealthServer } from "@cluster-
 import { compileAdmins } from "./admin/admins.ts";
 import { openNotifications } from "./admin/notifications.ts";
 import { createStatusFeed } from "./admin/status-feed.ts";
+import { createStatusWatch } from "./admin/status-watch.ts";
 import { openAudit } from "./audit/open.ts";
 import { createAuthenticate } from "./authenticate.ts";
+import { createCallerAddress } from "./caller-address.ts";
 import { createCallerSessions } from "./caller-sessions.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
 import { openGrants } from "./grants/open.ts";
-import { createHttpApi } from "./http-api.ts";
+import { createHttpApi, type HttpApiDeps } from "./http-api.ts";
 import { createLastSeen } from "./last-seen.ts";
 import { createLiveStreams } from "./live-streams.ts";
 import { createRelayMetrics } from "./metrics.ts";
 import { createFleet } from "./peers/fleet.ts";
 import { createBudgets } from "./quota/budgets.ts";
 import { createQuotas } from "./quota/quotas.ts";
+import { createRates } from "./quota/rates.ts";
 import { Registry } from "./registry.ts";
 import type { RelayContext } from "./relay-context.ts";
 import { createRelayHealth } from "./relay-health.ts";
@@ -41,6 +44,7 @@ export interface RelayDeps
     | "liveRelays"
     | "audit"
     | "quotas"
+    | "rates"
     | "tracer"
     | "callers"
     | "budgets"
@@ -74,12 +78,15 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     onChange: () => fleet.changed(),
     onState: (clusterId, state, reason) => {
       log.info({ event: "cluster.state", clusterId, state, ...(reason && { reason }) }, "cluster state");
-      const at = new Date(clock.now()).toISOString();
-      statuses.publish({ at, clusterId, status: state, reason: reason ?? null });
+      statusWatch.touch(clusterId);
     },
   });
-  const notifications = await openNotifications(config, statuses, deps);
-  const fleet = await createFleet(config, { ...deps, registry });
+  const notifications = await openNotifications(config, deps);
+  const statusWatch = createStatusWatch({
+    ...{ store, instanceId: deps.instanceId, log, clock, feed: statuses, teller: notifications.teller },
+    onNoted: notifications.look,
+  });
+  const fleet = await createFleet(config, { ...deps, registry, onWritten: statusWatch.written });
   const [agents, callers] = [createSessionSet(), createSessionSet()];
   const grants = await openGrants(config, { store, clock, log });
   const streams = createLiveStreams({ grants, log, clock });
@@ -98,6 +105,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       audit: running.audit,
       tracer,
       callers: callerSessions,
+      rates: createRates(config.limits, deps.sessionDeps.clock),
       quotas,
     },
     ...{
@@ -112,7 +120,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
     ...{ grants, login: config.login, metrics: deps.metrics, ownMetrics: config.metrics === undefined },
-    ...{ authority: config.publicUrl.host },
+    ...{ authority: config.publicUrl.host, onRefused: refusalToAudit(config, context) },
     ...{ software: deps.software, now: clock.now, admins: compileAdmins(config.admins, { now: clock.now }) },
   });
   const operations =
@@ -133,6 +141,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     watchSharedKeys(config.agents, { signal }, { store, registry, audit: context.audit, log, clock }),
     lastSeen.run({ signal }),
     grants.watch({ signal }),
+    statusWatch.run({ signal }),
     notifications.run({ signal }),
     running.run({ signal }),
     callerSessions.run({ signal }),
@@ -162,6 +171,19 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       await lastSeen.flush();
     },
   };
+}
+
+/** Who was not let in by a request is written down as who was not let in by an upgrade. */
+function refusalToAudit(
+  { trustedProxies }: Pick<RelayConfig, "trustedProxies">,
+  { audit, clock }: RelayContext,
+): HttpApiDeps["onRefused"] {
+  const addressOf = createCallerAddress(trustedProxies);
+  return (refusal, request) =>
+    audit.refused({
+      ...{ event: "request.refused", actor: "unknown", at: new Date(clock.now()) },
+      ...{ ...refusal, address: addressOf(request) },
+    });
 }
 
 function channelOptions(config: RelayConfig, draining: AbortSignal): Parameters<typeof acceptChannels>[1] {

@@ -66,10 +66,10 @@ export async function watchSharedKeys(
     });
   }
 
-  async function closeSuperseded(tunnels: readonly Tunnel[]): Promise<void> {
+  async function closeSuperseded(keyId: KeyId, tunnels: readonly Tunnel[]): Promise<void> {
     const ids: readonly InstanceId[] = [...new Set(tunnels.map(({ instanceId }) => instanceId))];
-    const superseded = await findSuperseded(store.db, ids);
-    for (const { instanceId, keyId, session } of tunnels.filter((tunnel) => superseded.has(tunnel.instanceId))) {
+    const superseded = await findSuperseded(store.db, keyId, ids);
+    for (const { instanceId, session } of tunnels.filter((tunnel) => superseded.has(tunnel.instanceId))) {
       log.warn({ event: "tunnel.superseded", keyId, agentInstanceId: instanceId }, "tunnel closed: a newer agent came");
       session.close("CC_AGENT_KEY_REFUSED", SUPERSEDED_TEXT);
     }
@@ -78,8 +78,10 @@ export async function watchSharedKeys(
   const check = async (): Promise<void> => {
     try {
       const tunnels = registry.tunnels();
-      for (const [keyId, own] of Map.groupBy(tunnels, (tunnel) => tunnel.keyId)) await lookAt(keyId, own, perKey);
-      if (policy === "replace") await closeSuperseded(tunnels);
+      for (const [keyId, own] of Map.groupBy(tunnels, (tunnel) => tunnel.keyId)) {
+        await lookAt(keyId, own, perKey);
+        if (policy === "replace") await closeSuperseded(keyId, own);
+      }
     } catch (error) {
       log.error({ event: "keys.failed", ...errorFields(error) }, "the users of keys could not be looked up");
     }

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { createMetrics } from "@cluster-connect/service";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { alertTests } from "./support/alert-tests.ts";
 import { startFixture } from "./support/fixture.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
@@ -42,10 +43,25 @@ function needing(program: string, packageName: string, name: string): readonly [
   return [missing, missing ? `${name}: ${program} is not installed (Debian's package ${packageName})` : name];
 }
 
-const [noPromtool, rulesName] = needing("promtool", "prometheus", "promtool accepts the alert rules");
-test.skipIf(noPromtool)(rulesName, async () => {
-  const { stdout } = await run("promtool", ["check", "rules", deployPath("prometheus-rules.yaml")]);
-  expect(stdout).toMatch(/SUCCESS: \d+ rules found/);
+const [noPromtool, alertsName] = needing("promtool", "prometheus", "alerts fire when they have to, and only then");
+test.skipIf(noPromtool)(alertsName, async () => {
+  const file = join(await temporaryFolder(), "alerts.json");
+  await writeFile(file, JSON.stringify(alertTests(deployPath("prometheus-rules.yaml"))));
+  await expect(run("promtool", ["test", "rules", file])).resolves.toMatchObject({
+    stdout: expect.stringContaining("SUCCESS"),
+  });
+});
+
+test.skipIf(noPromtool)(alertsName.replace(/^[^:]*/, "every query of the dashboard is one"), async () => {
+  const text = await deploy("grafana-dashboard.json");
+  const known = text.replaceAll("$__rate_interval", "5m").replaceAll("$instance", ".*");
+  const found = z.object({ panels: z.array(z.object({ targets: z.array(z.object({ expr: z.string() })) })) });
+  const queries = found.parse(JSON.parse(known)).panels.flatMap(({ targets }) => targets);
+  const rules = queries.map(({ expr }, index) => ({ record: `query_${index}`, expr }));
+  const file = join(await temporaryFolder(), "queries.json");
+  await writeFile(file, JSON.stringify({ groups: [{ name: "dashboard", rules }] }));
+  const { stdout } = await run("promtool", ["check", "rules", file]);
+  expect(stdout).toContain(`SUCCESS: ${queries.length} rules found`);
 });
 
 const [noAnalyze, unitName] = needing("systemd-analyze", "systemd", "systemd knows every option of the unit");

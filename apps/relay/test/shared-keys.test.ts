@@ -45,3 +45,18 @@ test("replicas within the limit are nobody's business", async () => {
   expect(fixture.log.lines.some(({ event }) => event === "agent.key.shared")).toBe(false);
   expect(sessions.map(({ state }) => state)).toEqual(["open", "open"]);
 });
+
+test("who has another key cannot have an agent sent away by taking its name", async () => {
+  const fixture = await startFixture({ config: { agents: { perKey: 1, policy: "replace" } } });
+  const victim = await enrollAgent(fixture);
+  const thief = { ...(await enrollAgent(fixture)), instanceId: victim.instanceId };
+  const own = await dialAgent(fixture, victim);
+  await own.ready;
+  const first = await dialAgent(fixture, thief);
+  await first.ready;
+  await isKnown(fixture, 2);
+  await (await dialAgent(fixture, sharing(thief))).ready;
+  await expect(first.closed).resolves.toMatchObject({ code: "CC_AGENT_KEY_REFUSED" });
+  await expect((await dialAgent(fixture, victim)).ready).resolves.toBeDefined();
+  expect(own.state).toBe("open");
+});

@@ -63,6 +63,7 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(documentOf(options.service, batch)),
+          redirect: "error",
           signal: AbortSignal.timeout(timeoutMs),
         });
         await response.body?.cancel();

@@ -1,24 +1,15 @@
-import type { ClusterId } from "@cluster-connect/protocol";
-import type { ClusterState } from "../cluster-status.ts";
-
-/** A cluster's change of state, as one relay sees it. */
-export interface StatusChange {
-  readonly at: string;
-  readonly clusterId: ClusterId;
-  readonly status: ClusterState;
-  readonly reason: string | null;
-}
+import type { ClusterStatus } from "../store/cluster-status.ts";
 
 /** Hands changes to whoever listens at the moment. */
 export interface StatusFeed {
-  publish(change: StatusChange): void;
+  publish(change: ClusterStatus): void;
   /** @returns ends the listening. */
-  listen(listener: (change: StatusChange) => void): () => void;
+  listen(listener: (change: ClusterStatus) => void): () => void;
   readonly listeners: number;
 }
 
 export function createStatusFeed(): StatusFeed {
-  const listeners = new Set<(change: StatusChange) => void>();
+  const listeners = new Set<(change: ClusterStatus) => void>();
   return {
     publish(change) {
       for (const listener of listeners) listener(change);

@@ -3,11 +3,18 @@ import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
 
 /** Hands messages to somebody's HTTP endpoint, in order, each until it was taken or given up. */
 export interface Webhook {
-  /** Never waits; when the queue is full the oldest message is dropped and counted. */
-  push(message: unknown): void;
+  /** Never waits; a message that waits already is not taken twice, and when the queue is full the oldest is dropped. */
+  push(message: WebhookMessage): void;
   /** Sends until the signal is aborted. */
   run(options: { readonly signal: AbortSignal }): Promise<void>;
   readonly queued: number;
+}
+
+/** What is sent; the same id each time it is. */
+export interface WebhookMessage {
+  readonly id: string;
+  /** JSON. */
+  readonly body: string;
 }
 
 export interface WebhookOptions {
@@ -22,6 +29,8 @@ export interface WebhookDeps {
   readonly random: () => number;
   readonly log: Logger;
   readonly onResult?: (result: "sent" | "retried" | "failed" | "dropped") => void;
+  /** The message was taken, given up or dropped. */
+  readonly onOver?: (id: string) => Promise<void> | void;
 }
 
 const MAX_QUEUED = 1_000;
@@ -33,26 +42,40 @@ const MAX_DELAY_MS = 60_000;
 /** Name of the header: `t=<unix seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">`. */
 export const SIGNATURE_HEADER = "cluster-connect-signature";
 
+/** Name of the header with the message's id, by which a message that comes again is told. */
+export const DELIVERY_HEADER = "cluster-connect-delivery";
+
 export function createWebhook(options: WebhookOptions, deps: WebhookDeps): Webhook {
-  const queue: string[] = [];
+  const queue: WebhookMessage[] = [];
+  /** The one that is being sent, and those that wait. */
+  const ids = new Set<string>();
+  const over = async (id: string): Promise<void> => {
+    ids.delete(id);
+    await deps.onOver?.(id);
+  };
   let wake: (() => void) | undefined;
   return {
     get queued() {
       return queue.length;
     },
     push(message) {
-      if (queue.length >= MAX_QUEUED) {
-        queue.shift();
+      if (ids.has(message.id)) return;
+      const oldest = queue.length >= MAX_QUEUED ? queue.shift() : undefined;
+      if (oldest !== undefined) {
         deps.onResult?.("dropped");
+        void over(oldest.id);
       }
-      queue.push(JSON.stringify(message));
+      ids.add(message.id);
+      queue.push(message);
       wake?.();
     },
     async run({ signal }) {
       while (!signal.aborted) {
-        const body = queue.shift();
-        if (body !== undefined) {
-          await deliver(body, options, signal, deps);
+        const message = queue.shift();
+        if (message !== undefined) {
+          await deliver(message, options, signal, deps);
+          // What was cut short by the end of this process is another relay's to send.
+          if (!signal.aborted) await over(message.id);
           continue;
         }
         const waiting = Promise.withResolvers<void>();
@@ -67,10 +90,15 @@ export function createWebhook(options: WebhookOptions, deps: WebhookDeps): Webho
 }
 
 /** Full jitter between attempts; a message that nobody takes is given up, so that others get their turn. */
-async function deliver(body: string, options: WebhookOptions, signal: AbortSignal, deps: WebhookDeps): Promise<void> {
+async function deliver(
+  message: WebhookMessage,
+  options: WebhookOptions,
+  signal: AbortSignal,
+  deps: WebhookDeps,
+): Promise<void> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS && !signal.aborted; attempt += 1) {
     try {
-      await post(body, options, signal, deps);
+      await post(message, options, signal, deps);
       deps.onResult?.("sent");
       return;
     } catch (error) {
@@ -86,11 +114,17 @@ async function deliver(body: string, options: WebhookOptions, signal: AbortSigna
   deps.log.error({ event: "webhook.failed", attempts: MAX_ATTEMPTS }, "webhook message given up");
 }
 
-async function post(body: string, options: WebhookOptions, signal: AbortSignal, deps: WebhookDeps): Promise<void> {
+async function post(
+  { id, body }: WebhookMessage,
+  options: WebhookOptions,
+  signal: AbortSignal,
+  deps: WebhookDeps,
+): Promise<void> {
   const response = await deps.fetch(options.url, {
     method: "POST",
     headers: {
       "content-type": "application/json",
+      [DELIVERY_HEADER]: id,
       [SIGNATURE_HEADER]: signatureOf(body, options.secret, deps.clock.now()),
     },
     body,

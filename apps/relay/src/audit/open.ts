@@ -54,6 +54,8 @@ export async function openAudit(
     const secret = (await readSettingFile("audit.webhook.secretFile", secretFile)).trim();
     sinks.push(createWebhookSink({ url, secret }, { store, fetch, now: clock.now }));
   }
+  // There from the start: an increase is seen only from a value on that was there before.
+  for (const { name } of sinks) dropped.inc({ sink: name }, 0);
   return {
     audit,
     async run({ signal }) {

@@ -24,6 +24,9 @@ export interface Subject {
   holds(principal: Principal): { readonly ok: true } | { readonly ok: false; readonly text: string };
 }
 
+/** It is evaluated for each stream that is opened. */
+const MAX_CONDITION = 4_096;
+
 const NAMES: z.ZodArray<z.ZodString> = z.array(z.string().min(1).max(1_024)).max(1_000);
 
 /** The fields of a {@link SubjectSpec}, for schemas of rules. */
@@ -37,9 +40,10 @@ export const SUBJECT_FIELDS: {
   users: NAMES.optional(),
   groups: NAMES.optional(),
   servicePrincipals: NAMES.optional(),
-  issuer: z.string().min(1).optional(),
+  issuer: z.string().min(1).max(1_024).optional(),
   condition: z
     .string()
+    .max(MAX_CONDITION)
     .superRefine((source, context) => {
       const problem = problemOfCondition(source);
       if (problem !== undefined) context.addIssue({ code: "custom", message: problem });

@@ -41,9 +41,11 @@ export async function openPeerFiles(
       problem = undefined;
       log.info({ event: "peers.reloaded", until: endOf(next) }, "a new certificate is used between relays");
     } catch (error) {
-      const { message } = toConnectError(error);
-      if (message === problem) return;
-      problem = message;
+      const { code, message } = toConnectError(error);
+      // Anybody may ask for the check; what names a path is for the log alone.
+      const text = code === "CC_CONFIG_INVALID" ? message : "a file cannot be read, see the log";
+      if (text === problem) return;
+      problem = text;
       log.error({ event: "peers.kept", ...errorFields(error) }, "the former certificate is used on between relays");
     }
   }

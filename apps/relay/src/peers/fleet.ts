@@ -25,6 +25,8 @@ export interface FleetDeps {
   readonly software: string;
   readonly store: Store;
   readonly registry: Registry;
+  /** The store has this relay's tunnels as they were when the write began. */
+  readonly onWritten: () => void;
   readonly log: Logger;
   readonly clock: Clock;
   readonly sessionDeps: SessionDeps;
@@ -63,7 +65,7 @@ const BEAT_MS = 2_000;
 
 /** @throws ConnectError of the files that the settings name. */
 export async function createFleet(settings: FleetSettings, deps: FleetDeps): Promise<Fleet> {
-  const { store, registry, log, clock, instanceId, software } = deps;
+  const { store, registry, log, clock, instanceId, software, onWritten } = deps;
   const outageMs = settings.storeOutageSeconds * 1_000;
   const files = settings.peers === undefined ? undefined : await openPeerFiles(settings.peers, deps);
   const directory = createDirectory({ ownId: instanceId, outageMs }, { store, now: clock.now });
@@ -78,7 +80,10 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
     said = liveRelays();
     for (const { session } of registry.tunnels()) session.sayRelays(said);
   };
-  const membership = createMembership({ intervalMs: BEAT_MS }, { lease, directory, links, onRead, log, clock });
+  const membership = createMembership(
+    { intervalMs: BEAT_MS },
+    { lease, directory, links, onRead, onWritten, log, clock },
+  );
   const sessions = createSessionSet();
   let listener: PeerListener | undefined;
 

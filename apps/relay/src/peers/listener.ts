@@ -35,7 +35,12 @@ export async function listenForPeers(
   deps: PeerListenerDeps,
   context: RelayContext,
 ): Promise<PeerListener> {
-  const server = createServer({ ...contextOf(deps.files.current), requestCert: true, rejectUnauthorized: true });
+  const server = createServer({
+    ...contextOf(deps.files.current),
+    ...LIMITS,
+    requestCert: true,
+    rejectUnauthorized: true,
+  });
   deps.files.onChange((credentials) => server.setSecureContext(contextOf(credentials)));
   const accept = createWebSocketAcceptor();
   server.on("request", (_request, response) => response.writeHead(404).end());
@@ -66,6 +71,9 @@ export async function listenForPeers(
       }),
   };
 }
+
+/** Who has no certificate of a relay is soon gone. */
+const LIMITS = { handshakeTimeout: 10_000, headersTimeout: 10_000, requestTimeout: 15_000 } as const;
 
 function contextOf({ cert, key, ca }: PeerCredentials): SecureContextOptions {
   return { cert, key, ca, minVersion: "TLSv1.3" };

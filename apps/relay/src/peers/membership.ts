@@ -22,6 +22,8 @@ export interface MembershipDeps {
   readonly links: Pick<Links, "keep"> | undefined;
   /** The others were read anew. */
   readonly onRead: () => void;
+  /** The store has this relay's tunnels as they were when the write began. */
+  readonly onWritten: () => void;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -30,7 +32,7 @@ export interface MembershipDeps {
 const SETTLE_MS = 50;
 
 export function createMembership(options: { readonly intervalMs: number }, deps: MembershipDeps): Membership {
-  const { lease, directory, links, onRead, log, clock } = deps;
+  const { lease, directory, links, onRead, onWritten, log, clock } = deps;
   let draining = false;
   let wake = Promise.withResolvers<void>();
   let awaySince: number | undefined;
@@ -52,6 +54,7 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
   async function attempt(task: () => Promise<void>): Promise<void> {
     try {
       await task();
+      onWritten();
       if (awaySince === undefined) return;
       const seconds = Math.round((clock.now() - awaySince) / 1_000);
       awaySince = undefined;

@@ -14,11 +14,17 @@ export interface LimitSettings {
   readonly handshakesPerAddress: number;
   /** New agents' channels per second, from one address half of it; the others are told when to come again. */
   readonly agentsPerSecond: number;
+  /** Bytes of streams per second, both directions together, that the relay passes; without a number it does not look. */
+  readonly bytesPerSecondPerCaller?: number | undefined;
+  readonly bytesPerSecondPerCluster?: number | undefined;
   /** What all sessions together may hold for streams whose reader is slow. */
   readonly bufferMebibytes: number;
 }
 
 const count = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(1).max(10_000_000).default(fallback);
+
+/** Below it a step of credit takes seconds. */
+const rate = z.int().min(65_536).max(1_000_000_000_000);
 
 export const LIMIT_SCHEMA: z.ZodType<LimitSettings> = z
   .strictObject({
@@ -31,6 +37,8 @@ export const LIMIT_SCHEMA: z.ZodType<LimitSettings> = z
     handshakes: count(2_000),
     handshakesPerAddress: count(1_000),
     agentsPerSecond: count(200),
+    bytesPerSecondPerCaller: rate.optional(),
+    bytesPerSecondPerCluster: rate.optional(),
     bufferMebibytes: z.int().min(16).max(1_048_576).default(1_024),
   })
   .prefault({});

@@ -1,5 +1,6 @@
 import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
+import { callerKey } from "./caller-key.ts";
 import { createCounted, type Release, takeAll } from "./counted.ts";
 import { createKeyedBuckets } from "./keyed-buckets.ts";
 import type { LimitSettings } from "./limit-settings.ts";
@@ -46,11 +47,11 @@ export function createQuotas(
 
   return {
     takeSession(caller) {
-      const key = keyOf(caller);
+      const key = callerKey(caller);
       return takeAll([() => callerSessions.take(key), () => sessions.take(ALL)]);
     },
     takeStream(caller, clusterId) {
-      const key = keyOf(caller);
+      const key = callerKey(caller);
       const waitMs = opens(key).take();
       if (waitMs > 0) throw limited("Streams are opened too fast", waitMs);
       return takeAll([() => callerStreams.take(key), () => clusterStreams.take(clusterId), () => streams.take(ALL)]);
@@ -69,11 +70,6 @@ export function createQuotas(
       if (waitMs > 0) throw limited("Many agents come at once", waitMs + deps.random() * SPREAD_MS);
     },
   };
-}
-
-/** Names are an issuer's own; two issuers may have the same. */
-function keyOf({ issuer, subject }: Principal): string {
-  return `${issuer}\n${subject}`;
 }
 
 function limited(text: string, retryAfterMs: number): ConnectError {

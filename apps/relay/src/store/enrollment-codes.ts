@@ -59,6 +59,13 @@ export async function redeemEnrollmentCode(
   request: EnrollmentRequest,
   now: Date,
 ): Promise<ClusterId> {
+  // Anybody may ask: who has no code does not get as far as the lock that writers wait for.
+  const known = await db
+    .selectFrom("enrollment_codes")
+    .select("code_hash")
+    .where("code_hash", "=", request.codeHash)
+    .executeTakeFirst();
+  if (known === undefined) throw refused();
   return await db.transaction().execute(async (transaction) => {
     const code = await transaction
       .selectFrom("enrollment_codes")

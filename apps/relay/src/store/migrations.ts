@@ -5,6 +5,8 @@ import { createFirstTables } from "./migrations/0001-first-tables.ts";
 import { createServiceTables } from "./migrations/0002-service-tables.ts";
 import { createSupersededAgents } from "./migrations/0003-superseded-agents.ts";
 import { addKeyDeadline } from "./migrations/0004-key-deadline.ts";
+import { createClusterStatus } from "./migrations/0005-cluster-status.ts";
+import { keySupersededAgents } from "./migrations/0006-superseded-by-key.ts";
 import type { Migration } from "./migrations/migration.ts";
 import type { Database } from "./schema.ts";
 
@@ -14,6 +16,8 @@ const MIGRATIONS: readonly Migration[] = [
   createServiceTables,
   createSupersededAgents,
   addKeyDeadline,
+  createClusterStatus,
+  keySupersededAgents,
 ];
 
 /** The schema this build writes. */

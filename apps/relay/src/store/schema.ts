@@ -154,6 +154,26 @@ export interface SupersededAgentsTable {
   readonly at: TimeText;
 }
 
+/** How a cluster was found last, by the tunnels of all relays. */
+export interface ClusterStatusTable {
+  readonly cluster_id: string;
+  readonly status: string;
+  /** Which hop is missing, when degraded. */
+  readonly reason: string | null;
+  readonly at: TimeText;
+  /** One more with each change; who finds it as it was may change it. */
+  readonly version: number;
+}
+
+/** A message about a change of status that the webhook has not taken yet. */
+export interface StatusDeliveriesTable {
+  readonly id: string;
+  /** The relay that sends it; another one takes over when its lease has ended. */
+  readonly relay_id: string;
+  readonly body: JsonText;
+  readonly at: TimeText;
+}
+
 /** Every table of the newest schema. */
 export interface Database {
   readonly schema_migrations: SchemaMigrationsTable;
@@ -168,4 +188,6 @@ export interface Database {
   readonly sessions: SessionsTable;
   readonly audit: AuditTable;
   readonly superseded_agents: SupersededAgentsTable;
+  readonly cluster_status: ClusterStatusTable;
+  readonly status_deliveries: StatusDeliveriesTable;
 }

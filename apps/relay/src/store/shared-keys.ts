@@ -49,21 +49,26 @@ export async function supersedeAgents(
   await db
     .insertInto("superseded_agents")
     .values(values)
-    .onConflict((conflict) => conflict.column("agent_instance_id").doNothing())
+    .onConflict((conflict) => conflict.columns(["key_id", "agent_instance_id"]).doNothing())
     .execute();
   const old = new Date(now.getTime() - KEEP_MS).toISOString();
   await db.deleteFrom("superseded_agents").where("at", "<", old).execute();
 }
 
-/** Which of these agents had to make way. */
+/**
+ * Which of these agents had to make way. An agent names itself, so its name counts with its key only: who has another key
+ * cannot have somebody else sent away.
+ */
 export async function findSuperseded(
   db: Kysely<Database>,
+  keyId: KeyId,
   agents: readonly InstanceId[],
 ): Promise<ReadonlySet<InstanceId>> {
   if (agents.length === 0) return new Set();
   const rows = await db
     .selectFrom("superseded_agents")
     .select("agent_instance_id")
+    .where("key_id", "=", keyId)
     .where("agent_instance_id", "in", agents)
     .execute();
   return new Set(rows.map(({ agent_instance_id }) => parseInstanceId(agent_instance_id)));

@@ -160,5 +160,7 @@ test("changes of a cluster's state come as server-sent events", async () => {
     if (text.includes('"connected"')) break;
   }
   stop.abort();
-  expect(text).toMatch(/^: listening\n\nevent: status\ndata: \{.*"clusterId":"prod","status":"connecting"/);
+  expect(text).toMatch(
+    /^: listening\n\nid: prod\/1\nevent: status\ndata: \{"id":"prod\/1",.*"clusterId":"prod","status":"con/,
+  );
 });

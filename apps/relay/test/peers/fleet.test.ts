@@ -145,6 +145,31 @@ test("a relay says how many there are, and what it holds is known to the others 
   await expect(cli.open(openRequest()).accepted).rejects.toMatchObject({ code: "CC_AGENT_OFFLINE" });
 });
 
+test("streams that are being opened while their relay drains are opened at the other one, each byte once", async () => {
+  const [a, b] = await two();
+  const agent = await enrollAgent(a);
+  await (await dialAgent(b, agent)).ready;
+  await (await dialAgent(a, agent)).ready;
+  await tunnelsKnown(a, 2);
+  const opener = createStreamOpener();
+  onTestFinished(() => opener.close());
+  const cli = await dialCli(a, await opsToken(a));
+  await cli.ready;
+  opener.use(cli);
+  const drained = a.relay.drain({ deadlineMs: 10_000, signal });
+  // The caller has not heard of it yet, so each of these is on its way when GOAWAY is.
+  const answers = Array.from({ length: 20 }, async (_, number) => {
+    const stream = await opener.open(openRequest(), { signal, reopen: true });
+    stream.end(`stream ${number}`);
+    return await text(stream);
+  });
+  await cli.draining;
+  opener.use(await dialCli(b, await opsToken(b)));
+  await expect(Promise.all(answers)).resolves.toEqual(Array.from({ length: 20 }, (_, number) => `stream ${number}`));
+  await drained;
+  await expect(dialCli(a, await opsToken(a))).rejects.toMatchObject({ code: "CC_DRAINING" });
+});
+
 async function hashOf(stream: MuxStream): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of stream) hash.update(chunk);

@@ -1,8 +1,8 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import type { FastifyReply } from "fastify";
+import { type ClusterStatus, listStatuses } from "../../store/cluster-status.ts";
 import type { AdminContext } from "../context.ts";
 import { defineRoute, type Route } from "../route.ts";
-import type { StatusChange } from "../status-feed.ts";
 
 const MAX_LISTENERS = 100;
 /** A reader that is further behind than this is let go; it dials again and gets the states as they are then. */
@@ -16,21 +16,32 @@ export function eventRoutes(context: AdminContext): readonly Route[] {
       method: "GET",
       path: "/v1/admin/events",
       access: "read",
-      summary: "Server-sent events `status`: each cluster of this relay as it is, then each change.",
+      summary:
+        "Server-sent events `status`, until the token ends: each cluster as it is, then each change at whichever relay. One may come twice; its `id` is the same then.",
       answer: "text/event-stream",
-      handle: async ({ reply }) => {
+      handle: async ({ reply, principal }) => {
         if (context.statuses.listeners >= MAX_LISTENERS) {
           throw new ConnectError("CC_LIMIT_REACHED", "Too many listen to events", { retryAfterMs: 10_000 });
         }
-        streamEvents(reply, context);
+        await streamEvents(reply, principal.expiresAt, context);
       },
     }),
   ];
 }
 
-function streamEvents(reply: FastifyReply, { statuses, registry, now }: AdminContext): void {
+/** @param until when the token ends, and what it opened with it. */
+async function streamEvents(reply: FastifyReply, until: Date, { statuses, store, now }: AdminContext): Promise<void> {
+  const early: ClusterStatus[] = [];
+  let sendChange = (change: ClusterStatus): void => void early.push(change);
+  // From now on, so that nothing between the states and the changes is missed.
+  const stop = statuses.listen((change) => sendChange(change));
+  const found = await listStatuses(store.db).catch((error: unknown) => {
+    stop();
+    throw error;
+  });
   reply.hijack();
   const response = reply.raw;
+  if (response.destroyed) return stop();
   response.writeHead(200, {
     "content-type": "text/event-stream",
     "cache-control": "no-store",
@@ -40,16 +51,15 @@ function streamEvents(reply: FastifyReply, { statuses, registry, now }: AdminCon
     response.write(text);
     if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
   };
-  const sendChange = (change: StatusChange): void => send(`event: status\ndata: ${JSON.stringify(change)}\n\n`);
+  sendChange = (change) => send(`id: ${change.id}\nevent: status\ndata: ${JSON.stringify(change)}\n\n`);
   // The headers go out with the first byte.
   send(": listening\n\n");
-  const at = new Date(now()).toISOString();
-  for (const clusterId of new Set(registry.tunnels().map((tunnel) => tunnel.clusterId))) {
-    const { state, reason } = registry.view(clusterId);
-    sendChange({ at, clusterId, status: state, reason: reason ?? null });
-  }
-  const stop = statuses.listen(sendChange);
-  const heartbeat = setInterval(() => send(": still here\n\n"), HEARTBEAT_MS);
+  for (const change of [...found, ...early]) sendChange(change);
+  const beat = (): void => {
+    if (now() >= until.getTime()) response.end();
+    else send(": still here\n\n");
+  };
+  const heartbeat = setInterval(beat, HEARTBEAT_MS);
   response.once("close", () => {
     stop();
     clearInterval(heartbeat);

@@ -1,0 +1,21 @@
+import type { Transaction } from "kysely";
+import type { Database } from "../schema.ts";
+
+/** How each cluster was found last, by whichever relay, and what is still to be told of it. */
+export async function createClusterStatus({ schema }: Transaction<Database>): Promise<void> {
+  await schema
+    .createTable("cluster_status")
+    .addColumn("cluster_id", "text", (column) => column.primaryKey())
+    .addColumn("status", "text", (column) => column.notNull())
+    .addColumn("reason", "text")
+    .addColumn("at", "text", (column) => column.notNull())
+    .addColumn("version", "integer", (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable("status_deliveries")
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("relay_id", "text", (column) => column.notNull())
+    .addColumn("body", "text", (column) => column.notNull())
+    .addColumn("at", "text", (column) => column.notNull())
+    .execute();
+}
