@@ -7,6 +7,7 @@ import type { CallerSessions } from "./caller-sessions.ts";
 import type { Release } from "./quota/counted.ts";
 import { forwardPaced, openWaitMs } from "./quota/forward-paced.ts";
 import type { RelayContext } from "./relay-context.ts";
+import { noteEnd } from "./stream-end.ts";
 import { type CallerSession, type Route, rewriteRequest, routeStream } from "./stream-request.ts";
 import { beginStreamSpan, withSpan } from "./tracing/stream-span.ts";
 
@@ -128,11 +129,9 @@ async function forward(
     metrics.answered(clock.now() - startedAt);
     const to = route.kind === "peer" ? { peerId: route.peerId } : { agentInstanceId: route.agentInstanceId };
     log.info({ event: "stream.open", ...ids, ...to }, "stream open");
-    const { error, upBytes, downBytes } = await passing.done;
-    metrics.forwarded(upBytes, downBytes);
-    span?.end(error?.code ?? "ok", { "cluster_connect.up_bytes": upBytes, "cluster_connect.down_bytes": downBytes });
-    log.info({ event: "stream.closed", ...ids, code: error?.code ?? "ok", upBytes, downBytes }, "stream closed");
+    noteEnd(passing, { ids, span, release, metrics, log });
   } catch (cause) {
+    release();
     const { code, message, retryAfterMs } = toConnectError(cause);
     span?.end(code);
     metrics.opened(code, request.kind, hopOf(route));
@@ -143,8 +142,6 @@ async function forward(
     const refusal = { event: "stream.refused", actor: principal.username, sessionId, code };
     context.audit.refused({ ...refusal, at: new Date(clock.now()), clusterId: first.cluster });
     incoming.reject(code, message, retryAfterMs);
-  } finally {
-    release();
   }
 }
 
