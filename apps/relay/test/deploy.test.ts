@@ -78,6 +78,13 @@ test.skipIf(noAnalyze)(unitName, async () => {
   await expect(run("systemd-analyze", ["security", ...offline, file])).resolves.toBeDefined();
 });
 
+test("what an audit's sink lost is counted from 0 on, so that the first loss is an increase", async () => {
+  const file = join(await temporaryFolder(), "audit.jsonl");
+  const fixture = await startFixture({ config: { audit: { file } } });
+  const text = await (await fetch(new URL("/metrics", fixture.url))).text();
+  expect(text).toMatch(/^cluster_connect_audit_sink_dropped_total\{.*sink="file".*\} 0$/m);
+});
+
 test("each panel of the dashboard has a title, a place and queries", async () => {
   const panel = z.looseObject({
     title: z.string().min(1),
