@@ -80,7 +80,7 @@ test.skipIf(noAnalyze)(unitName, async () => {
 
 test("what an audit's sink lost is counted from 0 on, so that the first loss is an increase", async () => {
   const file = join(await temporaryFolder(), "audit.jsonl");
-  const fixture = await startFixture({ config: { audit: { file } } });
+  const fixture = await startFixture({ config: { audit: { file, whenFull: "drop", maxBehind: 1_000 } } });
   const text = await (await fetch(new URL("/metrics", fixture.url))).text();
   expect(text).toMatch(/^cluster_connect_audit_sink_dropped_total\{.*sink="file".*\} 0$/m);
 });
