@@ -34,16 +34,23 @@ async function two({ newPlace, open }: TestDatabase) {
 describeStores((database) => {
   test("of many that find a change at once a single one notes it, and keeps one message", async () => {
     const { first, second } = await two(database);
+    const look = async () => {
+      const looks = Array.from({ length: 10 }, (_, n) =>
+        noteStatuses(n % 2 ? first : second, by(n % 2 ? A : B), [PROD], NOW),
+      );
+      return (await Promise.all(looks)).flat();
+    };
     await tunnel(first, A, "t1", "passed");
-    const looks = Array.from({ length: 10 }, (_, n) =>
-      noteStatuses(n % 2 ? first : second, by(n % 2 ? A : B), [PROD], NOW),
-    );
-    expect((await Promise.all(looks)).flat()).toMatchObject([
-      { id: "prod/1", clusterId: "prod", status: "connected", reason: null },
-    ]);
+    expect(await look()).toMatchObject([{ id: "prod/1", clusterId: "prod", status: "connected", reason: null }]);
+    for (let number = 2; number <= 10; number += 1) {
+      await tunnel(first, A, "t1", number % 2 ? "passed" : "failed", "agent: away");
+      expect(await look()).toMatchObject([{ id: `prod/${number}`, status: number % 2 ? "connected" : "degraded" }]);
+    }
     const kept = [...(await takeDeliveries(first, A)), ...(await takeDeliveries(first, B))];
-    expect(kept.map(({ id }) => id)).toEqual(["prod/1"]);
-    expect(JSON.parse(kept[0]?.body ?? "")).toMatchObject({ id: "prod/1", status: "connected" });
+    expect(kept.map(({ id }) => id).toSorted()).toEqual(
+      Array.from({ length: 10 }, (_, n) => `prod/${n + 1}`).toSorted(),
+    );
+    expect(kept.map(({ body }) => JSON.parse(body).id).toSorted()).toEqual(kept.map(({ id }) => id).toSorted());
     expect(await noteStatuses(first, by(A), undefined, NOW)).toEqual([]);
   });
 

@@ -1,6 +1,4 @@
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import {
   createTokenVerifier,
@@ -32,6 +30,7 @@ import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { placeInFolder } from "../../src/store/place.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { temporaryFolder } from "./folder.ts";
+import { freePort } from "./free-port.ts";
 
 const AUDIENCE = "https://relay.test";
 export const PROD: ClusterId = parseClusterId("prod");
@@ -124,16 +123,6 @@ function authentication(issuer: TestIssuer): string {
       },
     ],
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 /** A token of the fixture's issuer for the relay, of somebody in `ops`. */

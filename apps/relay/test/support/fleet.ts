@@ -1,19 +1,10 @@
 import { writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { PeerSettings } from "../../src/peers/tls.ts";
 import { selfSigned } from "./certificate.ts";
 import { type Fixture, type FixtureOptions, startFixture } from "./fixture.ts";
 import { temporaryFolder } from "./folder.ts";
-
-async function freePort(): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<number>();
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address();
-    server.close(() => resolve(address !== null && typeof address === "object" ? address.port : 0));
-  });
-  return await promise;
-}
+import { freePort } from "./free-port.ts";
 
 /** Certificate files that relays on 127.0.0.1 may share: it is its own authority. */
 async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyFile" | "caFile">> {
