@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
+import { pollUntil } from "../../src/process/poll.ts";
 import type { Person } from "../support/stack.ts";
 import { kubectlOver, newName, PROTOCOLS, startPod, useNodeStack } from "./support/node-stack.ts";
 
@@ -33,15 +34,14 @@ test.concurrent.each(PROTOCOLS)(
     expect(code).toBe(1);
     expect(screen).toContain("The caller's token has expired while the stream was open");
     expect(ms).toBeLessThan(TOKEN_SECONDS * 1_000 + GRACE_MS);
-    const logged = async (): Promise<unknown> => {
-      const events = await stack.authProxy.logEvents();
-      return events.find((event) => event["name"] === pod && event["subresource"] === "exec");
-    };
     // A stream is logged when it is over on both sides, which may be a moment after kubectl.
-    await expect.poll(logged, { timeout: LOGGED_MS, interval: 100 }).toMatchObject({
-      status: 101,
-      verb: protocol.verb,
-      code: "CC_TOKEN_EXPIRED",
-    });
+    const logged = await pollUntil(
+      async () => {
+        const events = await stack.authProxy.logEvents();
+        return events.find((event) => event["name"] === pod && event["subresource"] === "exec");
+      },
+      { signal: AbortSignal.timeout(LOGGED_MS) },
+    );
+    expect(logged).toMatchObject({ status: 101, verb: protocol.verb, code: "CC_TOKEN_EXPIRED" });
   },
 );
