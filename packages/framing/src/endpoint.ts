@@ -16,31 +16,17 @@ import {
 } from "@cluster-connect/protocol";
 import type { Frame } from "./decode.ts";
 import { payloadBytes } from "./encode.ts";
+import { EndpointLink, type Holding } from "./endpoint-link.ts";
+import type { EndpointListener } from "./endpoint-listener.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import type { SlabPool } from "./slab-pool.ts";
+import { errorOf } from "./stream-error.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 import { nextStreamState, type StreamEvent, type StreamState } from "./stream-state.ts";
 
 /** A stream that holds no more than this is not reset to make room. */
 const FAIR_BYTES = 65_536;
-
-/** What an endpoint tells the one who uses its bytes. */
-export interface EndpointListener {
-  onAccepted(accept: Accept): void;
-  /** There is something to {@link Endpoint.take}. */
-  onReadable(): void;
-  /** Bytes below this offset went out. */
-  onSent(offset: number): void;
-  /** The peer's consumer took everything up to FIN. */
-  onFinAcked(): void;
-  /** The channel is lost, or a RESUME was refused; `false` when nobody will resume again: the stream ends. */
-  onSuspended(error: ConnectError): boolean;
-  /** The stream goes on over another channel. */
-  onResumed(): void;
-  /** Nothing comes any more: after a reset with its error, else because both directions ended. */
-  onEnded(error: ConnectError | undefined): void;
-}
 
 export interface EndpointOptions {
   readonly side: "opener" | "taker";
@@ -50,11 +36,6 @@ export interface EndpointOptions {
   readonly sendLimit: number;
   /** Memory for what is held. */
   readonly slabs: SlabPool;
-}
-
-interface Link {
-  readonly host: StreamHost;
-  readonly id: StreamId;
 }
 
 /**
@@ -67,7 +48,7 @@ export class Endpoint implements StreamMember {
   readonly #out: Outbound;
   readonly #in: Inbound;
   #state: StreamState;
-  #link: Link | undefined;
+  #link: EndpointLink | undefined;
   #resuming = false;
   /** The peer's FIN was taken, and that was acknowledged. */
   #finConsumed = false;
@@ -227,7 +208,7 @@ export class Endpoint implements StreamMember {
     const before = this.#out.sentBytes;
     const parts = this.#out.nextData(maxBytes);
     const bytes = payloadBytes(parts);
-    if (bytes > 0) link.host.send("DATA", link.id, parts);
+    if (bytes > 0) link.send("DATA", parts);
     if (this.#out.sentBytes > before) this.#listener.onSent(this.#out.sentBytes);
     this.#sendDueFin();
     // Asked now: whoever was told that bytes went out may have written more.
@@ -390,8 +371,8 @@ export class Endpoint implements StreamMember {
     const link = this.#link;
     if (link === undefined || this.#resuming || this.#state.startsWith("pending")) return;
     if (!always && !this.#in.creditDue) return;
-    const { host, id } = link;
-    host.send("WINDOW", id, [encodeWindow(this.#in.credit(host.now(), host.maxWindowBytes, host.windows))]);
+    const { host } = link;
+    link.send("WINDOW", [encodeWindow(this.#in.credit(host.now(), host.maxWindowBytes, host.windows))]);
   }
 
   /** FIN goes out as soon as no byte is before it: it needs neither credit nor a turn. */
@@ -399,13 +380,13 @@ export class Endpoint implements StreamMember {
     const link = this.#link;
     if (link === undefined || this.#resuming) return;
     const final = this.#out.nextFin();
-    if (final !== undefined) link.host.send("FIN", link.id, [encodeU64(final)]);
+    if (final !== undefined) link.send("FIN", [encodeU64(final)]);
   }
 
   #wake(): void {
     const link = this.#link;
     if (link === undefined || this.#resuming) return;
-    if (this.#out.sendableBytes > 0) link.host.wake(this);
+    if (this.#out.sendableBytes > 0) link.wake(this);
   }
 
   #next(event: StreamEvent): void {
@@ -419,7 +400,7 @@ export class Endpoint implements StreamMember {
   #sendReset(code: ErrorCode, text: string): void {
     const link = this.#link;
     if (link === undefined) return;
-    link.host.send("RESET", link.id, [encodeEnd({ code, text })]);
+    link.send("RESET", [encodeEnd({ code, text })]);
     this.#unlink();
   }
 
@@ -429,21 +410,18 @@ export class Endpoint implements StreamMember {
   }
 
   #join(host: StreamHost, id: StreamId): void {
-    this.#link = { host, id };
-    host.windows.hold(this.#in.grownBytes);
-    host.buffers.hold(this.#heldBytes);
+    this.#link = new EndpointLink(host, id, this.#holding);
   }
 
-  #leave(): Link | undefined {
+  #leave(): EndpointLink | undefined {
     const link = this.#link;
     this.#link = undefined;
-    link?.host.windows.release(this.#in.grownBytes);
-    link?.host.buffers.release(this.#heldBytes);
+    link?.leave(this.#holding);
     return link;
   }
 
-  get #heldBytes(): number {
-    return this.retainedBytes + this.unreadBytes;
+  get #holding(): Holding {
+    return { grownBytes: this.#in.grownBytes, heldBytes: this.retainedBytes + this.unreadBytes };
   }
 
   #end(error: ConnectError): void {
@@ -458,11 +436,4 @@ export class Endpoint implements StreamMember {
     if (error !== undefined) this.#in.clear();
     this.#listener.onEnded(error);
   }
-}
-
-/** What a REJECT or RESET says, as an error. */
-export function errorOf(end: EndPayload): ConnectError {
-  const code = end.code ?? "CC_STREAM_RESET";
-  const text = end.text === "" ? "The other end broke the stream off" : end.text;
-  return new ConnectError(code, text, end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {});
 }

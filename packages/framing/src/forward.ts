@@ -11,10 +11,10 @@ import {
   MAX_WINDOW_BYTES,
 } from "@cluster-connect/protocol";
 import type { Frame } from "./decode.ts";
-import { errorOf } from "./endpoint.ts";
 import { type IncomingStream, replay, type StreamRequest } from "./incoming.ts";
 import { Leg, type LegOwner } from "./leg.ts";
 import { suspends } from "./lost.ts";
+import { errorOf } from "./stream-error.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 
 /** How a forwarded stream ended here; it may go on by a RESUME that takes another way. */

@@ -14,8 +14,8 @@ import {
 } from "@cluster-connect/protocol";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import type { Frame } from "./decode.ts";
-import { errorOf } from "./endpoint.ts";
 import { MuxStream } from "./stream.ts";
+import { errorOf } from "./stream-error.ts";
 import type { StreamHost, StreamMember } from "./stream-host.ts";
 
 /** A stream's first frame. */

@@ -1,6 +1,7 @@
 import { Duplex } from "node:stream";
 import { type Accept, ConnectError, type ErrorCode, type StreamId } from "@cluster-connect/protocol";
-import { Endpoint, type EndpointListener, type EndpointOptions } from "./endpoint.ts";
+import { Endpoint, type EndpointOptions } from "./endpoint.ts";
+import type { EndpointListener } from "./endpoint-listener.ts";
 
 /** How a stream ended. */
 export type StreamEnd = { readonly kind: "finished" } | { readonly kind: "reset"; readonly error: ConnectError };
