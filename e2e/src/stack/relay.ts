@@ -39,6 +39,8 @@ export interface Relay {
   /** Starts it again after its end; resolves when it listens. */
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** Gives it another certificate of the same authority, which it takes while it runs; nothing where there is no TLS. */
+  renewCertificate(): Promise<void>;
 }
 
 const MAIN: string = repositoryFile("apps/relay/src/main.ts");
@@ -91,6 +93,7 @@ export async function startRelay(
         program = await startProgram(AbortSignal.timeout(START_TIMEOUT_MS));
       },
       stop: async () => void (await program.stop()),
+      renewCertificate: async () => await tls?.renew(),
     };
   };
   return behind === undefined ? onFreePort(startOn) : startOn(behind.port);
@@ -100,16 +103,20 @@ interface Tls {
   readonly certFile: string;
   readonly keyFile: string;
   readonly caFile: string;
+  readonly renew: () => Promise<void>;
 }
 
 async function writeCertificate(folder: string, host: string, now: () => Date): Promise<Tls> {
   const authority = await createAuthority("cluster-connect demo relay", { now });
-  const leaf = await authority.issue({ commonName: "relay", hosts: [...new Set([host, LOOPBACK, "localhost"])] });
   const tls = { certFile: join(folder, "tls.crt"), keyFile: join(folder, "tls.key"), caFile: join(folder, "ca.crt") };
   await writeFile(tls.caFile, authority.certPem);
-  await writeFile(tls.certFile, leaf.certPem);
-  await writeFile(tls.keyFile, leaf.keyPem, { mode: 0o600 });
-  return tls;
+  const renew = async (): Promise<void> => {
+    const leaf = await authority.issue({ commonName: "relay", hosts: [...new Set([host, LOOPBACK, "localhost"])] });
+    await writeFile(tls.certFile, leaf.certPem);
+    await writeFile(tls.keyFile, leaf.keyPem, { mode: 0o600 });
+  };
+  await renew();
+  return { ...tls, renew };
 }
 
 function settings(

@@ -4,7 +4,22 @@ import { FILES } from "../../../src/cluster/components.ts";
 import { type ChartStack, NAMESPACE, RELEASE } from "./chart-stack.ts";
 
 /** Flags that name the release's agents. */
-const AGENTS: readonly string[] = ["-l", `app.kubernetes.io/instance=${RELEASE},app.kubernetes.io/component=agent`];
+export const AGENTS: readonly string[] = [
+  "-l",
+  `app.kubernetes.io/instance=${RELEASE},app.kubernetes.io/component=agent`,
+];
+
+/** A line of JSON that one of the agents' containers logged. */
+export type PodEvent = Readonly<Record<string, unknown>>;
+
+/** What both replicas have logged so far, of one container. */
+export async function podEvents({ kubectl }: ChartStack, container: string): Promise<readonly PodEvent[]> {
+  const text = await kubectl(["-n", NAMESPACE, "logs", ...AGENTS, "-c", container, "--tail=-1"]);
+  return text
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+}
 
 /** How often each container was started again: a 0 for each, where all is well. */
 export const restarts = ({ kubectl }: ChartStack): Promise<string> =>
@@ -14,7 +29,7 @@ export const restarts = ({ kubectl }: ChartStack): Promise<string> =>
   ]);
 
 /** Folder of the control plane's files, where it is of our own. */
-const credentialsFolder = ({ cluster }: ChartStack): string => dirname(cluster.kubeconfigPath);
+export const credentialsFolder = ({ cluster }: ChartStack): string => dirname(cluster.kubeconfigPath);
 
 /** Ids of the tokens of our account that requests for callers came with, as the apiserver's audit log has them. */
 export async function usedTokens(stack: ChartStack): Promise<ReadonlySet<string>> {

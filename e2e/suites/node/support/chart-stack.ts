@@ -23,7 +23,7 @@ import { NO_END } from "../../support/stack.ts";
 export const NAMESPACE = "cluster-connect";
 export const RELEASE = "connect";
 export const CLUSTER = "charted";
-const CHART: string = repositoryFile("deploy/charts/cluster-connect-agent");
+export const CHART: string = repositoryFile("deploy/charts/cluster-connect-agent");
 
 /** Relay and issuer outside, agents inside by the chart. */
 export interface ChartStack {
