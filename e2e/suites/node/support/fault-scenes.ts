@@ -70,7 +70,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   "a relay's name that nobody knows": {
     name: "unknown-relay",
     values: (_stack, code) => [...withCode(code), "relay.url=https://relay.invalid"],
-    line: /relay\.invalid cannot be reached: E/,
+    line: /relay\.invalid cannot be reached: (E|no answer after)/,
     hint: THE_WAY_OUT,
   },
   "a relay that refuses the dial": {
