@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -30,7 +31,9 @@ exec "$@"`;
 /** Why systemd cannot be started beside this machine's own first process; undefined when it can. */
 export function missingSystemd(): string | undefined {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return "systemd in a namespace needs Linux and root";
-  return existsSync(SYSTEMD) ? undefined : "systemd is not installed (Debian's package systemd)";
+  if (!existsSync(SYSTEMD)) return "systemd is not installed (Debian's package systemd)";
+  const tried = spawnSync("unshare", [...NAMESPACES, "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+  return tried.status === 0 ? undefined : "this machine makes no namespaces, or mounts nothing in them";
 }
 
 /**
