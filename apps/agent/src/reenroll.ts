@@ -2,7 +2,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { errorFields } from "@cluster-connect/service";
 import type { AgentConfig } from "./config.ts";
 import { type EnrollDeps, enrollAgain, readCode } from "./enroll.ts";
-import type { Identity } from "./identity.ts";
+import { type Identity, readIdentity } from "./identity.ts";
 
 /** Enrolls a running agent anew when its key is refused and there is a code; the tunnels follow the state folder. */
 export interface Reenrollment {
@@ -26,6 +26,9 @@ export function createReenrollment(
     try {
       code = await readCode(config);
       if (code === undefined || refusedCodes.has(code)) return;
+      // A tunnel by the former key may be refused once more before those by the new one are there.
+      const inPlace = await readIdentity(config.stateDir);
+      if (inPlace !== undefined && inPlace.key.keyId !== identity.key.keyId) return;
       await enrollAgain(identity, config, { ...options, code }, deps);
     } catch (error) {
       if (options.signal.aborted) return;

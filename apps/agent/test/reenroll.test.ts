@@ -6,6 +6,7 @@ import { expect, test, vi } from "vitest";
 import type { AgentConfig } from "../src/config.ts";
 import { enrollAgain, ensureIdentity } from "../src/enroll.ts";
 import { type Identity, readIdentity } from "../src/identity.ts";
+import { createReenrollment } from "../src/reenroll.ts";
 import { configFor, startTestAgent } from "./support/fixture.ts";
 import { startTestRelay, type TestRelay } from "./support/test-relay.ts";
 
@@ -128,4 +129,21 @@ test("a code for another cluster changes nothing", async () => {
     message: "The code is for the cluster other, this one is prod",
   });
   expect(await readIdentity(config.stateDir)).toEqual(former);
+});
+
+test("a tunnel by the former key that is refused once more spends no second code", async () => {
+  const { relay, config, former } = await stage();
+  const log = createMemoryLogger();
+  const reenrollment = createReenrollment(config, { ca: undefined, signal }, { ...deps(), log });
+  relay.behaviour.revoke(former.key.keyId);
+  reenrollment.refused(former);
+  await reenrollment.idle();
+  const next = await keyIdOf(config);
+  expect(next).not.toBe(former.key.keyId);
+  reenrollment.refused(former);
+  await reenrollment.idle();
+  expect(await keyIdOf(config)).toBe(next);
+  expect(relay.enrollments.filter(({ code }) => code === "cc1-second")).toHaveLength(1);
+  expect(await readdir(config.stateDir)).not.toContain("agent-key.next.pem");
+  expect(log.lines.filter(({ event }) => event === "enrollment.failed")).toEqual([]);
 });
