@@ -82,9 +82,10 @@ export class Outbound {
     return this.#bytes.end;
   }
 
-  /** @throws ConnectError `CC_FLOW_CONTROL` when more was consumed than sent. */
+  /** @throws ConnectError `CC_FLOW_CONTROL` when more was consumed than went out over the channel at hand. */
   credit(consumed: number, windowBytes: number): Credited {
-    this.#window.credit(consumed, windowBytes, this.#sentTo);
+    // What an earlier channel carried does not count: bytes that go out again must still be held.
+    this.#window.credit(consumed, windowBytes, this.#sentOffset + (this.#finSent ? 1 : 0));
     const before = this.#bytes.start;
     this.#bytes.dropTo(Math.min(consumed, this.#bytes.end));
     const finAcked = this.#finEverSent && !this.#finAcked && consumed > this.#bytes.end;

@@ -2,6 +2,7 @@ import {
   type Caller,
   decodeEnd,
   type ErrorCode,
+  encodeWindow,
   INITIAL_WINDOW_BYTES,
   parseClusterId,
   parseInstanceId,
@@ -310,6 +311,36 @@ test("a RESUME that is older than the last does not undo it", async () => {
   expect(await resume({ attempt: 3 })).toBe("resumed");
   expect(await resume({ attempt: 2 })).toBe("CC_SUPERSEDED");
   expect(await resume({ attempt: 3 })).toBe("CC_SUPERSEDED");
+});
+
+test("an opener that acknowledges bytes before they were sent to it again has its stream reset", async () => {
+  const clock = createFakeClock();
+  const registry = createResumeRegistry({}, { clock });
+  const onStream = (incoming: IncomingStream) => {
+    registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS })?.write("12345");
+  };
+  const first = sessionPair({ accept: { onStream } }, { clock });
+  await first.dialer.open({ ...TEST_OPEN, key: KEY, graceMs: GRACE_MS }).accepted;
+  await clock.settle();
+  first.channel.cut();
+  await clock.settle();
+  const second = sessionPair({ accept: { onStream } }, { clock });
+  const reset = Promise.withResolvers<ErrorCode>();
+  const member = {
+    frame: ({ type, payload }: { readonly type: string; readonly payload: Uint8Array }) => {
+      if (type === "RESET") reset.resolve(codeOf(payload));
+    },
+    fail: () => {},
+    lost: () => {},
+    turn: () => ({ bytes: 0, more: false }),
+  };
+  const { cluster } = TEST_OPEN;
+  const offsets = { received: 0, consumed: 0, windowBytes: INITIAL_WINDOW_BYTES };
+  const resume = { ...offsets, cluster, instanceId: AGENT, key: KEY, attempt: 1, forwarded: false };
+  const { host, streamId } = second.dialer.addMember(member, { kind: "resume", resume });
+  // In the same message, before the agent has sent a byte again.
+  host.send("WINDOW", streamId, [encodeWindow({ consumed: 3, windowBytes: INITIAL_WINDOW_BYTES })]);
+  expect(await reset.promise).toBe("CC_FLOW_CONTROL");
 });
 
 test("a late RESUME learns how the stream ended meanwhile", async () => {
