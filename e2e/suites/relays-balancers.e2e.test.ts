@@ -66,6 +66,10 @@ describe.skipIf(missing !== undefined)(
       await reached(`${balance}, one relay is left`, [third], 1);
       await second.start();
       await reached(`${balance}, a second one came`, [second, third], TUNNELS_EACH);
+      // By load every dial leads to the second one now: the callers are at the third.
+      for (const agent of scene().agents) await agent.stop();
+      await Promise.all(scene().agents.map((agent) => agent.start()));
+      await reached(`${balance}, agents started again before callers at one relay`, [second, third], TUNNELS_EACH);
       await first.start();
     });
 

@@ -13,10 +13,12 @@ export interface Reached {
   /**
    * A look led to a relay that there is a tunnel to. When this returns, the next dial may follow at once.
    *
-   * @param spares channels to such relays that this look keeps open.
+   * @param spares channels to such relays that are open, this one included.
    * @throws ConnectError `CC_CANCELLED` with when to look again.
    */
   missed(spares: number): void;
+  /** Whether there is a relay without a tunnel. */
+  readonly lacking: boolean;
   /** The tunnel of a session serves streams now. */
   opened(session: object): void;
   /** The session takes no more streams, or never did. */
@@ -41,10 +43,10 @@ const FIRST_LOOK_MS = 500;
 const NEXT_LOOK_MS = 45_000;
 /**
  * How many channels to relays it has the first look keeps open, and any look: a balancer that goes by least load leads
- * to the same relay until that one has more.
+ * to the same relay until that one has more. They stay open between looks, so that those of all agents add up.
  */
 const FIRST_SPARES = 2;
-const MAX_SPARES = 8;
+const MAX_SPARES = 32;
 /** After so many looks in vain it is the balancer's way; from then on one dial has to do. */
 const MAX_LOOKS = 6;
 
@@ -88,6 +90,9 @@ export function createReached(deps: ReachedDeps): Reached {
         deps.onUnspread(live);
       }
       lookAgain(waitMs);
+    },
+    get lacking() {
+      return held().size < live;
     },
     opened(session) {
       const claim = claims.get(session);

@@ -40,6 +40,8 @@ export interface TunnelDeps {
   readonly sessionDeps: SessionDeps;
 }
 
+/** Less than the relay gives a channel that proves nothing. */
+const SPARE_MS = 8_000;
 const LEFT_TEXT = "The agent has a tunnel to this relay already";
 /** A relay that is back gets its agents back within seconds, well within the grace time of their streams. */
 const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
@@ -53,8 +55,9 @@ const BACKOFF = { baseDelayMs: 250, maxDelayMs: 10_000 } as const;
 export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promise<void> {
   const { relay, signal, draining } = options;
   const log = deps.log.child({ relay: relay.host });
+  const spares = createSpares(deps);
   try {
-    await supervise((dialSignal) => dial(options, deps, dialSignal), {
+    await supervise((dialSignal) => dial(options, deps, spares, dialSignal), {
       signal,
       backoff: BACKOFF,
       retry: () => !draining.aborted,
@@ -77,26 +80,55 @@ export async function runTunnel(options: TunnelOptions, deps: TunnelDeps): Promi
     });
   } catch (error) {
     if (!signal.aborted && !draining.aborted) throw error;
+  } finally {
+    spares.leave();
   }
 }
 
 /**
- * Dials until a relay is reached that there is no tunnel to, or {@link Reached} says that it is enough for now. Channels
- * to the others stay open meanwhile: for a balancer that goes by load they count.
+ * Dials until a relay is reached that there is no tunnel to, or {@link Reached} says that it is enough for now.
+ *
+ * @param spares channels to the others, which stay open for a while: for a balancer that goes by load they count.
  */
-async function dial(options: TunnelOptions, deps: TunnelDeps, stop: AbortSignal): Promise<Session> {
+async function dial(options: TunnelOptions, deps: TunnelDeps, spares: Spares, stop: AbortSignal): Promise<Session> {
+  const { reached } = deps;
   const signal = AbortSignal.any([stop, options.draining]);
-  const spares: Session[] = [];
-  try {
-    for (;;) {
-      const { session, claimed } = await dialOnce(options, deps, signal);
-      if (claimed) return session;
-      spares.push(session);
-      deps.reached.missed(spares.length);
-    }
-  } finally {
-    for (const spare of spares) spare.close("CC_CANCELLED", LEFT_TEXT);
+  for (;;) {
+    const { session, claimed } = await dialOnce(options, deps, signal);
+    // Where another one was found the spares go by their time, so that other agents find it too.
+    if (claimed) return session;
+    spares.add(session);
+    if (!reached.lacking) spares.leave();
+    reached.missed(spares.size);
   }
+}
+
+/** Channels to relays that there is a tunnel to, without a proof. */
+interface Spares {
+  readonly size: number;
+  add(session: Session): void;
+  leave(): void;
+}
+
+function createSpares({ sessionDeps: { clock } }: Pick<TunnelDeps, "sessionDeps">): Spares {
+  const sessions = new Set<Session>();
+  const close = (session: Session): void => session.close("CC_CANCELLED", LEFT_TEXT);
+  return {
+    get size() {
+      return sessions.size;
+    },
+    add(session) {
+      sessions.add(session);
+      const timer = clock.setTimer(SPARE_MS, () => close(session));
+      void session.closed.then(() => {
+        timer.cancel();
+        sessions.delete(session);
+      });
+    },
+    leave() {
+      for (const session of sessions) close(session);
+    },
+  };
 }
 
 /** Dials up to the relay's HELLO: whether its tunnel was there to be claimed; one that was not is left unproved. */

@@ -41,7 +41,7 @@ test("while there is a relay without a tunnel, looks keep more channels open eac
   const { hold, look, onUnspread } = setUp();
   hold(A);
   const looks = Array.from({ length: 8 }, () => look());
-  expect(looks.map(({ spares }) => spares)).toEqual([2, 4, 8, 8, 8, 8, 1, 1]);
+  expect(looks.map(({ spares }) => spares)).toEqual([2, 4, 8, 16, 32, 32, 1, 1]);
   expect(looks.map(({ waitMs }) => waitMs)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 16_000, 45_000, 45_000]);
   expect(onUnspread).toHaveBeenCalledExactlyOnceWith(2);
 });
