@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { NODE_IMAGE } from "../../src/cluster/node/image.ts";
 import { missingForImages } from "../../src/images/provide.ts";
+import { pollUntil } from "../../src/process/poll.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import { NO_END } from "../support/stack.ts";
 import { AGENTS } from "./support/agent-pods.ts";
@@ -14,6 +15,7 @@ const missing = await missingForImages(process.env);
 const DRAIN_MS = 5_000;
 /** Until what ran on a pod ends with a reason. */
 const REASON_MS = 5_000;
+const WAIT_MS = 60_000;
 
 describe.skipIf(missing !== undefined)("the chart over time", () => {
   const stack = useChartStack();
@@ -80,14 +82,15 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
 
   test("the disruption budget lets one replica go and keeps the other", async () => {
     const { kubectl, cluster, tools, folder } = stack();
-    const listed = await kubectl([
-      "-n",
-      NAMESPACE,
-      "get",
-      "pods",
-      ...AGENTS,
-      "-o",
-      "jsonpath={.items[*].metadata.name}",
+    // Those that the upgrade before has replaced may still be ending.
+    const two = async (): Promise<readonly string[] | undefined> => {
+      const where = ["-n", NAMESPACE, "get", "pods", ...AGENTS, "-o", "jsonpath={.items[*].metadata.name}"];
+      const names = (await kubectl(where)).split(" ");
+      return names.length === 2 ? names : undefined;
+    };
+    const pods = await pollUntil(two, { signal: AbortSignal.timeout(WAIT_MS), intervalMs: 500 });
+    await kubectl([
+      ...["-n", NAMESPACE, "wait", "--for=jsonpath={.status.disruptionsAllowed}=1", `pdb/${RELEASE}`, "--timeout=30s"],
     ]);
     const evict = (name: string): Promise<RunResult> => {
       const path = `/api/v1/namespaces/${NAMESPACE}/pods/${name}/eviction`;
@@ -98,7 +101,7 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
         input: JSON.stringify({ apiVersion: "policy/v1", kind: "Eviction", metadata }),
       });
     };
-    const [first = "", second = ""] = listed.split(" ");
+    const [first = "", second = ""] = pods;
     const { longestMs } = await askMeanwhile(ask, async () => {
       expect(await evict(first)).toMatchObject({ code: 0 });
       const refused = await evict(second);
