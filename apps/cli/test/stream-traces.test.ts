@@ -49,7 +49,7 @@ test("without a collector nothing is said to the relay, and one that does not an
   const off = await stage({});
   expect(await off.cli.run("run", "-n", "prod", "--", "true")).toBe(0);
   expect(off.relay.traceparents).toEqual([undefined]);
-  await using collector = await startTestCollector({ status: 503 });
+  await using collector = await startTestCollector({ status: () => 503 });
   const failing = await stage({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint });
   expect(await failing.cli.run("run", "-v", "-n", "prod", "--", "true")).toBe(0);
   expect(failing.cli.err()).toContain(`The collector at ${new URL(collector.endpoint).host} does not take spans`);

@@ -13,7 +13,10 @@ export interface Span {
 
 export type Attributes = Readonly<Record<string, string | number>>;
 
-/** Sends spans to an OpenTelemetry collector over OTLP/HTTP, in JSON. */
+/**
+ * Sends spans to an OpenTelemetry collector over OTLP/HTTP, in JSON. What a collector does not take now waits for the next
+ * time, as far as there is room; it may get spans twice where its answer was lost.
+ */
 export interface Tracer {
   begin(name: string, context: TraceContext, attributes: Attributes): Span;
   /** Spans that were let go. */
@@ -45,6 +48,8 @@ const MAX_SPANS = 5_000;
 const BATCH_SIZE = 500;
 const KINDS = { server: 2, client: 3 } as const;
 const [STATUS_OK, STATUS_ERROR] = [1, 2];
+/** OTLP 1.x, "Failures": any other answer would be the same the next time. */
+const STATUSES_TO_TRY_AGAIN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
   const url = tracesUrl(options.endpoint);
@@ -53,12 +58,16 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
   let dropped = 0;
   let failing = false;
 
-  async function send(): Promise<void> {
-    let sending = 0;
+  function tell(problem: unknown): void {
+    if (!failing) deps.log.warn({ event: "traces.failed", ...errorFields(problem) }, "traces could not be sent");
+    failing = true;
+  }
+
+  /** @returns what went wrong, with the spans still waiting. */
+  async function send(): Promise<unknown> {
     try {
       while (spans.length > 0) {
-        const batch = spans.splice(0, BATCH_SIZE);
-        sending = batch.length;
+        const batch = spans.slice(0, BATCH_SIZE);
         const response = await deps.fetch(url, {
           method: "POST",
           headers: { "content-type": "application/json" },
@@ -67,16 +76,28 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
           signal: AbortSignal.timeout(timeoutMs),
         });
         await response.body?.cancel();
-        if (!response.ok) throw new Error(`the collector answered with status ${response.status}`);
-        sending = 0;
+        const refusal = response.ok ? undefined : new Error(`the collector answered with status ${response.status}`);
+        if (STATUSES_TO_TRY_AGAIN.has(response.status)) throw refusal;
+        spans.splice(0, batch.length);
+        if (refusal === undefined) failing = false;
+        else {
+          dropped += batch.length;
+          tell(refusal);
+        }
       }
-      failing = false;
+      return undefined;
     } catch (error) {
-      // Traces are a help, not a record: what could not be sent is let go.
-      dropped += sending;
-      if (!failing) deps.log.warn({ event: "traces.failed", ...errorFields(error) }, "traces could not be sent");
-      failing = true;
+      tell(error);
+      return error;
     }
+  }
+
+  /** Once more where only a connection was lost, then what is left is let go: traces are a help, not a record. */
+  async function sendLast(): Promise<void> {
+    const problem = await send();
+    if (problem === undefined) return;
+    if (!isTimeout(problem)) await send();
+    dropped += spans.splice(0).length;
   }
 
   return {
@@ -112,8 +133,8 @@ export function createTracer(options: TracerOptions, deps: TracerDeps): Tracer {
       };
     },
     async run({ intervalMs = INTERVAL_MS, signal }) {
-      await repeat(send, { intervalMs, signal }, deps.clock);
-      await send();
+      await repeat(async () => void (await send()), { intervalMs, signal }, deps.clock);
+      await sendLast();
     },
   };
 }
@@ -138,3 +159,5 @@ function attributesOf(attributes: Attributes): readonly unknown[] {
 function nanosOf(ms: number): string {
   return String(BigInt(Math.round(ms * 1_000)) * 1_000n);
 }
+
+const isTimeout = (error: unknown): boolean => error instanceof Error && error.name === "TimeoutError";

@@ -1,18 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createMetrics, openTracer, SYSTEM_CLOCK, TRACING_SCHEMA, traceContextOf } from "../src/index.ts";
+import { type Clock, createMetrics, openTracer, SYSTEM_CLOCK, TRACING_SCHEMA, traceContextOf } from "../src/index.ts";
 import { createMemoryLogger, startTestCollector } from "../src/testing/index.ts";
 
 const TRACE = traceContextOf(undefined, "0123456789abcdef");
 
-function stage(endpoint: string) {
+function stage(endpoint: string, clock: Clock = SYSTEM_CLOCK) {
   const log = createMemoryLogger();
   const metrics = createMetrics({ service: "agent" });
-  const tracer = openTracer(
-    { endpoint },
-    { name: "agent", software: "agent/1" },
-    { clock: SYSTEM_CLOCK, log, metrics },
-  );
+  const tracer = openTracer({ endpoint }, { name: "agent", software: "agent/1" }, { clock, log, metrics });
   if (tracer === undefined) throw new Error("no tracer");
   return { tracer, log, metrics };
 }
@@ -56,8 +52,28 @@ test("more spans than may wait are let go and counted", async () => {
   expect(collector.spans).toHaveLength(5_000);
 });
 
-test("what a collector does not take is let go, counted and told once", async () => {
-  await using collector = await startTestCollector({ status: 503 });
+test("what a collector does not take now is sent again, what it refuses for good is not", async () => {
+  const answers = [503, 429, 200, 400];
+  await using collector = await startTestCollector({ status: () => answers.shift() ?? 200 });
+  const end = new AbortController();
+  let rounds = 0;
+  const { tracer, log } = stage(collector.endpoint, {
+    now: () => 0,
+    wait: async () => {
+      rounds += 1;
+      if (rounds > 3) end.abort();
+      else tracer.begin("stream", TRACE, { round: rounds }).end("ok");
+    },
+  });
+  tracer.begin("stream", TRACE, { round: 0 }).end("ok");
+  await tracer.run({ signal: end.signal });
+  expect(collector.spans.map(({ attributes }) => attributes["round"])).toEqual([0, 1, 2]);
+  expect(tracer.dropped).toBe(1);
+  expect(log.lines).toMatchObject([{ event: "traces.failed" }, { event: "traces.failed" }]);
+});
+
+test("what a collector does not take until the stop is let go, counted and told once", async () => {
+  await using collector = await startTestCollector({ status: () => 503 });
   const { tracer, log } = stage(collector.endpoint);
   for (const _ of [1, 2]) {
     tracer.begin("stream", TRACE, {}).end("ok");

@@ -53,14 +53,16 @@ const DOCUMENT = z.object({
   ]),
 });
 
-/** @param options `status` answers every request, as a collector in trouble would. */
-export async function startTestCollector(options: { readonly status?: number } = {}): Promise<TestCollector> {
+/** @param options `status` answers a request, as a collector in trouble would; it keeps what it answers with 200 only. */
+export async function startTestCollector(options: { readonly status?: () => number } = {}): Promise<TestCollector> {
   const spans: CollectedSpan[] = [];
   const server = createServer(async (request, response) => {
     const [found] = DOCUMENT.parse(await json(request)).resourceSpans;
     const service = String(found.resource.attributes["service.name"]);
-    if (request.url === "/v1/traces") spans.push(...found.scopeSpans[0].spans.map((span) => ({ ...span, service })));
-    response.writeHead(options.status ?? 200).end("{}");
+    const status = options.status?.() ?? 200;
+    const isKept = request.url === "/v1/traces" && status === 200;
+    if (isKept) spans.push(...found.scopeSpans[0].spans.map((span) => ({ ...span, service })));
+    response.writeHead(status).end("{}");
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
