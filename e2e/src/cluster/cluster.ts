@@ -40,6 +40,8 @@ export interface Cluster extends AsyncDisposable {
   readonly features: ClusterFeatures;
   /** Every audit event from the first on, then those that follow; none where {@link ClusterFeatures.auditLog} is false. */
   auditEvents(options: { readonly signal: AbortSignal }): AsyncIterable<AuditEvent>;
+  /** The file of the audit log, a JSON event a line; undefined where {@link ClusterFeatures.auditLog} is false. */
+  readonly auditLogPath?: string;
   /** Where pods reach this machine; loopback where there are no pods of this machine's own. */
   readonly hostAddress: string;
   /**

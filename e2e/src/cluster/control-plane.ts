@@ -209,6 +209,7 @@ function describe(
   assets: Assets,
 ): Cluster {
   const stop = (): Promise<void> => stopAll(programs);
+  const auditLogPath = join(folder, FILES.auditLog);
   return {
     kubeconfigPath: join(folder, FILES.admin),
     apiserverUrl,
@@ -216,7 +217,8 @@ function describe(
     features: { controllers: assets.controllerManager !== undefined, pods: false, auditLog: true },
     hostAddress: "127.0.0.1",
     loadImage: noImages,
-    auditEvents: (follow) => followAuditLog(join(folder, FILES.auditLog), follow),
+    auditEvents: (follow) => followAuditLog(auditLogPath, follow),
+    auditLogPath,
     restart,
     stop,
     [Symbol.asyncDispose]: stop,

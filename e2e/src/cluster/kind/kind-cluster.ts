@@ -73,11 +73,13 @@ export async function startKindCluster(
     const cache = join(folder, "kube-cache");
     await checkPods(adminKubectl(cluster, { folder: cache, signal: () => signal }, deps), { signal });
     const hostAddress = await findHostAddress(run, signal);
+    const auditLogPath = join(auditFolder, AUDIT_FILES.log);
     return {
       ...{ ...cluster, hostAddress, loadImage, stop, [Symbol.asyncDispose]: stop },
       outside: outsideOfKind(`${name}-control-plane`, { signal }, { run }),
       features: { controllers: true, pods: true, auditLog: true },
-      auditEvents: (follow) => followAuditLog(join(auditFolder, AUDIT_FILES.log), follow),
+      auditEvents: (follow) => followAuditLog(auditLogPath, follow),
+      auditLogPath,
     };
   } catch (error) {
     await stop().catch(() => {}); // what failed is worth more than what could not be removed after it

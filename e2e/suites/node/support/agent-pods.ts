@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { FILES } from "../../../src/cluster/components.ts";
+import { dirname } from "node:path";
 import { type ChartStack, NAMESPACE, RELEASE } from "./chart-stack.ts";
 
 /** Flags that name the release's agents. */
@@ -31,9 +30,9 @@ export const restarts = ({ kubectl }: ChartStack): Promise<string> =>
 /** Folder of the control plane's files, where it is of our own. */
 export const credentialsFolder = ({ cluster }: ChartStack): string => dirname(cluster.kubeconfigPath);
 
-/** Ids of the tokens of our account that requests for callers came with, as the apiserver's audit log has them. */
-export async function usedTokens(stack: ChartStack): Promise<ReadonlySet<string>> {
-  const log = await readFile(join(credentialsFolder(stack), FILES.auditLog), "utf8");
+/** Ids of the tokens of our account that requests for callers came with, as far as there is an audit log to read. */
+export async function usedTokens({ cluster }: ChartStack): Promise<ReadonlySet<string>> {
+  const log = cluster.auditLogPath === undefined ? "" : await readFile(cluster.auditLogPath, "utf8");
   const ours = log.split("\n").filter((line) => line.includes(`"system:serviceaccount:${NAMESPACE}:${RELEASE}"`));
   const ids = ours.map((line) => /"authentication\.kubernetes\.io\/credential-id":\["([^"]+)"\]/.exec(line)?.[1]);
   return new Set(ids.filter((id) => id !== undefined));
