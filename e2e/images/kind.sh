@@ -30,8 +30,8 @@ export E2E_CLUSTER=kind E2E_KIND_IMAGE="cluster-connect.test/kind-node:$made_of"
 export DOCKERD_FLAGS="--add-runtime less=$here/runc-without-resource.sh --default-runtime less"
 # shellcheck disable=SC2016 # the shell inside expands it
 exec "$here/dockerd.sh" "$folder/docker" sh -c '
-  here=$1 programs=$2 module=$3
-  shift 3
+  here=$1 programs=$2 module=$3 tried=$4
+  shift 4
   if ! docker image inspect "$E2E_KIND_IMAGE" > /dev/null 2>&1; then
     docker image ls --quiet cluster-connect.test/kind-node | xargs --no-run-if-empty docker image rm --force > /dev/null
     echo "making a node image for kind, takes about a minute" >&2
@@ -39,5 +39,10 @@ exec "$here/dockerd.sh" "$folder/docker" sh -c '
   fi
   docker run --rm --privileged --network none --entrypoint /bin/true "$E2E_KIND_IMAGE" ||
     { echo "no kind on this machine: a privileged container does not start" >&2; exit 69; }
+  # Once for each image: what else a machine may withhold shows when a node starts.
+  if [ "$(cat "$tried" 2> /dev/null)" != "$E2E_KIND_IMAGE" ]; then
+    node --conditions=source "$here/../src/cluster/kind/try.ts" || exit $?
+    echo "$E2E_KIND_IMAGE" > "$tried"
+  fi
   "$@"
-' kind "$here" "$folder/programs" "$module" "$@"
+' kind "$here" "$folder/programs" "$module" "$folder/tried" "$@"
