@@ -115,6 +115,7 @@ async function forward(
     const rate = context.rates.of(caller.principal, first.cluster);
     const openMs = rate === undefined ? 0 : openWaitMs(rate);
     if (openMs > 0) await clock.wait(openMs, { signal: incoming.signal }).catch(() => undefined);
+    const { version } = grants;
     route = await routeStream(request, caller, { registry, grants, known, peers });
     const forwarded = route.kind === "peer";
     const next = withSpan(rewriteRequest(request, caller, { forwarded }), span);
@@ -122,7 +123,7 @@ async function forward(
       rate === undefined
         ? forwardStream(incoming, route.session, next)
         : forwardPaced(incoming, route.session, next, { rate, clock: context.sessionDeps.clock });
-    context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing });
+    context.streams.add({ clusterId: first.cluster, principal: caller.principal, forward: passing, version });
     count(first.cluster, passing);
     await passing.answered;
     metrics.opened("ok", request.kind, hopOf(route));

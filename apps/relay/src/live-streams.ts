@@ -9,12 +9,14 @@ export interface LiveStream {
   readonly clusterId: ClusterId;
   readonly principal: Principal;
   readonly forward: Pick<Forward, "done" | "reset">;
+  /** The grants' version when it was allowed: its way was looked for since, and the grant may be gone. */
+  readonly version: number;
 }
 
 /** Streams that were granted, for as long as they are. */
 export interface LiveStreams {
   readonly size: number;
-  /** Keeps a stream until it has ended. */
+  /** Keeps a stream until it has ended; one whose grant has ended meanwhile ends at once. */
   add(stream: LiveStream): void;
   /** Ends the streams whose grant has ended, looking now and then until the signal is aborted. */
   watch(options: { readonly intervalMs?: number; readonly signal: AbortSignal }): Promise<void>;
@@ -29,15 +31,16 @@ export function createLiveStreams(deps: {
 }): LiveStreams {
   const streams = new Set<LiveStream>();
   let swept = 0;
+  const endUnlessGranted = ({ clusterId, principal, forward }: LiveStream): void => {
+    if (deps.grants.decide(principal, clusterId).allowed) return;
+    deps.log.info({ event: "stream.revoked", clusterId, username: principal.username }, "grant ended, stream ended");
+    forward.reset("CC_GRANT_MISSING", "The grant for this cluster has ended");
+  };
   const sweep = (): void => {
     const { version } = deps.grants;
     if (version === swept) return;
     swept = version;
-    for (const { clusterId, principal, forward } of streams) {
-      if (deps.grants.decide(principal, clusterId).allowed) continue;
-      deps.log.info({ event: "stream.revoked", clusterId, username: principal.username }, "grant ended, stream ended");
-      forward.reset("CC_GRANT_MISSING", "The grant for this cluster has ended");
-    }
+    for (const stream of streams) endUnlessGranted(stream);
   };
   return {
     get size() {
@@ -46,6 +49,7 @@ export function createLiveStreams(deps: {
     add(stream) {
       streams.add(stream);
       void stream.forward.done.then(() => streams.delete(stream));
+      if (stream.version !== deps.grants.version) endUnlessGranted(stream);
     },
     watch: ({ intervalMs = INTERVAL_MS, signal }) => repeat(sweep, { intervalMs, signal }, deps.clock),
   };
