@@ -17,7 +17,7 @@ export type UpgradeHandler = (upgrade: UpgradeRequest, options: { readonly signa
 
 export interface UpgradeDeps {
   readonly log: Logger;
-  /** Told about each request that was answered with an error. */
+  /** Told about each request that was answered with an error; a path that is no route is `none`, as anybody may make one up. */
   readonly onRefused?: (refusal: { readonly path: string; readonly code: string }, request: IncomingMessage) => void;
 }
 
@@ -38,7 +38,7 @@ export function routeUpgrades(
     socket.on("error", ignoreReset);
     handle({ request, socket, head }, routes)
       .then(() => socket.off("error", ignoreReset))
-      .catch((error: unknown) => refuse(socket, request, error, deps));
+      .catch((error: unknown) => refuse(socket, request, error, { ...deps, routes }));
   });
 }
 
@@ -62,11 +62,16 @@ async function handle(upgrade: UpgradeRequest, routes: Readonly<Record<string, U
   }
 }
 
-function refuse(socket: Duplex, request: IncomingMessage, error: unknown, { log, onRefused }: UpgradeDeps): void {
+function refuse(
+  socket: Duplex,
+  request: IncomingMessage,
+  error: unknown,
+  { log, onRefused, routes }: UpgradeDeps & { readonly routes: Readonly<Record<string, UpgradeHandler>> },
+): void {
   const { status, headers, body } = errorAnswer(error);
   const path = pathForLog(request);
   log.info({ event: "upgrade.refused", status, code: body.code, path }, "upgrade refused");
-  onRefused?.({ path, code: body.code }, request);
+  onRefused?.({ path: Object.hasOwn(routes, path) ? path : "none", code: body.code }, request);
   if (body.code === "CC_INTERNAL") log.error({ event: "upgrade.failed", ...errorFields(error) }, "upgrade failed");
   if (!socket.writable) return;
   const content = Buffer.from(JSON.stringify(body));

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { request } from "node:http";
 import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/service";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { GRANT_SCHEMA } from "../src/grants/grant.ts";
@@ -21,6 +23,23 @@ test("who is not let in by a request is in the audit, a flood of them in one ent
   const enrollments = details.filter(({ route }) => route === "/v1/enroll");
   expect(enrollments.reduce((sum, { count = 1 }) => sum + count, 0)).toBe(5);
   expect(JSON.stringify(details)).not.toContain("cc1-forged");
+});
+
+test("paths that somebody makes up for upgrades are one entry of the audit", async () => {
+  const fixture = await startFixture();
+  const headers = { connection: "Upgrade", upgrade: "websocket" };
+  for (let count = 0; count < 5; count += 1) {
+    const sent = request(new URL(`/made-up/${count}`, fixture.url), { headers }).end();
+    const [response] = await once(sent, "response");
+    expect(response.resume().statusCode).toBe(400);
+  }
+  const refused = async () => (await eventsOf(fixture, "session.refused")).map(({ detail }) => JSON.parse(detail));
+  const countOf = (entries: readonly { readonly count?: number }[]) =>
+    entries.reduce((sum, { count = 1 }) => sum + count, 0);
+  await vi.waitUntil(async () => countOf(await refused()) === 5);
+  expect((await refused()).map(({ count: _, ...same }) => JSON.stringify(same))).toSatisfy(
+    (entries: string[]) => new Set(entries).size === 1 && entries[0]?.includes('"path":"none"') === true,
+  );
 });
 
 test("a cluster's authorities that change are in the audit, with the key that changed them", async () => {

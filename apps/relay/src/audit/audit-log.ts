@@ -9,7 +9,10 @@ export type AuditPolicy = "block" | "drop";
 /** Writes what a running relay sees into the audit: in batches, so that nobody waits for it. */
 export interface AuditLog {
   record(entry: AuditEntry): void;
-  /** Notes a refusal; equal ones of the same moment become one entry with a count, so that a flood stays small. */
+  /**
+   * Notes a refusal; equal ones of the same moment become one entry with a count. What differs in them is for whoever is
+   * refused to choose, so beyond some of a moment only event, actor and code are told apart, and a flood stays small.
+   */
   refused(entry: AuditEntry): void;
   /** @throws ConnectError `CC_AUDIT_FULL` while no new work may be taken, because it could not be written down. */
   assertAccepting(): void;
@@ -25,6 +28,8 @@ export interface AuditLog {
 const INTERVAL_MS = 500;
 const BATCH_SIZE = 500;
 const MAX_PENDING_ENTRIES = 10_000;
+/** Refusals between two writes that are told apart by all they say. */
+const MAX_DISTINCT_REFUSALS = 100;
 
 export function createAuditLog(
   options: { readonly whenFull: AuditPolicy; readonly maxPending?: number },
@@ -47,6 +52,14 @@ export function createAuditLog(
     return true;
   };
 
+  /** @returns whether the same waits to be written. */
+  function noteAgain(entry: AuditEntry): boolean {
+    const known = refusals.get(keyOf(entry));
+    if (known === undefined) return false;
+    known.count += 1;
+    return true;
+  }
+
   async function flush(): Promise<void> {
     try {
       while (queue.length > 0) {
@@ -67,15 +80,13 @@ export function createAuditLog(
   return {
     record: (entry) => void add({ entry, count: 1 }),
     refused(entry) {
-      const { at: _, ...same } = entry;
-      const key = JSON.stringify(same);
-      const known = refusals.get(key);
-      if (known !== undefined) {
-        known.count += 1;
-        return;
-      }
-      const item = { entry, count: 1 };
-      if (add(item)) refusals.set(key, item);
+      if (noteAgain(entry)) return;
+      const { event, actor, at } = entry;
+      const told =
+        refusals.size < MAX_DISTINCT_REFUSALS ? entry : { event, actor, at, code: entry["code"], more: true };
+      if (told !== entry && noteAgain(told)) return;
+      const item = { entry: told, count: 1 };
+      if (add(item)) refusals.set(keyOf(told), item);
     },
     assertAccepting() {
       if (whenFull === "block" && queue.length >= maxPending) throw full("The audit cannot be written");
@@ -95,6 +106,11 @@ export function createAuditLog(
     flush,
     run: ({ intervalMs = INTERVAL_MS, signal }) => repeat(flush, { intervalMs, signal }, deps.clock),
   };
+}
+
+/** All that a refusal says, but for the moment. */
+function keyOf({ at: _, ...same }: AuditEntry): string {
+  return JSON.stringify(same);
 }
 
 function full(reason: string): ConnectError {

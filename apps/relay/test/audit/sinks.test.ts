@@ -3,6 +3,7 @@ import { appendFile, readFile, truncate } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
+import { parseClusterId } from "@cluster-connect/protocol";
 import { SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -62,6 +63,37 @@ describe("the audit of a running relay", () => {
     const rows = await store.db.selectFrom("audit").select(["event", "detail"]).orderBy("sequence").execute();
     expect(rows.map(({ detail }) => JSON.parse(detail))).toEqual([{}, { code: "X", count: 1_000 }, { code: "Y" }]);
     expect(await verifyAudit(store.db)).toMatchObject({ ok: true });
+  });
+
+  test("stays small in a flood of refusals that are all different, and takes new work on", async () => {
+    const { audit, store } = await stage({ maxPending: 200 });
+    for (let n = 0; n < 1_000; n += 1)
+      audit.refused({ event: "stream.refused", actor: "eve", at: AT, code: "X", clusterId: parseClusterId(`c${n}`) });
+    audit.refused({ event: "stream.refused", actor: "eve", at: AT, code: "X", clusterId: parseClusterId("c7") });
+    audit.refused({ event: "stream.refused", actor: "ann", at: AT, code: "X", clusterId: parseClusterId("c0") });
+    expect(() => audit.assertAccepting()).not.toThrow();
+    await audit.flush();
+    const rows = await store.db
+      .selectFrom("audit")
+      .select(["actor", "cluster_id", "detail"])
+      .orderBy("sequence")
+      .execute();
+    expect(rows).toHaveLength(102);
+    expect(rows[7]).toEqual({ actor: "eve", cluster_id: "c7", detail: JSON.stringify({ code: "X", count: 2 }) });
+    const more = { code: "X", more: true };
+    expect(rows.slice(100).map((row) => ({ ...row, detail: JSON.parse(row.detail) }))).toEqual([
+      { actor: "eve", cluster_id: null, detail: { ...more, count: 900 } },
+      { actor: "ann", cluster_id: null, detail: more },
+    ]);
+    audit.refused({ event: "stream.refused", actor: "ann", at: AT, code: "X", clusterId: parseClusterId("c0") });
+    await audit.flush();
+    const newest = await store.db
+      .selectFrom("audit")
+      .select("cluster_id")
+      .orderBy("sequence", "desc")
+      .limit(1)
+      .execute();
+    expect(newest).toEqual([{ cluster_id: "c0" }]);
   });
 
   test.each(["block", "drop"] as const)("with a store that is away and the policy %s", async (whenFull) => {
