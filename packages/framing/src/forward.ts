@@ -235,6 +235,8 @@ function isAcked({ final, consumed }: Direction): boolean {
 
 function sent(way: Direction, frame: Frame): void {
   if (frame.type === "FIN") {
+    // Once for each channel: it needs no credit, so nothing else bounds how often it is passed on.
+    if (way.final !== undefined) outOfTurn(frame);
     way.final = decodeU64(frame.payload);
     return;
   }

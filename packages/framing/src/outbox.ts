@@ -7,6 +7,11 @@ import type { StreamMember } from "./stream-host.ts";
 
 /** DATA waits for its turn while this much has not left the process: the queue stays where turns are taken. */
 const CHANNEL_HIGH_BYTES = 262_144;
+/**
+ * While this much has not left, only the newest credit of each stream is kept. What a relay passes on comes from another
+ * channel, where nobody notices that this one is slow: a peer that gives credit without end costs no more than this.
+ */
+const CREDIT_HIGH_BYTES = 1_048_576;
 
 /** Frames on their way into a channel: gathered into messages, DATA by turns and within the hop window. */
 export interface Outbox {
@@ -29,6 +34,8 @@ export interface Outbox {
 export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
   const scheduler = createScheduler<StreamMember>();
   let held: (readonly Uint8Array[])[] = [];
+  // By stream; each says all that the ones before it said.
+  const credit = new Map<number, readonly Uint8Array[]>();
   let messageBytes = 0;
   let state: "held" | "open" | "closed" = "held";
   let scheduled = false;
@@ -67,6 +74,10 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
   function flush(): void {
     scheduled = false;
     if (state !== "open") return;
+    if (credit.size > 0 && channel.bufferedBytes <= CREDIT_HIGH_BYTES) {
+      for (const [streamId, payload] of credit) put("WINDOW", streamId, payload);
+      credit.clear();
+    }
     while (channel.bufferedBytes < CHANNEL_HIGH_BYTES && hop.open) {
       const member = scheduler.head();
       if (member === undefined) break;
@@ -83,7 +94,8 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     },
     send(type, streamId, payload) {
       if (state === "closed") return;
-      put(type, streamId, payload);
+      if (type === "WINDOW" && channel.bufferedBytes > CREDIT_HIGH_BYTES) credit.set(streamId, payload);
+      else put(type, streamId, payload);
       schedule();
     },
     sendFirst(type, payload) {
@@ -109,6 +121,7 @@ export function createOutbox(channel: MessageChannel, hop: HopSender): Outbox {
     close() {
       state = "closed";
       held = [];
+      credit.clear();
     },
   };
 }

@@ -1,8 +1,15 @@
 import { text } from "node:stream/consumers";
-import { encodeWindow, INITIAL_WINDOW_BYTES, parseInstanceId, parseStreamId } from "@cluster-connect/protocol";
+import {
+  encodeU64,
+  encodeWindow,
+  INITIAL_WINDOW_BYTES,
+  parseInstanceId,
+  parseStreamId,
+} from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
+import { encodeFrame } from "../src/encode.ts";
 import { createBudget, type MuxStream } from "../src/index.ts";
-import { createChain, createFakeClock, openStream, readAll, TEST_OPEN } from "../src/testing/index.ts";
+import { createChain, createFakeClock, openStream, readAll, sendMessage, TEST_OPEN } from "../src/testing/index.ts";
 
 const FEW_TURNS = 50;
 
@@ -90,6 +97,38 @@ test("a CLI that takes nothing costs the relay no more than its budget; what it 
   for (const end of ends) expect(end).toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
   relayToCli.close();
   expect(relayBuffers.usedBytes).toBe(0);
+});
+
+test("credit without end costs the relay no more than its newest word, however slow the other leg", async () => {
+  const clock = createFakeClock();
+  const { cli, agent, incoming, cliChannel, agentChannel, relayToAgent } = createChain({}, { clock });
+  const [near, far] = await openStream(cli, incoming);
+  await near.accepted;
+  agentChannel.stall("acceptor");
+  const credit = (windowBytes: number) =>
+    encodeFrame({ type: "WINDOW", streamId: 1, parts: [encodeWindow({ consumed: 0, windowBytes })] });
+  for (let count = 1; count <= 100_000; count += 1) {
+    sendMessage(cliChannel.dialer, [credit(INITIAL_WINDOW_BYTES + count)]);
+    if (count % 1_000 === 0) await clock.settle();
+  }
+  expect(agentChannel.acceptor.bufferedBytes).toBeLessThan(1_100_000);
+  agentChannel.unstall();
+  await clock.advance(FEW_TURNS);
+  far.write(Buffer.alloc(INITIAL_WINDOW_BYTES + 200_000));
+  await clock.advance(FEW_TURNS);
+  expect(far.bytesSent).toBe(INITIAL_WINDOW_BYTES + 100_000);
+  expect([cli, agent, relayToAgent].map(({ state }) => state)).toEqual(["open", "open", "open"]);
+});
+
+test("FIN that is said again and again is not passed on: the stream is reset", async () => {
+  const clock = createFakeClock();
+  const { cli, incoming, cliChannel } = createChain({}, { clock });
+  const [near, far] = await openStream(cli, incoming);
+  await near.accepted;
+  const fin = encodeFrame({ type: "FIN", streamId: 1, parts: [encodeU64(0)] });
+  sendMessage(cliChannel.dialer, [fin]);
+  sendMessage(cliChannel.dialer, [fin]);
+  await expect(far.done).resolves.toMatchObject({ error: { code: "CC_STREAM_STATE" } });
 });
 
 test("a session that takes no more streams leaves the incoming one to be answered otherwise", async () => {
