@@ -46,3 +46,30 @@ export function plainAddress(text: string): string | undefined {
   const address = withoutPort.replace(/^::ffff:(?=\d+\.)/i, "");
   return isIP(address) === 0 ? undefined : address;
 }
+
+/**
+ * Whom an address counts as where each may have so much: a host has 64 bits of IPv6 to itself, so all of them are one.
+ *
+ * @param address as {@link plainAddress} gives it.
+ */
+export function networkOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const groups = groupsOf(address);
+  const holdsIPv4 = IPV4_PREFIXES.some((prefix) => prefix.every((group, index) => groups[index] === group));
+  return holdsIPv4 ? address : `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+/** Behind these (mapped, and NAT64's) each IPv4 host has an address of its own. */
+const IPV4_PREFIXES: readonly (readonly string[])[] = [
+  ["0", "0", "0", "0", "0", "ffff"],
+  ["64", "ff9b", "0", "0", "0", "0"],
+];
+
+/** The eight groups of an IPv6 address, without leading zeros. */
+function groupsOf(address: string): readonly string[] {
+  // The URL parser knows one spelling only; a zone is none of it.
+  const [head = "", tail = ""] = new URL(`http://[${address.split("%", 1)[0]}]`).hostname.slice(1, -1).split("::");
+  const [left, right] = [head, tail].map((part) => (part === "" ? [] : part.split(":")));
+  const missing = 8 - (left?.length ?? 0) - (right?.length ?? 0);
+  return [...(left ?? []), ...new Array<string>(missing).fill("0"), ...(right ?? [])];
+}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createCallerAddress } from "../src/caller-address.ts";
+import { createCallerAddress, networkOf } from "../src/caller-address.ts";
 
 /** What a request from that address with those X-Forwarded-For lines looks like to the function. */
 function addressOf(trusted: readonly string[], remoteAddress: string, ...forwarded: string[]): string | undefined {
@@ -25,4 +25,17 @@ test("IPv6, ports and the IPv4-in-IPv6 form are understood", () => {
 
 test("a forwarded value that is no address ends the search at the proxy that wrote it", () => {
   expect(addressOf(["10.0.0.0/8"], "10.1.1.1", "198.51.100.1, unknown")).toBe("10.1.1.1");
+});
+
+test.each([
+  ["203.0.113.9", "203.0.113.9"],
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+  ["2001:0DB8:1:2::", "2001:db8:1:2::/64"],
+  ["2001:db8::7", "2001:db8:0:0::/64"],
+  ["fe80::1%eth0", "fe80:0:0:0::/64"],
+  ["::1", "0:0:0:0::/64"],
+  ["::ffff:cb00:7109", "::ffff:cb00:7109"],
+  ["64:ff9b::203.0.113.9", "64:ff9b::203.0.113.9"],
+])("%s counts as %s", (address, network) => {
+  expect(networkOf(address)).toBe(network);
 });

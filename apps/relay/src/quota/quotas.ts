@@ -1,5 +1,6 @@
 import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
+import { networkOf } from "../caller-address.ts";
 import { callerKey } from "./caller-key.ts";
 import { createCounted, type Release, takeAll } from "./counted.ts";
 import { createKeyedBuckets } from "./keyed-buckets.ts";
@@ -7,7 +8,10 @@ import type { LimitSettings } from "./limit-settings.ts";
 import { createTokenBucket } from "./token-bucket.ts";
 import { createUnproved, type TakeOptions } from "./unproved.ts";
 
-/** Keeps each caller, cluster and dialer within the relay's limits. Every refusal is `CC_LIMIT_REACHED`. */
+/**
+ * Keeps each caller, cluster and dialer within the relay's limits; of IPv6 a whole `/64` counts as one address. Every
+ * refusal is `CC_LIMIT_REACHED`.
+ */
 export interface Quotas {
   takeSession(caller: Principal): Release;
   /** @throws ConnectError also when the caller opens too many streams per second; it says when the next is taken. */
@@ -56,8 +60,8 @@ export function createQuotas(
       if (waitMs > 0) throw limited("Streams are opened too fast", waitMs);
       return takeAll([() => callerStreams.take(key), () => clusterStreams.take(clusterId), () => streams.take(ALL)]);
     },
-    takeSocket: (address = UNKNOWN_ADDRESS, end, options) => sockets.take(address, end, options),
-    takeHandshake: (address = UNKNOWN_ADDRESS, end) => handshakes.take(address, end),
+    takeSocket: (address = UNKNOWN_ADDRESS, end, options) => sockets.take(networkOf(address), end, options),
+    takeHandshake: (address = UNKNOWN_ADDRESS, end) => handshakes.take(networkOf(address), end),
     get silentSockets() {
       return sockets.size;
     },
@@ -66,7 +70,7 @@ export function createQuotas(
     },
     admitAgent(address = UNKNOWN_ADDRESS) {
       // The address first: what it is refused takes nothing from the others.
-      const waitMs = addressAgents(address).take() || agents.take();
+      const waitMs = addressAgents(networkOf(address)).take() || agents.take();
       if (waitMs > 0) throw limited("Many agents come at once", waitMs + deps.random() * SPREAD_MS);
     },
   };

@@ -86,6 +86,21 @@ describe("channels that prove nothing", () => {
     expect(quotas.handshakes).toBe(3);
   });
 
+  test("from all addresses of a /64 count as one, of agents that come back too", () => {
+    const { quotas } = stage({ handshakes: 10, handshakesPerAddress: 2, agentsPerSecond: 20 });
+    for (let n = 1; n <= 2; n += 1) quotas.takeHandshake(`2001:db8::${n}`, quiet);
+    expect(refusal(() => quotas.takeHandshake("2001:db8:0:0:ffff::1", quiet)).message).toContain("one address");
+    expect(refusal(() => manySockets(quotas)).message).toContain("one address");
+    quotas.takeHandshake("2001:db8:0:1::1", quiet);
+    for (let n = 1; n <= 20; n += 1) quotas.admitAgent(`2001:db8::a:${n}`);
+    expect(refusal(() => quotas.admitAgent("2001:db8::a:ffff")).code).toBe("CC_LIMIT_REACHED");
+    quotas.admitAgent("203.0.113.9");
+  });
+
+  const manySockets = (quotas: ReturnType<typeof stage>["quotas"]): void => {
+    for (let n = 1; n <= 3; n += 1) quotas.takeSocket(`2001:db8::${n}`, quiet);
+  };
+
   test("are counted apart from sockets without a request, of which a proxy may have all", () => {
     const { quotas } = stage({ handshakes: 3, handshakesPerAddress: 1 });
     for (let n = 0; n < 3; n += 1) quotas.takeSocket("10.0.0.1", quiet, { isProxy: true });
