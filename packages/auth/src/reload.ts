@@ -1,11 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
-import { type AuthenticationConfig, parseAuthenticationConfiguration } from "./authentication-config.ts";
+import { parseAuthenticationConfiguration } from "./authentication-config.ts";
+import type { TrustedIssuer } from "./issuers.ts";
+import { createKeySet } from "./jwks.ts";
 import type { AuthenticationConfigOptions } from "./jwt-authenticator.ts";
 import { RELOAD_INTERVAL_MS } from "./limits.ts";
 import {
-  createTokenVerifier,
+  createVerifierWith,
+  type IssuerKeys,
   SYSTEM_VERIFIER_DEPS,
   type TokenVerifier,
   type VerifierDeps,
@@ -48,7 +51,8 @@ export const SYSTEM_RELOAD_DEPS: ReloadDeps = {
 
 /**
  * Reads the file and serves it; its issuers need not be reachable yet. A changed file takes over in one step once it is
- * valid and the keys of all its issuers were fetched; until then the old one goes on.
+ * valid and the keys of all issuers that are new in it were fetched; until then the old one goes on. One that was
+ * trusted before and cannot be reached goes on with the keys that are known, so that its outage keeps nobody trusted.
  *
  * @throws ConnectError `CC_FILE_MISSING`, `CC_FILE_UNREADABLE` or `CC_CONFIG_INVALID` for the first reading.
  */
@@ -58,22 +62,35 @@ export async function createReloadingVerifier(
   deps: ReloadDeps = SYSTEM_RELOAD_DEPS,
 ): Promise<ReloadingVerifier> {
   let text = await readConfigFile(path, deps);
-  let current = build(parseAuthenticationConfiguration(text, options));
+  let trusted = parseAuthenticationConfiguration(text, options).issuers.map(withKeys);
+  let current = createVerifierWith(trusted, deps);
   let lastFailure: string | undefined;
 
-  function build(config: AuthenticationConfig): TokenVerifier {
-    return createTokenVerifier(config.issuers, options.verifier, deps);
+  function withKeys(issuer: TrustedIssuer): IssuerKeys {
+    return { issuer, keys: createKeySet(issuer, options.verifier ?? {}, deps) };
+  }
+
+  /** @throws ConnectError `CC_ISSUER_UNREACHABLE` for an issuer that is new and gives no keys. */
+  async function withLoadedKeys(issuer: TrustedIssuer, signal: AbortSignal): Promise<IssuerKeys> {
+    const fresh = withKeys(issuer);
+    try {
+      await fresh.keys.load({ signal });
+      return fresh;
+    } catch (error) {
+      const former = trusted.find((one) => isFetchedAlike(one.issuer, issuer));
+      if (signal.aborted || former === undefined) throw error;
+      return { issuer, keys: former.keys };
+    }
   }
 
   async function reload({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     try {
       const changed = await readConfigFile(path, deps);
       if (changed !== text) {
-        const config = parseAuthenticationConfiguration(changed, options);
-        const next = build(config);
-        await next.load({ signal });
-        [text, current] = [changed, next];
-        options.onEvent?.({ kind: "reloaded", issuers: config.issuers.map((issuer) => issuer.url) });
+        const { issuers } = parseAuthenticationConfiguration(changed, options);
+        const next = await Promise.all(issuers.map((issuer) => withLoadedKeys(issuer, signal)));
+        [text, trusted, current] = [changed, next, createVerifierWith(next, deps)];
+        options.onEvent?.({ kind: "reloaded", issuers: issuers.map(({ url }) => url) });
       }
       lastFailure = undefined;
     } catch (cause) {
@@ -96,6 +113,11 @@ export async function createReloadingVerifier(
       }
     },
   };
+}
+
+/** Whether both names lead to the same keys. */
+function isFetchedAlike(a: TrustedIssuer, b: TrustedIssuer): boolean {
+  return a.url === b.url && a.discoveryUrl === b.discoveryUrl && a.certificateAuthority === b.certificateAuthority;
 }
 
 /** The loop asks the signal itself. */

@@ -36,11 +36,21 @@ export function createTokenVerifier(
   options: VerifierOptions = {},
   deps: VerifierDeps = SYSTEM_VERIFIER_DEPS,
 ): TokenVerifier {
-  const trusted = issuers.map((issuer) => ({
-    url: issuer.url,
-    issuer,
-    keys: createKeySet(issuer, options, deps),
-  }));
+  return createVerifierWith(
+    issuers.map((issuer) => ({ issuer, keys: createKeySet(issuer, options, deps) })),
+    deps,
+  );
+}
+
+/** An issuer and where its keys come from. */
+export interface IssuerKeys {
+  readonly issuer: TrustedIssuer;
+  readonly keys: KeySet;
+}
+
+/** As {@link createTokenVerifier}, with key sets that are there. */
+export function createVerifierWith(issuers: readonly IssuerKeys[], deps: Pick<VerifierDeps, "now">): TokenVerifier {
+  const trusted = issuers.map(({ issuer, keys }) => ({ url: issuer.url, issuer, keys }));
   const find = createIssuerLookup(trusted);
   return {
     async verify(text, { signal }) {

@@ -77,6 +77,35 @@ test("a valid file whose issuer gives no keys waits until it does", async () => 
   expect(fixture.events).toHaveLength(2);
 });
 
+test("an issuer that left the file is trusted no longer, though another one cannot be reached", async () => {
+  await using fixture = await reloadFixture();
+  const [old, other] = await Promise.all([
+    fixture.first.sign({ aud: AUDIENCE, sub: "old" }),
+    fixture.second.sign({ aud: AUDIENCE, sub: "other" }),
+  ]);
+  const [, entry = ""] = configuration(fixture.second.url).split("jwt:\n");
+  await fixture.write(configuration(fixture.first.url) + entry);
+  await fixture.reload();
+  await expect(fixture.verify(old)).resolves.toBeDefined();
+  await expect(fixture.verify(other)).resolves.toBeDefined();
+  await fixture.second.stop();
+  const rules = `\n    claimValidationRules: [{ claim: sub, requiredValue: other }]`;
+  await fixture.write(configuration(fixture.second.url, rules));
+  await fixture.reload();
+  await expectRejection(fixture.verify(old), "CC_TOKEN_ISSUER", /iss/);
+  await expect(fixture.verify(other)).resolves.toMatchObject({ username: "test:other" });
+  await expectRejection(fixture.verify(await fixture.second.sign({ aud: AUDIENCE })), "CC_TOKEN_INVALID", /rule/);
+  expect(fixture.events.map(({ kind }) => kind)).toEqual(["reloaded", "reloaded"]);
+});
+
+test("a file that changed has the keys of its issuers fetched again", async () => {
+  await using fixture = await reloadFixture();
+  await fixture.verify(await fixture.first.sign({ aud: AUDIENCE }));
+  await fixture.write(`${configuration(fixture.first.url)}# keys were replaced\n`);
+  await fixture.reload();
+  expect(fixture.first.requests.keys).toBe(2);
+});
+
 test("a file that is taken away leaves the old configuration in force", async () => {
   await using fixture = await reloadFixture();
   await rm(fixture.path);
