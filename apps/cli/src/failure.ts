@@ -1,5 +1,6 @@
 import { ConnectError, ERRORS } from "@cluster-connect/protocol";
 import type { CliDeps } from "./deps.ts";
+import { printable } from "./printable.ts";
 import { createStyle } from "./style.ts";
 
 export interface FailureOptions {
@@ -25,7 +26,7 @@ export function writeFailure(
     return exit;
   }
   const style = createStyle(deps.stderr, deps.env);
-  deps.stderr.write(`${style.bad("error:")} ${message} (${code})\n${style.strong("hint:")} ${hint}\n`);
+  deps.stderr.write(`${style.bad("error:")} ${printable(message)} (${code})\n${style.strong("hint:")} ${hint}\n`);
   if (correlationId !== undefined) deps.stderr.write(`${style.faint("correlation id:")} ${correlationId}\n`);
   if (options.verbose) {
     for (const line of causesOf(error)) deps.stderr.write(`${style.faint("cause:")} ${line}\n`);
@@ -49,7 +50,7 @@ function causesOf(error: ConnectError): readonly string[] {
   let cause = error.cause;
   for (let depth = 0; depth < 8 && cause instanceof Error; depth++) {
     const code = "code" in cause && typeof cause.code === "string" ? ` ${cause.code}` : "";
-    const text = cause instanceof ConnectError ? `: ${cause.message}` : "";
+    const text = cause instanceof ConnectError ? `: ${printable(cause.message)}` : "";
     lines.push(`${cause.name}${code}${text}`);
     if (error.code === "CC_INTERNAL" && cause.stack !== undefined) {
       lines.push(...cause.stack.split("\n").filter((line) => line.trimStart().startsWith("at ")));

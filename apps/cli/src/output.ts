@@ -1,4 +1,5 @@
 import type { TextOutput } from "./deps.ts";
+import { printable } from "./printable.ts";
 
 /** How a list is written to standard output. */
 export type OutputFormat = "table" | "json" | "yaml" | "name";
@@ -33,7 +34,7 @@ export async function writeListing<T>(
       return;
     }
     case "name":
-      for (const item of items) outputs.stdout.write(`${listing.nameOf(item)}\n`);
+      for (const item of items) outputs.stdout.write(`${printable(listing.nameOf(item))}\n`);
       return;
     case "table":
       if (items.length === 0) outputs.stderr.write(`${listing.none}\n`);
@@ -42,7 +43,10 @@ export async function writeListing<T>(
 }
 
 function formatTable<T>({ columns, items }: Listing<T>): string {
-  const rows = [columns.map(({ title }) => title), ...items.map((item) => columns.map(({ text }) => text(item)))];
+  const rows = [
+    columns.map(({ title }) => title),
+    ...items.map((item) => columns.map(({ text }) => printable(text(item)))),
+  ];
   const widths = columns.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   "));
   return lines.map((line) => `${line.trimEnd()}\n`).join("");

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { CliDeps } from "./deps.ts";
 import { parseJson } from "./json.ts";
 import { networkError } from "./network-error.ts";
+import { printable } from "./printable.ts";
 import { SOFTWARE } from "./version.ts";
 
 /** How an audience is named at the issuer: RFC 8707 `resource`, a scope `<audience>/.default`, or `audience`. */
@@ -217,7 +218,7 @@ async function readLimited(response: Response, host: string): Promise<string> {
 export function refusal(host: string, status: number, body: unknown): ConnectError {
   const failure = FAILURE.safeParse(body);
   if (failure.success && isErrorCode(failure.data.code) && failure.data.code !== "CC_REQUEST_REFUSED") {
-    return new ConnectError(failure.data.code, `${host}: ${failure.data.message.replaceAll(/\s+/g, " ")}`);
+    return new ConnectError(failure.data.code, `${host}: ${printable(failure.data.message).replaceAll(/\s+/g, " ")}`);
   }
   return new ConnectError("CC_RELAY_REFUSED", `${host} answers with HTTP status ${status}`);
 }

@@ -1,5 +1,6 @@
 import type { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "./deps.ts";
+import { printable } from "./printable.ts";
 import { createStyle } from "./style.ts";
 
 /** What a person sees on standard error while a command works. */
@@ -43,16 +44,16 @@ export function createScreen(
   const time = (): string => style.faint(new Date(deps.now()).toTimeString().slice(0, 8));
 
   return {
-    fact: (label, text) => unlessQuiet(`${style.strong(label.padEnd(LABEL_WIDTH))} ${text}`),
-    line: unlessQuiet,
-    notice: write,
+    fact: (label, text) => unlessQuiet(`${style.strong(label.padEnd(LABEL_WIDTH))} ${printable(text)}`),
+    line: (text) => unlessQuiet(printable(text)),
+    notice: (text) => write(printable(text)),
     waiting(text) {
       if (options.quiet || !stderr.isTerminal) return;
-      const line = `… ${text}`.slice(0, Math.max(10, stderr.columns - 1));
+      const line = `… ${printable(text)}`.slice(0, Math.max(10, stderr.columns - 1));
       stderr.write(`${temporary ? "\r\u001b[K" : ""}${style.faint(line)}`);
       temporary = true;
     },
-    event: (text) => unlessQuiet(`${time()} ${text}`),
+    event: (text) => unlessQuiet(`${time()} ${printable(text)}`),
     problem(error, about) {
       const key = `${error.code} ${about ?? ""}`;
       const last = seen.get(key);
@@ -63,7 +64,7 @@ export function createScreen(
       const again = last === undefined || last.count === 0 ? "" : ` (and ${last.count} times before)`;
       seen.set(key, { at: deps.now(), count: 0 });
       const prefix = about === undefined ? "" : `${about}: `;
-      write(`${time()} ${style.bad(`${prefix}${error.message}`)} (${error.code})${again}`);
+      write(`${time()} ${style.bad(printable(`${prefix}${error.message}`))} (${error.code})${again}`);
       write(`         ${error.hint}`);
       if (error.correlationId !== undefined) write(style.faint(`         correlation id ${error.correlationId}`));
     },

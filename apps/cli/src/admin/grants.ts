@@ -4,6 +4,7 @@ import type { CommandContext } from "../commands/context.ts";
 import { readTextFile } from "../files/text-file.ts";
 import { parseJson } from "../json.ts";
 import { type OutputFormat, writeListing } from "../output.ts";
+import { printable } from "../printable.ts";
 import { ACCESS, type AccessDecision } from "../relay-api.ts";
 import { type AdminFlags, connectAdmin, DONE } from "./api.ts";
 
@@ -126,8 +127,8 @@ export async function checkGrants(flags: GrantsCheckFlags, context: CommandConte
 export function describeAccess(decision: AccessDecision, who: string): string {
   const { cluster, allowed, reason, grant, near } = decision;
   const verdict = allowed ? `may reach ${cluster}: ${reason} by ${grant}` : `may not reach ${cluster}: ${reason}`;
-  const misses = near.map((miss) => `  ${miss.grant} would allow it, but ${miss.text}\n`);
-  return [`${who} ${verdict}\n`, ...misses].join("");
+  const misses = near.map((miss) => `  ${miss.grant} would allow it, but ${miss.text}`);
+  return [`${who} ${verdict}`, ...misses].map((line) => `${printable(line)}\n`).join("");
 }
 
 async function readClaims(path: string): Promise<Readonly<Record<string, unknown>>> {
