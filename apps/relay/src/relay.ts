@@ -97,7 +97,11 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const callerSessions = createCallerSessions(deps);
   const tracer = openTracer(config.tracing, { name: "relay", software: deps.software }, deps);
   const quotas = createQuotas(config.limits, { now: clock.now, random: Math.random });
-  deps.metrics.observe("silent_sockets", "Sockets that have not sent a request yet.", () => quotas.silentSockets);
+  deps.metrics.observe(
+    "silent_sockets",
+    "Sockets that are no channel and have no request under way.",
+    () => quotas.silentSockets,
+  );
   deps.metrics.observe("handshakes", "Channels that have not proved anything yet.", () => quotas.handshakes);
   const context: RelayContext = {
     ...{ ...deps, grants, registry, lastSeen, streams, metrics, known, peers, liveRelays },

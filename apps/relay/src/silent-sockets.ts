@@ -1,12 +1,13 @@
-import type { Server } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { createProxyCheck, plainAddress } from "./caller-address.ts";
 import type { Release } from "./quota/counted.ts";
 import type { Quotas } from "./quota/quotas.ts";
 
 /**
- * Bounds the sockets that have not sent the headers of a request yet, from before TLS begins: one too many is closed
- * without a word. How long each has is the server's own limit.
+ * Bounds the sockets on which no request is under way, from before TLS begins: those whose first one is not there yet,
+ * whole with its body, and those that wait for another. One too many is closed without a word. How long each has is the
+ * server's own limit.
  */
 export function boundSilentSockets(
   server: Server,
@@ -15,30 +16,52 @@ export function boundSilentSockets(
 ): void {
   const isProxy = createProxyCheck(options.trustedProxies);
   const silent = new Map<string, Release>();
+  /** Counts a socket that is open and no channel. */
+  const open = new Map<string, () => void>();
   server.on("connection", (socket: Socket) => {
     const name = nameOf(socket);
     const address = plainAddress(socket.remoteAddress ?? "");
+    const options = { isProxy: address !== undefined && isProxy(address) };
     const end = (): void => {
       deps.onRefused();
       socket.destroy();
     };
-    try {
-      const options = { isProxy: address !== undefined && isProxy(address) };
-      silent.set(name, deps.quotas.takeSocket(address, end, options));
-    } catch {
-      end();
-      return;
-    }
-    socket.once("close", () => release(name));
+    const count = (): void => {
+      if (silent.has(name)) return;
+      try {
+        silent.set(name, deps.quotas.takeSocket(address, end, options));
+      } catch {
+        end();
+      }
+    };
+    count();
+    if (socket.destroyed) return;
+    open.set(name, count);
+    socket.once("close", () => {
+      open.delete(name);
+      release(name);
+    });
   });
-  const speaks = ({ socket }: { readonly socket: Socket }): void => release(nameOf(socket));
-  server.on("request", speaks);
-  server.on("upgrade", speaks);
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    const name = nameOf(request.socket);
+    if (hasBody(request)) request.once("end", () => release(name));
+    else release(name);
+    response.once("close", () => open.get(name)?.());
+  });
+  server.on("upgrade", ({ socket }: IncomingMessage) => {
+    const name = nameOf(socket);
+    open.delete(name);
+    release(name);
+  });
 
   function release(name: string): void {
     silent.get(name)?.();
     silent.delete(name);
   }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
 }
 
 /** The same for a socket and for the TLS over it. */

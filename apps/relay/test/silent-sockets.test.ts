@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
@@ -24,7 +26,16 @@ async function started(secure: boolean, limits: Readonly<Record<string, number>>
   const quotas = createQuotas(LIMIT_SCHEMA.parse(limits), { now: Date.now, random: Math.random });
   const onRefused = vi.fn();
   boundSilentSockets(server, { trustedProxies: [] }, { quotas, onRefused });
-  server.on("request", (_request, response) => response.end("ok"));
+  const held: ServerResponse[] = [];
+  server.on("request", (request, response) => {
+    request.resume();
+    if (request.url === "/held") {
+      response.writeContinue();
+      held.push(response);
+    } else if (request.method === "GET") response.end("ok");
+    else request.once("end", () => response.end("ok"));
+  });
+  server.on("upgrade", (_request, socket: Duplex) => void socket.write("101"));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(() => {
@@ -42,6 +53,7 @@ async function started(secure: boolean, limits: Readonly<Record<string, number>>
   return {
     quotas,
     onRefused,
+    held,
     dial: (localAddress = "127.0.0.1") => opened(connect({ port, host: "127.0.0.1", localAddress })),
     dialTls: async (): Promise<Socket> => {
       const socket = connectTls({ port, host: "127.0.0.1", ca: cert, checkServerIdentity: () => undefined });
@@ -56,6 +68,9 @@ async function counted(quotas: { readonly silentSockets: number }, count: number
 }
 
 const GET = "GET / HTTP/1.1\r\nHost: relay\r\n\r\n";
+const HELD = GET.replace("/", "/held");
+const POST = "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\n\r\n";
+const UPGRADE = GET.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 
 test("a socket counts until it has sent a request or is closed, and one too many is closed at once", async () => {
   const { dial, quotas, onRefused } = await started(false, { handshakesPerAddress: 2 });
@@ -64,12 +79,58 @@ test("a socket counts until it has sent a request or is closed, and one too many
   const third = await dial();
   await once(third, "close");
   expect(onRefused).toHaveBeenCalledTimes(1);
-  first.write(GET);
+  first.write(HELD);
   await once(first, "data");
   await counted(quotas, 1);
   second.destroy();
   await counted(quotas, 0);
   first.destroy();
+});
+
+test("it counts again when the request is answered, so that who asks now and then holds no more sockets", async () => {
+  const { dial, quotas, held } = await started(false, { handshakesPerAddress: 2 });
+  const sockets = [await dial(), await dial()];
+  for (const socket of sockets) socket.resume().write(HELD);
+  await vi.waitUntil(() => held.length === 2);
+  await counted(quotas, 0);
+  const third = await dial();
+  held[0]?.end();
+  await counted(quotas, 2);
+  third.write(GET);
+  await once(third, "data");
+  await counted(quotas, 2);
+  const closed = Promise.race(sockets.map((socket) => once(socket, "close")));
+  held[1]?.end();
+  await closed;
+  await counted(quotas, 2);
+});
+
+test("a request counts as silent until its body is there", async () => {
+  const { dial, quotas } = await started(false, { handshakesPerAddress: 2 });
+  const socket = await dial();
+  socket.write(POST);
+  socket.write("1");
+  const other = await dial();
+  other.write(HELD);
+  await once(other, "data");
+  await counted(quotas, 1);
+  socket.write("2");
+  await once(socket, "data");
+  await counted(quotas, 1);
+  socket.destroy();
+  await counted(quotas, 0);
+});
+
+test("a channel does not count, also where a request came before it on the same socket", async () => {
+  const { dial, quotas } = await started(false, { handshakesPerAddress: 1 });
+  const socket = await dial();
+  socket.write(GET);
+  await once(socket, "data");
+  await counted(quotas, 1);
+  socket.write(UPGRADE);
+  await once(socket, "data");
+  await counted(quotas, 0);
+  socket.destroy();
 });
 
 test("under TLS it counts from before the handshake, and after it until there is a request", async () => {
@@ -78,7 +139,7 @@ test("under TLS it counts from before the handshake, and after it until there is
   const secure = await dialTls();
   await counted(quotas, 2);
   await once(await dial(), "close");
-  secure.write(GET);
+  secure.write(HELD);
   await once(secure, "data");
   await counted(quotas, 1);
   silent.destroy();

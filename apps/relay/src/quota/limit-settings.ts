@@ -8,7 +8,7 @@ export interface LimitSettings {
   readonly streamsPerCluster: number;
   readonly streams: number;
   readonly opensPerSecondPerCaller: number;
-  /** Channels whose dialer has not proved anything yet, agents and CLIs together; and sockets without a request yet. */
+  /** Channels whose dialer has not proved anything yet, agents and CLIs together; and sockets without a request. */
   readonly handshakes: number;
   /** Of those, from one address. */
   readonly handshakesPerAddress: number;

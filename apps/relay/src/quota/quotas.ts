@@ -16,7 +16,7 @@ export interface Quotas {
   takeSession(caller: Principal): Release;
   /** @throws ConnectError also when the caller opens too many streams per second; it says when the next is taken. */
   takeStream(caller: Principal, clusterId: string): Release;
-  /** A socket that has not sent a request yet; `end` makes room for others, see {@link Unproved}. */
+  /** A socket without a request; `end` makes room for others, see {@link Unproved}. */
   takeSocket(address: string | undefined, end: () => void, options?: TakeOptions): Release;
   /** A channel whose dialer has not proved anything yet; `end` as for a socket. */
   takeHandshake(address: string | undefined, end: () => void): Release;
