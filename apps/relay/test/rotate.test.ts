@@ -74,6 +74,21 @@ test("neither a revoked key nor another cluster's comes in by a rotation, and a 
   await expect(ask(fixture, former, generateAgentKey())).resolves.toMatchObject(refused);
 });
 
+test("a key lets in no more than a few that nobody uses, however often it asks; the same ones may ask again", async () => {
+  const fixture = await startFixture();
+  const agent = await enrollAgent(fixture);
+  const keys = Array.from({ length: 10 }, generateAgentKey);
+  const statuses: number[] = [];
+  for (const key of keys) statuses.push((await ask(fixture, agent.key, key)).status);
+  expect(statuses).toEqual([...new Array<number>(8).fill(200), 429, 429]);
+  const [first, , , , , , , , last] = keys;
+  if (first === undefined || last === undefined) throw new Error("no keys");
+  expect(await findAgentKey(fixture.store.db, last.keyId)).toBeUndefined();
+  await expect(ask(fixture, agent.key, first)).resolves.toMatchObject({ status: 200 });
+  await markSeen(fixture.store.db, { clusterIds: [], keyIds: [first.keyId] }, new Date());
+  await expect(ask(fixture, agent.key, last)).resolves.toMatchObject({ status: 200 });
+});
+
 test("a replaced key is dropped once the new one is used and the former one has been quiet", async () => {
   const fixture = await startFixture();
   const { key: former } = await enrollAgent(fixture);

@@ -1,17 +1,20 @@
 import { ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
-import type { Kysely } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { type AgentKey, findAgentKey, revokeAgentKey } from "./agent-keys.ts";
 import { recordAudit } from "./audit.ts";
 import type { Database } from "./schema.ts";
 
 /** Long enough for a cluster that was shut down just after its rotation to come back. */
 const ACTIVATION_MS = 7 * 86_400_000;
+/** An agent asks for one key until it uses it; who asks for more of them only fills the store. */
+const MAX_PENDING_KEYS = 8;
 
 /**
  * Adds the key that replaces another one of the same cluster; adding it again changes nothing. An agent has to use it
  * within a week, or {@link dropAbandonedKeys} takes it away.
  *
- * @throws ConnectError `CC_AGENT_KEY_REFUSED` when the key is there and revoked or another cluster's.
+ * @throws ConnectError `CC_AGENT_KEY_REFUSED` when the key is there and revoked or another cluster's, `CC_LIMIT_REACHED`
+ *   when the former key has let in many that nobody has used yet.
  */
 export async function addRotatedKey(db: Kysely<Database>, key: AgentKey, former: KeyId, now: Date): Promise<void> {
   const { keyId, clusterId, publicKey } = key;
@@ -27,12 +30,26 @@ export async function addRotatedKey(db: Kysely<Database>, key: AgentKey, former:
       .executeTakeFirst();
     if (result.numInsertedOrUpdatedRows === 1n) {
       await recordAudit(transaction, { event: "agent.key.added", actor: former, clusterId, at: now, keyId });
+      await refuseTooMany(transaction, former);
       return;
     }
     const found = await findAgentKey(transaction, keyId);
     if (found?.clusterId === clusterId) return;
     throw new ConnectError("CC_AGENT_KEY_REFUSED", "The new key cannot be enrolled for this cluster");
   });
+}
+
+/** The one that was just added counts, and goes again when this throws; the audit lets one in after the other. */
+async function refuseTooMany(transaction: Transaction<Database>, former: KeyId): Promise<void> {
+  const { count } = await transaction
+    .selectFrom("agent_keys")
+    .select(({ fn }) => fn.countAll().as("count"))
+    .where("added_by", "=", former)
+    .where("last_used_at", "is", null)
+    .where("revoked_at", "is", null)
+    .executeTakeFirstOrThrow();
+  if (Number(count) <= MAX_PENDING_KEYS) return;
+  throw new ConnectError("CC_LIMIT_REACHED", `At most ${MAX_PENDING_KEYS} new keys that no agent has used yet`);
 }
 
 /** A former key without a tunnel is kept so long after it was last seen: its agents may be on their way back. */
