@@ -5,6 +5,7 @@ import { errorFields, type Logger } from "@cluster-connect/service";
 import { HANDSHAKE_TIMEOUT_MS } from "./limits.ts";
 import { parseProxyHeader, type StreamOrigin } from "./proxy-header.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
+import { createQuota } from "./quota.ts";
 
 /** Turns accepted sockets into TLS streams of which we know where they come from. */
 export interface Acceptor {
@@ -30,27 +31,34 @@ export interface AcceptorDeps {
 }
 
 const ALPN = Buffer.from("\x08http/1.1", "latin1");
+/** Of the handshakes, for one caller of the relay: whoever opens streams and says nothing leaves the others room. */
+const CALLER_SHARE = 1 / 2;
 
 export function createAcceptor(options: AcceptorOptions, deps: AcceptorDeps): Acceptor {
   const streams = new Set<Socket>();
-  let shaking = 0;
+  const perCaller = Math.ceil(options.handshakes * CALLER_SHARE);
+  const shaking = createQuota("handshakes", { all: options.handshakes, perCaller });
 
   async function begin(socket: Socket): Promise<void> {
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_MS);
-    shaking += 1;
+    const leaveAll = shaking.enter();
+    let leaveCaller = (): void => undefined;
     try {
       const origin = options.proxyProtocol ? await readOrigin(socket) : directOrigin(socket);
+      const caller = origin.relayUsername ?? origin.sessionId;
+      if (caller !== undefined) leaveCaller = shaking.enterCaller(caller);
       const stream = await shakeHands(socket, deps.context());
       deps.onStream(stream, origin);
     } finally {
-      shaking -= 1;
+      leaveCaller();
+      leaveAll();
       clearTimeout(timer);
     }
   }
 
   return {
     accept(socket) {
-      if (streams.size >= options.streams || shaking >= options.handshakes) {
+      if (streams.size >= options.streams || shaking.size() >= options.handshakes) {
         deps.metrics.streamRefused("limit");
         socket.destroy();
         return;
@@ -59,8 +67,7 @@ export function createAcceptor(options: AcceptorOptions, deps: AcceptorDeps): Ac
       socket.once("close", () => streams.delete(socket));
       socket.on("error", () => socket.destroy());
       begin(socket).catch((error: unknown) => {
-        const refused = error instanceof ConnectError && error.code === "CC_REQUEST_REFUSED";
-        deps.metrics.streamRefused(refused ? "header" : "handshake");
+        deps.metrics.streamRefused(whyRefused(error));
         deps.log.debug({ event: "stream.refused", ...errorFields(error) }, "stream refused");
         socket.destroy();
       });
@@ -70,6 +77,12 @@ export function createAcceptor(options: AcceptorOptions, deps: AcceptorDeps): Ac
       for (const socket of streams) socket.destroy();
     },
   };
+}
+
+function whyRefused(error: unknown): Parameters<ProxyMetrics["streamRefused"]>[0] {
+  if (!(error instanceof ConnectError)) return "handshake";
+  if (error.code === "CC_LIMIT_REACHED") return "limit";
+  return error.code === "CC_REQUEST_REFUSED" ? "header" : "handshake";
 }
 
 /** Reads the header and leaves what follows it in the socket. */
@@ -116,10 +129,13 @@ function shakeHands(socket: Socket, secureContext: SecureContext): Promise<TLSSo
     stream.once("secure", () => {
       stream.off("error", reject);
       stream.off("close", closed);
+      stream.off("end", closed);
       resolve(stream);
     });
     const closed = (): void => reject(new Error("The stream ended before its handshake"));
     stream.once("error", reject);
     stream.once("close", closed);
+    // The server's sockets stay open at their other side's end, and would keep a place until the time is up.
+    stream.once("end", closed);
   });
 }

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { DEFAULT_LIMITS } from "../src/limits.ts";
 import { createQuota } from "../src/quota.ts";
 import { createFixture, type Fixture } from "./support/fixture.ts";
+import { buildProxyHeader } from "./support/proxy-header.ts";
 import { openStream, readAnswer, requestText, secure, sendRaw } from "./support/raw-client.ts";
 
 test("a quota counts in all and for each caller, and a place can be given back once only", () => {
@@ -80,6 +81,16 @@ test("a stream that ends within its header is closed", async () => {
   await expect.poll(() => fixture.app.counts().streams).toBe(0);
 });
 
+test("a stream that ends within its handshake gives its place back at once", async () => {
+  await using fixture = await createFixture({ config: { limits: { ...DEFAULT_LIMITS, handshakes: 1 } } });
+  const socket = connect(fixture.target.port, "127.0.0.1");
+  socket.write(Buffer.concat([buildProxyHeader(), Buffer.from("16030100c8", "hex")]));
+  await expect.poll(() => fixture.app.counts().streams).toBe(1);
+  socket.end();
+  await expect.poll(() => fixture.app.counts().streams).toBe(0);
+  (await openStream(fixture.target)).destroy();
+});
+
 test("more streams than allowed are closed at once", async () => {
   await using fixture = await createFixture({ config: { limits: { ...DEFAULT_LIMITS, streams: 1 } } });
   const first = await openStream(fixture.target);
@@ -87,6 +98,24 @@ test("more streams than allowed are closed at once", async () => {
   first.destroy();
   await expect.poll(() => fixture.app.counts().streams).toBe(0);
   (await openStream(fixture.target)).destroy();
+});
+
+test("one caller's streams that do not finish their handshake leave room for those of others", async () => {
+  await using fixture = await createFixture({ config: { limits: { ...DEFAULT_LIMITS, handshakes: 4 } } });
+  const eve = { username: "eve", sessionId: "session-eve" };
+  for (let count = 0; count < 3; count += 1) {
+    (await openStream(fixture.target, eve)).destroy();
+    await expect.poll(() => fixture.app.counts().streams).toBe(0);
+  }
+  const waiting = Array.from({ length: 6 }, () => connect(fixture.target.port, "127.0.0.1"));
+  for (const socket of waiting) socket.resume().write(buildProxyHeader(eve));
+  await expect
+    .poll(() => fixture.metrics.text())
+    .toContain('streams_refused_total{reason="limit",service="auth-proxy"} 4');
+  expect(fixture.app.counts().streams).toBe(2);
+  await expect(openStream(fixture.target, eve)).rejects.toThrow();
+  (await openStream(fixture.target, { username: "ann", sessionId: "session-ann" })).destroy();
+  for (const socket of waiting) socket.destroy();
 });
 
 test("streams that do not finish their handshake take places of their own", async () => {
