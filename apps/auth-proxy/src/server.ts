@@ -40,9 +40,20 @@ export function createStreamServer(handlers: ServerHandlers): StreamServer {
   const parse = server.listeners("connection");
   server.removeAllListeners("connection");
   server.on("connection", handlers.accept);
-  server.on("request", handlers.request);
-  server.on("checkContinue", handlers.request);
-  server.on("upgrade", handlers.upgrade);
+  const unanswered = new WeakMap<Duplex, number>();
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = request;
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1);
+    response.once("close", () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1));
+    handlers.request(request, response);
+  };
+  server.on("request", onRequest);
+  server.on("checkContinue", onRequest);
+  server.on("upgrade", (request: IncomingMessage, client: Duplex, head: Buffer) => {
+    // The parser does not wait: its answer would come before those that are due, and theirs in the middle of its bytes.
+    if ((unanswered.get(client) ?? 0) > 0) client.destroy();
+    else handlers.upgrade(request, client, head);
+  });
   server.on("connect", (_request: IncomingMessage, client: Duplex) => {
     refuse(client, new ConnectError("CC_REQUEST_REFUSED", "The request is refused: CONNECT is not served"), 405);
   });

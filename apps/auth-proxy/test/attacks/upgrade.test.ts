@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createFixture, type Fixture } from "../support/fixture.ts";
-import { requestText, sendRaw } from "../support/raw-client.ts";
+import { openStream, readAnswer, requestText, sendRaw } from "../support/raw-client.ts";
 import { namesOf, valuesOf } from "../support/recording-upstream.ts";
 import { attack, expectOurIdentity, expectRefused } from "./harness.ts";
 
@@ -21,6 +22,39 @@ test.each(["h2c", "HTTP/2.0", "TLS/1.0", "websocket, h2c", "SPDY/3", "spdy/3.1\x
     expectRefused(fixture, await attack(fixture, "upgrade", { headers: ["HTTP2-Settings: AAMAAABk"], protocol }), 400);
   },
 );
+
+test("an upgrade behind a request that is not answered yet ends the stream, and neither gets the other's answer", async () => {
+  let answer = (): void => undefined;
+  const { answer: usual } = fixture.upstream;
+  fixture.upstream.answer = (_request, response) => {
+    answer = () => void response.end("{}");
+  };
+  const lines = ["Host: a", `Authorization: Bearer ${await fixture.token()}`];
+  const upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA=="];
+  const stream = await openStream(fixture.target);
+  const received: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => received.push(chunk));
+  stream.write(requestText("GET /api/v1/pods HTTP/1.1", lines));
+  await expect.poll(() => fixture.upstream.requests.length).toBe(1);
+  const closed = once(stream, "close");
+  stream.write(requestText("GET /api/v1/namespaces/a/pods/b/exec HTTP/1.1", [...lines, ...upgrade]));
+  await closed;
+  answer();
+  fixture.upstream.answer = usual;
+  expect(Buffer.concat(received).toString("latin1")).toBe("");
+  expect(fixture.upstream.requests.map(({ target }) => target)).toEqual(["/api/v1/pods"]);
+});
+
+test("an upgrade behind a request that was answered goes on as ever", async () => {
+  const lines = ["Host: a", `Authorization: Bearer ${await fixture.token()}`];
+  const upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA=="];
+  const stream = await openStream(fixture.target);
+  stream.write(requestText("GET /api/v1/pods HTTP/1.1", lines));
+  expect((await readAnswer(stream)).status).toBe(200);
+  stream.write(requestText("GET /api/v1/namespaces/a/pods/b/exec HTTP/1.1", [...lines, ...upgrade]));
+  expect((await readAnswer(stream)).status).toBe(101);
+  stream.destroy();
+});
 
 test("refuses two Upgrade headers", async () => {
   expectRefused(fixture, await attack(fixture, "upgrade", { headers: ["Upgrade: h2c"] }), 400);
