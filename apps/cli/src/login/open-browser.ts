@@ -11,10 +11,11 @@ export function hasBrowser(platform: NodeJS.Platform, env: Environment): boolean
 /**
  * Shows an address in the person's browser.
  *
- * @returns false when there is none, or it could not be started.
+ * @returns false when there is none, it could not be started, or the address is none of the web: what an issuer names
+ *   must not open a file or start another program.
  */
 export async function openBrowser(url: string, platform: NodeJS.Platform, env: Environment): Promise<boolean> {
-  if (!hasBrowser(platform, env)) return false;
+  if (!/^https?:\/\//i.test(url) || !hasBrowser(platform, env)) return false;
   const [command, ...args] = commandFor(platform, env);
   if (command === undefined) return false;
   return await new Promise((resolve) => {
