@@ -5,7 +5,7 @@ import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import type { Admins } from "./admin/admins.ts";
 import type { AdminContext } from "./admin/context.ts";
 import { problemAnswer } from "./admin/problem.ts";
-import { registerRoutes } from "./admin/register.ts";
+import { type RegisterDeps, registerRoutes } from "./admin/register.ts";
 import type { Route } from "./admin/route.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { Authenticate } from "./authenticate.ts";
@@ -18,6 +18,7 @@ export interface HttpApiDeps extends AdminContext {
   readonly software: string;
   readonly authenticate: Authenticate;
   readonly admins: Admins;
+  readonly admit: RegisterDeps["admit"];
   readonly health: Health;
   readonly metrics: Metrics;
   /** Serve `/metrics` here too. */

@@ -8,7 +8,7 @@ import { createStatusFeed } from "./admin/status-feed.ts";
 import { createStatusWatch } from "./admin/status-watch.ts";
 import { openAudit } from "./audit/open.ts";
 import { createAuthenticate } from "./authenticate.ts";
-import { createCallerAddress } from "./caller-address.ts";
+import { type CallerAddress, createCallerAddress } from "./caller-address.ts";
 import { createCallerSessions } from "./caller-sessions.ts";
 import { acceptChannels } from "./channels.ts";
 import type { RelayConfig } from "./config.ts";
@@ -121,10 +121,12 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const health = createRelayHealth({ store, verifier, storeState: fleet.storeState, checkPeers: fleet.checkPeers });
   const { server, watch } = await createRelayServer(config, { log, clock });
   boundSilentSockets(server, config, { quotas, onRefused: () => metrics.refusedUpgrade("CC_LIMIT_REACHED") });
+  const addressOf = createCallerAddress(config.trustedProxies);
   const api = await createHttpApi({
     ...{ server, store, registry, authenticate, health, log, statuses, instanceId: deps.instanceId },
     ...{ grants, login: config.login, metrics: deps.metrics, ownMetrics: config.metrics === undefined },
-    ...{ authority: config.publicUrl.host, onRefused: refusalToAudit(config, context) },
+    ...{ authority: config.publicUrl.host, onRefused: refusalToAudit(addressOf, context) },
+    admit: (request) => quotas.admitRequest(addressOf(request)),
     ...{ software: deps.software, now: clock.now, admins: compileAdmins(config.admins, { now: clock.now }) },
   });
   const operations =
@@ -178,11 +180,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
 }
 
 /** Who was not let in by a request is written down as who was not let in by an upgrade. */
-function refusalToAudit(
-  { trustedProxies }: Pick<RelayConfig, "trustedProxies">,
-  { audit, clock }: RelayContext,
-): HttpApiDeps["onRefused"] {
-  const addressOf = createCallerAddress(trustedProxies);
+function refusalToAudit(addressOf: CallerAddress, { audit, clock }: RelayContext): HttpApiDeps["onRefused"] {
   return (refusal, request) =>
     audit.refused({
       ...{ event: "request.refused", actor: "unknown", at: new Date(clock.now()) },

@@ -25,6 +25,24 @@ test("who is not let in by a request is in the audit, a flood of them in one ent
   expect(JSON.stringify(details)).not.toContain("cc1-forged");
 });
 
+test("requests without a token that ask the store come no faster than is good for the others", async () => {
+  const clock: Clock = { ...SYSTEM_CLOCK, now: () => 1_800_000_000_000 };
+  const fixture = await startFixture({ clock });
+  const forged = { code: "x", publicKey: "x", clusterAuthorities: "x" };
+  const ask = async (path: string) =>
+    await fetch(new URL(path, fixture.url), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(forged),
+    });
+  const statuses = new Set<number>();
+  for (let count = 0; count < 100; count += 1) statuses.add((await ask("/v1/enroll")).status);
+  expect([...statuses]).not.toContain(429);
+  const refused = await ask("/v1/agent/keys");
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "1"]);
+  expect((await fetch(new URL("/readyz", fixture.url))).status).toBe(200);
+});
+
 test("paths that somebody makes up for upgrades are one entry of the audit", async () => {
   const fixture = await startFixture();
   const headers = { connection: "Upgrade", upgrade: "websocket" };

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import { describeProblems } from "@cluster-connect/service";
@@ -12,6 +13,8 @@ const AUTHENTICATE_TIMEOUT_MS = 10_000;
 export interface RegisterDeps {
   readonly authenticate: Authenticate;
   readonly admins: Admins;
+  /** Judges a request that changes something and carries no token. @throws ConnectError `CC_LIMIT_REACHED`. */
+  readonly admit: (request: IncomingMessage) => void;
 }
 
 /** Registers routes: who asks is settled before anything else of the request is looked at. */
@@ -37,7 +40,10 @@ const NOBODY: Principal = {
 };
 
 async function callerOf(request: FastifyRequest, route: Route, deps: RegisterDeps): Promise<Principal | undefined> {
-  if (route.access === "public") return undefined;
+  if (route.access === "public") {
+    if (route.method !== "GET") deps.admit(request.raw);
+    return undefined;
+  }
   const principal = await deps.authenticate(request.raw, { signal: AbortSignal.timeout(AUTHENTICATE_TIMEOUT_MS) });
   if (route.access !== "caller") deps.admins.require(principal, route.access);
   return principal;

@@ -24,6 +24,8 @@ export interface Quotas {
   readonly handshakes: number;
   /** Paces agents that come back all at once; those of one address get no more than its share. */
   admitAgent(address: string | undefined): void;
+  /** Paces requests that change something and whose sender proves it in their body alone. */
+  admitRequest(address: string | undefined): void;
 }
 
 /** Many agents that were refused at once come again at different times. */
@@ -32,6 +34,8 @@ const ALL = "";
 const UNKNOWN_ADDRESS = "unknown";
 /** Of the agents' rate, for one address: many may come from behind one, and the others still find room. */
 const ADDRESS_SHARE = 1 / 2;
+/** Each costs a look into the store, which everybody waits for; a NAT with many clusters still brings them in a minute. */
+const REQUESTS_PER_SECOND = 50;
 
 export function createQuotas(
   limits: LimitSettings,
@@ -47,6 +51,7 @@ export function createQuotas(
   const handshakes = createUnproved(unproved);
   const agents = createTokenBucket(limits.agentsPerSecond, deps);
   const addressAgents = createKeyedBuckets(Math.ceil(limits.agentsPerSecond * ADDRESS_SHARE), deps);
+  const requests = createKeyedBuckets(REQUESTS_PER_SECOND, deps);
   const opens = createKeyedBuckets(limits.opensPerSecondPerCaller, deps);
 
   return {
@@ -72,6 +77,10 @@ export function createQuotas(
       // The address first: what it is refused takes nothing from the others.
       const waitMs = addressAgents(networkOf(address)).take() || agents.take();
       if (waitMs > 0) throw limited("Many agents come at once", waitMs + deps.random() * SPREAD_MS);
+    },
+    admitRequest(address = UNKNOWN_ADDRESS) {
+      const waitMs = requests(networkOf(address)).take();
+      if (waitMs > 0) throw limited("Requests come too fast from one address", waitMs);
     },
   };
 }
