@@ -15,8 +15,8 @@ export interface HeldFor {
 /** What the streams of a registry have in common. */
 export interface HeldDeps {
   readonly clock: Clock;
-  /** Whether one more may wait for its opener. */
-  readonly maySuspend: () => boolean;
+  /** Whether this one may wait for its opener too. */
+  readonly maySuspend: (held: HeldStream) => boolean;
   readonly onSuspended: (held: HeldStream) => void;
   readonly onEnded: (held: HeldStream, error: ConnectError | undefined) => void;
 }
@@ -42,7 +42,7 @@ export class HeldStream implements StreamKeeper {
 
   suspended(error: ConnectError): boolean {
     const { maySuspend, onSuspended, clock } = this.#deps;
-    if (!suspends(error.code) || !maySuspend()) return false;
+    if (!suspends(error.code) || !maySuspend(this)) return false;
     onSuspended(this);
     this.#timer?.cancel();
     this.#timer = clock.setTimer(this.heldFor.graceMs, () => {

@@ -47,7 +47,10 @@ interface Ended {
 }
 
 export interface ResumeRegistryOptions {
-  /** Streams that wait for their opener at once; one more ends with its channel. */
+  /**
+   * Streams that wait for their opener at once. For one more the oldest of the caller that has the most ends, so that
+   * nobody keeps others from coming back; it ends itself where its caller has as many as any.
+   */
   readonly maxSuspended?: number;
 }
 
@@ -62,7 +65,7 @@ export function createResumeRegistry(
   const suspended = new Set<HeldStream>();
   const heldDeps: HeldDeps = {
     clock: deps.clock,
-    maySuspend: () => suspended.size < maxSuspended,
+    maySuspend: (stream) => suspended.size < maxSuspended || makeRoom(stream),
     onSuspended: (stream) => suspended.add(stream),
     onEnded(stream, error) {
       suspended.delete(stream);
@@ -70,6 +73,17 @@ export function createResumeRegistry(
       remember(stream.heldFor, error);
     },
   };
+
+  /** @returns false when nobody has more than the stream's caller would have. */
+  function makeRoom(stream: HeldStream): boolean {
+    const byCaller = Map.groupBy(suspended, ({ heldFor }) => callerName(heldFor.caller));
+    const own = byCaller.get(callerName(stream.heldFor.caller))?.length ?? 0;
+    const [most] = [...byCaller.values()].toSorted((a, b) => b.length - a.length);
+    const [oldest] = most ?? [];
+    if (most === undefined || oldest === undefined || most.length <= own + 1) return false;
+    oldest.stream.reset("CC_LIMIT_REACHED", "Too many streams wait for their openers, most of them this caller's");
+    return true;
+  }
 
   function accept(incoming: IncomingStream, options: AcceptOptions): MuxStream {
     const { request } = incoming;
@@ -160,6 +174,10 @@ function unknown(): ConnectError {
 
 function digestOf(key: Secret): Buffer {
   return createHash("sha256").update(key).digest();
+}
+
+function callerName(caller: Caller | undefined): string {
+  return JSON.stringify([caller?.issuer, caller?.subject]);
 }
 
 function sameCaller(a: Caller | undefined, b: Caller | undefined): boolean {

@@ -375,6 +375,33 @@ test("closing leaves no stream and no timer", async () => {
   expect(registry.counters.streams).toBe(0);
 });
 
+test("a caller whose streams wait in great number makes room for those of others", async () => {
+  const clock = createFakeClock();
+  const registry = createResumeRegistry({ maxSuspended: 4 }, { clock });
+  const taken: MuxStream[] = [];
+  const onStream = (incoming: IncomingStream) => {
+    const stream = registry.answer(incoming, { instanceId: AGENT, graceMs: GRACE_MS });
+    if (stream !== undefined) taken.push(stream);
+  };
+  const lose = async (caller: Caller, count: number) => {
+    const { dialer, channel } = sessionPair({ accept: { onStream } }, { clock });
+    const request = { ...TEST_OPEN, graceMs: GRACE_MS, caller };
+    // Each session counts its secrets from the start, and a key is used once.
+    const secret = createCountingSecrets(taken.length + 1_000);
+    for (let n = 0; n < count; n += 1) await dialer.open({ ...request, key: secret() }).accepted;
+    channel.cut();
+    await clock.settle();
+  };
+  await lose({ ...ALICE, subject: "eve" }, 6);
+  await lose(ALICE, 3);
+  const waiting = taken.map(({ endpoint }) => endpoint.suspended);
+  expect(waiting).toEqual([false, false, true, true, false, false, true, true, false]);
+  await expect(taken[0]?.done).resolves.toMatchObject({ error: { code: "CC_LIMIT_REACHED" } });
+  await expect(taken[8]?.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
+  expect(registry.counters).toMatchObject({ streams: 4, suspended: 4 });
+  registry.close();
+});
+
 test("no more streams wait for their opener than the registry allows", async () => {
   const clock = createFakeClock();
   const registry = createResumeRegistry({ maxSuspended: 2 }, { clock });
