@@ -3,6 +3,7 @@
 import { homedir } from "node:os";
 import { isSea } from "node:sea";
 import type { TextOutput } from "./deps.ts";
+import { fetchProxies, withProxySettings } from "./proxy-settings.ts";
 import { run } from "./run.ts";
 import { withSystemAuthorities } from "./system-trust.ts";
 
@@ -21,10 +22,9 @@ const output = (stream: NodeJS.WriteStream): TextOutput => ({
 process.stdout.on("error", () => process.exit(141));
 process.stderr.on("error", () => {});
 
-const proxySettings = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some(
-  (name) => process.env[name] !== undefined || process.env[name.toLowerCase()] !== undefined,
-);
-if (proxySettings) useProxies();
+const proxies = fetchProxies(process.env);
+if (proxies !== undefined) process.getBuiltinModule("node:http").setGlobalProxyFromEnv(proxies);
+const fetchByProxy = proxies === undefined ? fetch : withProxySettings(fetch, process.env);
 
 /** Authorities (PEM) that the caller named. */
 const named: string[] = [];
@@ -41,7 +41,7 @@ void run(process.argv.slice(2), {
       return Buffer.concat(chunks).toString("utf8");
     },
   },
-  fetch: withSystemAuthorities(fetch, () => trust([])),
+  fetch: withSystemAuthorities(fetchByProxy, () => trust([])),
   // The same as framing's, which is a lot to load before help or a kept token is shown.
   clock: {
     now: () => performance.now(),
@@ -78,16 +78,4 @@ function trust(more: readonly string[]): void {
   setDefaultCACertificates([
     ...new Set([...rootCertificates, ...getCACertificates("system"), ...getCACertificates("extra"), ...named]),
   ]);
-}
-
-/** Lets `fetch` use the proxies that the environment names; what is on this machine needs none. */
-function useProxies(): void {
-  const setting = (name: string): string | undefined => process.env[name] ?? process.env[name.toLowerCase()];
-  const exempt = ["localhost", "127.0.0.1", "[::1]", setting("NO_PROXY")];
-  const otherwise = setting("ALL_PROXY");
-  process.getBuiltinModule("node:http").setGlobalProxyFromEnv({
-    HTTP_PROXY: setting("HTTP_PROXY") ?? otherwise,
-    HTTPS_PROXY: setting("HTTPS_PROXY") ?? otherwise,
-    NO_PROXY: exempt.filter((entry) => entry !== undefined && entry !== "").join(","),
-  });
 }

@@ -77,6 +77,39 @@ test("NO_PROXY is honoured", async () => {
   expect(proxy.asked).toEqual([]);
 });
 
+test("NO_PROXY=* switches the proxies off", async () => {
+  const { proxy, caFile, run } = await stage();
+  const { code, err } = await run({ HTTPS_PROXY: proxy.url, NO_PROXY: "*" }, "clusters", "--ca-file", caFile);
+  expect(code).toBe(7);
+  expect(err).toContain("relay.test cannot be reached: the name");
+  expect(proxy.asked).toEqual([]);
+});
+
+test("a proxy without a scheme is taken as other programs take it", async () => {
+  const { proxy, caFile, run } = await stage();
+  const bare = proxy.url.replace("http://", "");
+  const listed = await run({ HTTPS_PROXY: bare }, "clusters", "-o", "name", "--ca-file", caFile);
+  expect(listed).toMatchObject({ code: 0, out: "prod\n", err: "" });
+  const ran = await run({ ALL_PROXY: bare }, "run", "-n", "prod", "--ca-file", caFile, "--", "true");
+  expect(ran).toMatchObject({ code: 0 });
+  expect(new Set(proxy.asked)).toEqual(new Set(["relay.test:443"]));
+});
+
+test.each(["http://", "http://user:s3cret@a b", "socks5://user:s3cret@127.0.0.1:1080"])(
+  "a proxy setting that is none, such as %s, is named before anything is sent, and not shown",
+  async (setting) => {
+    const { caFile, run } = await stage();
+    const { code, out, err } = await run({ HTTPS_PROXY: setting }, "clusters", "--ca-file", caFile);
+    expect({ code, out }).toEqual({ code: 60, out: "" });
+    expect(err).toBe(
+      "error: HTTPS_PROXY is not the URL of an HTTP proxy (CC_CONFIG_INVALID)\n" +
+        "hint: Give it as http://proxy.example.com:3128, or unset it.\n",
+    );
+    // What needs no network works.
+    expect(await run({ HTTPS_PROXY: setting }, "status")).toMatchObject({ code: 0 });
+  },
+);
+
 test("what is on this machine needs no proxy", async () => {
   const home = await tempFolder();
   const relay = await startRelay();
@@ -87,6 +120,7 @@ test("what is on this machine needs no proxy", async () => {
     TMPDIR: home,
     HTTP_PROXY: proxy.url,
     HTTPS_PROXY: proxy.url,
+    ALL_PROXY: "socks5://127.0.0.1:1",
     CLUSTER_CONNECT_RELAY: relay.url,
     CLUSTER_CONNECT_TOKEN: unsignedToken(),
     CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(),

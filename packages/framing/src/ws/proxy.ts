@@ -14,12 +14,15 @@ export type ProxyEnvironment = Readonly<Record<string, string | undefined>>;
  */
 export function proxyFor(url: URL, env: ProxyEnvironment): URL | undefined {
   const secure = url.protocol === "https:" || url.protocol === "wss:";
-  const name = secure ? "HTTPS_PROXY" : "HTTP_PROXY";
-  const value = settingOf(env, name) ?? settingOf(env, "ALL_PROXY");
+  const own = secure ? "HTTPS_PROXY" : "HTTP_PROXY";
+  const name = settingOf(env, own) === undefined ? "ALL_PROXY" : own;
+  const value = settingOf(env, name);
   if (value === undefined || isExempt(url, settingOf(env, "NO_PROXY") ?? "")) return undefined;
   const proxy = URL.parse(value.includes("://") ? value : `http://${value}`);
   if (proxy === null || (proxy.protocol !== "http:" && proxy.protocol !== "https:")) {
-    throw new ConnectError("CC_CONFIG_INVALID", `${name} is not the URL of an HTTP proxy`);
+    throw new ConnectError("CC_CONFIG_INVALID", `${name} is not the URL of an HTTP proxy`, {
+      hint: "Give it as http://proxy.example.com:3128, or unset it.",
+    });
   }
   return proxy;
 }
