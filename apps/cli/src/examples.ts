@@ -18,6 +18,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   wait: ["cluster-connect wait -n staging --timeout 2m"],
   explain: ["cluster-connect explain -n staging", "cluster-connect explain -n staging -o json"],
   credential: ["cluster-connect credential --relay https://relay.example.com"],
+  version: ["cluster-connect version", "cluster-connect version -o json"],
   "exit-codes": ["cluster-connect exit-codes", "cluster-connect exit-codes -o json"],
 };
 

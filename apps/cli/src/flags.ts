@@ -35,3 +35,8 @@ export function waitOption(): Option {
     .argParser(parseSeconds)
     .default(DEFAULT_WAIT_SECONDS, `${DEFAULT_WAIT_SECONDS}s`);
 }
+
+/** How one thing, not a list, is shown. */
+export function textOrJson(): Option {
+  return new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text");
+}

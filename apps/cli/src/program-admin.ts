@@ -6,7 +6,7 @@ import type { CodesCreateFlags } from "./admin/keys.ts";
 import type { AuditFlags } from "./admin/sessions.ts";
 import { collect, parseSeconds } from "./arguments.ts";
 import type { CommandContext } from "./commands/context.ts";
-import { withRelay, withTokens } from "./flags.ts";
+import { textOrJson, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 
 /** Where a check says that the answer was no. */
@@ -47,6 +47,10 @@ function listed(command: Command): Command {
   );
 }
 
+function shown(command: Command): Command {
+  return command.addOption(textOrJson());
+}
+
 function addClusters(admin: Command, context: CommandContext): void {
   const load = () => import("./admin/clusters.ts");
   const group = admin.command("clusters").description("every cluster of the relay");
@@ -71,7 +75,7 @@ function addCodesAndKeys(admin: Command, context: CommandContext): void {
   listed(at(codes, "list", "list codes by their ids")).action(
     async (flags: AdminListFlags) => await (await load()).listCodes(flags, context),
   );
-  at(codes, "create", "make a code and print it")
+  shown(at(codes, "create", "make a code and print it"))
     .option("-n, --name <name>", "the cluster that the agent joins as", collect)
     .addOption(new Option("--expires <time>", "how long it counts").argParser(parseSeconds).default(HOUR_SECONDS, "1h"))
     .option("--uses <count>", "how many agents it lets in", parseCount, 1)
@@ -94,7 +98,7 @@ function addGrants(admin: Command, context: CommandContext, result: ExitCode): v
   listed(at(group, "list", "list grants of settings, files and those added here")).action(
     async (flags: AdminListFlags) => await (await load()).listGrants(flags, context),
   );
-  at(group, "add", "add a grant and print its id")
+  shown(at(group, "add", "add a grant and print its id"))
     .option("-n, --name <name>", "a cluster, or * for all; may be repeated", collect)
     .option("--selector <labels>", "clusters by label, as in Kubernetes")
     .option("--user <name>", "a user as the relay maps names; may be repeated", collect)
@@ -109,14 +113,13 @@ function addGrants(admin: Command, context: CommandContext, result: ExitCode): v
   at(group, "remove <id>", "remove a grant that was added here").action(
     async (id: string, flags: AdminFlags) => await (await load()).removeGrant(id, flags, context),
   );
-  at(group, "check", "say why somebody may or may not reach clusters")
+  shown(at(group, "check", "say why somebody may or may not reach clusters"))
     .option("-n, --name <name>", "a cluster; may be repeated", collect)
     .requiredOption("--user <name>", "the user as the relay maps names")
     .option("--group <name>", "a group of theirs; may be repeated", collect)
     .option("--issuer <url>", "who signed their token")
     .option("--subject <sub>", "the token's subject")
     .option("--claims-file <path>", "the token's claims as JSON")
-    .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
     .action(async (flags: GrantsCheckFlags) => {
       if (!(await (await load()).checkGrants(flags, context))) result.exitCode = NOT_GRANTED;
     });

@@ -40,7 +40,10 @@ export function addConnect(program: Command, context: CommandContext, result: Ex
     result.exitCode = await (await import("./commands/disconnect.ts")).disconnect(flags, context);
   });
   for (const word of ["disable", "enable"] as const) {
-    const what = word === "disable" ? "take a cluster out of service at the relay" : "put it into service again";
+    const what =
+      word === "disable"
+        ? "take a cluster out of service at the relay"
+        : "put a cluster into service at the relay again";
     const command = program.command(word).description(what).requiredOption("-n, --name <name>", "the cluster");
     withTokens(withRelay(command)).action(async (flags: AdminFlags & { readonly name: string }) => {
       const { switchCluster } = await import("./admin/clusters.ts");

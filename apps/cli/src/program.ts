@@ -11,6 +11,7 @@ import type { LogoutFlags } from "./commands/logout.ts";
 import type { LogsFlags } from "./commands/logs.ts";
 import type { ProxyFlags } from "./commands/proxy.ts";
 import type { RunFlags } from "./commands/run.ts";
+import type { VersionFlags } from "./commands/show-version.ts";
 import type { StatusFlags } from "./commands/status.ts";
 import type { StopFlags } from "./commands/stop.ts";
 import type { TrustFlags } from "./commands/trust.ts";
@@ -18,7 +19,7 @@ import type { WaitFlags } from "./commands/wait.ts";
 import { SHELLS, type Shell } from "./completion/shells.ts";
 import { addExamples } from "./examples.ts";
 import { exitCodesHelp } from "./exit-codes-help.ts";
-import { waitOption, withNames, withRelay, withTokens } from "./flags.ts";
+import { textOrJson, waitOption, withNames, withRelay, withTokens } from "./flags.ts";
 import { OUTPUT_FORMATS } from "./output.ts";
 import { addAdmin } from "./program-admin.ts";
 import { addConnect } from "./program-connect.ts";
@@ -77,6 +78,7 @@ export function createProgram(argv: readonly string[], context: CommandContext, 
   addCredential(program, context);
   addRelay(program, context, result);
   addCompletion(program, context);
+  addVersion(program, context);
   addExamples(program);
   return program;
 }
@@ -129,6 +131,7 @@ function addClusters(program: Command, context: CommandContext): void {
   withTokens(withRelay(trust))
     .option("-n, --name <name>", "the cluster", collect)
     .option("--fingerprint <sha256>", "trust the authority with this fingerprint, as its administrator told you")
+    .addOption(textOrJson())
     .action(async (flags: TrustFlags) => await (await import("./commands/trust.ts")).trust(flags, context));
 }
 
@@ -211,7 +214,7 @@ function addDoctor(program: Command, context: CommandContext, result: ProgramRes
     )
     .option("--bundle <file>", "also write an archive (.tar.gz) for whoever helps, without secrets")
     .addHelpText("after", DOCTOR_HELP)
-    .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
+    .addOption(textOrJson())
     .action(async (flags: DoctorFlags) => {
       result.exitCode = await (await import("./commands/doctor.ts")).doctor(flags, context);
     });
@@ -228,7 +231,7 @@ Examples:
 function addExplain(program: Command, context: CommandContext): void {
   const command = program.command("explain").description("show what your token says and who a cluster takes you for");
   withTokens(withRelay(withNames(command)))
-    .addOption(new Option("-o, --output <format>", "how to show it").choices(["text", "json"]).default("text"))
+    .addOption(textOrJson())
     .action(async (flags: ExplainFlags) => await (await import("./commands/explain.ts")).explain(flags, context));
 }
 
@@ -259,6 +262,14 @@ function addCompletion(program: Command, context: CommandContext): void {
     .action(
       async (flags: ExitCodesFlags) => await (await import("./commands/exit-codes.ts")).exitCodes(flags, context),
     );
+}
+
+function addVersion(program: Command, context: CommandContext): void {
+  program
+    .command("version")
+    .description("show the version of this program")
+    .addOption(textOrJson())
+    .action(async (flags: VersionFlags) => (await import("./commands/show-version.ts")).showVersion(flags, context));
 }
 
 const COMPLETION_HELP = `

@@ -1,7 +1,9 @@
 import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
+import { withIdsLast } from "./arguments.ts";
 import type { CliDeps } from "./deps.ts";
 import { writeFailure } from "./failure.ts";
+import { findCommand } from "./find-command.ts";
 import { createInterrupts } from "./interrupts.ts";
 import { createLineOutput } from "./line-output.ts";
 import { createProgram } from "./program.ts";
@@ -20,19 +22,19 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
   const deps: CliDeps = { ...given, stderr, ...(level < 2 ? {} : { fetch: traceFetch(given) }) };
   const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
+  const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);
   try {
-    const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);
-    if (argv.length === 0) {
-      program.outputHelp();
+    if (argv.length === 0 || argv[0] === "help") {
+      showHelp(program, argv.slice(1));
       return 0;
     }
-    await program.parseAsync(argv, { from: "user" });
+    await program.parseAsync(withIdsLast(argv), { from: "user" });
     return result.exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const found = error instanceof CommanderError ? usageError(error, argv) : reported(error, interrupts.signal);
+    const found = error instanceof CommanderError ? usageError(error) : reported(error, interrupts.signal);
     stderr.startLine();
-    return writeFailure(found, { json: wantsJson(own), verbose: level > 0 }, deps);
+    return writeFailure(withHelp(found, program, argv), { json: wantsJson(own), verbose: level > 0 }, deps);
   } finally {
     interrupts.dispose();
   }
@@ -46,14 +48,25 @@ function verbosity(words: readonly string[]): number {
   }, 0);
 }
 
-function usageError(error: CommanderError, argv: readonly string[]): ConnectError {
+/** Shows the help of the command that the words name. @throws ConnectError `CC_USAGE` when they name none. */
+function showHelp(program: Command, words: readonly string[]): void {
+  const { command, unknown } = findCommand(program, words);
+  if (unknown !== undefined) throw new ConnectError("CC_USAGE", `unknown command '${unknown}'`);
+  command.outputHelp();
+}
+
+function usageError(error: CommanderError): ConnectError {
   // "error: unknown option '--foo'\n(Did you mean --bar?)" becomes one line.
   const message = error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
-  // A command that does not exist has no help of its own.
-  const known = error.code !== "commander.unknownCommand";
-  const command = known ? argv.find((word) => /^[a-z]+$/.test(word)) : undefined;
-  const hint = `Run \`cluster-connect${command === undefined ? "" : ` ${command}`} --help\`.`;
-  return new ConnectError("CC_USAGE", message === "(outputHelp)" ? "A command is missing" : message, { hint });
+  return new ConnectError("CC_USAGE", message === "(outputHelp)" ? "A command is missing" : message);
+}
+
+/** A wrong use that has no better hint gets the command whose help says more. */
+function withHelp(error: ConnectError, program: Command, argv: readonly string[]): ConnectError {
+  if (error.code !== "CC_USAGE" || error.hint !== ERRORS.CC_USAGE.hint) return error;
+  const { path } = findCommand(program, argv[0] === "help" ? argv.slice(1) : argv);
+  const hint = `Run \`${["cluster-connect", ...path, "--help"].join(" ")}\`.`;
+  return new ConnectError("CC_USAGE", error.message, { hint, cause: error.cause });
 }
 
 /** What an interrupt made fail is the interrupt, whatever it looks like. */

@@ -87,10 +87,22 @@ test("help exit-codes is a page with every code", async () => {
   });
 });
 
+test("help takes a command of a group", async () => {
+  const asked = testCli("/nowhere");
+  expect(await asked.run("help", "kubeconfig", "add")).toBe(0);
+  const flag = testCli("/nowhere");
+  expect(await flag.run("kubeconfig", "add", "--help")).toBe(0);
+  expect(asked.out()).toBe(flag.out());
+});
+
 test("the version is the package's", async () => {
   const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
   expect(JSON.parse(text).version).toBe(VERSION);
   const cli = testCli("/nowhere");
   expect(await cli.run("--version")).toBe(0);
-  expect(cli.out()).toBe(`${VERSION}\n`);
+  expect(await cli.run("version")).toBe(0);
+  expect(cli.out()).toBe(`${VERSION}\n${VERSION}\n`);
+  const json = testCli("/nowhere");
+  expect(await json.run("version", "-o", "json")).toBe(0);
+  expect(JSON.parse(json.out())).toMatchObject({ version: VERSION, node: process.versions.node });
 });

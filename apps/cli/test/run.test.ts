@@ -24,6 +24,24 @@ test("a wrong command is named, with the one that was probably meant", async () 
   expect(cli.err()).toContain("hint: Run `cluster-connect --help`.\n");
 });
 
+test.each([
+  ["kubeconfig ad", "unknown command 'ad' (Did you mean add?)", "kubeconfig --help"],
+  ["kubeconfig add --foo", "unknown option '--foo'", "kubeconfig add --help"],
+  ["admin grants", "A command is missing", "admin grants --help"],
+  ["admin grants check", "required option '--user <name>' not specified", "admin grants check --help"],
+  ["exit-codes --foo", "unknown option '--foo'", "exit-codes --help"],
+  ["--relay clusters proxi", "unknown option '--relay'", "clusters --help"],
+  ["help proxi", "unknown command 'proxi'", "--help"],
+  ["help kubeconfig ad", "unknown command 'ad'", "kubeconfig --help"],
+  ["admin clusters label prod", "missing required argument 'labels'", "admin clusters label --help"],
+  ["proxy -n a -n b --kube-context c", "--kube-context", "proxy --help"],
+])("what is wrong with `%s` is said, and which command's help says more", async (line, message, help) => {
+  const cli = testCli(await tempFolder(), { env: { CLUSTER_CONNECT_RELAY: "https://relay.test" } });
+  expect(await cli.run(...line.split(" "))).toBe(2);
+  expect(cli.err()).toContain(`error: ${message}`);
+  expect(cli.err()).toContain(`\nhint: Run \`cluster-connect ${help}\`.\n`);
+});
+
 test("a flag without its value, and a choice that does not exist, are named", async () => {
   const cli = testCli("/nowhere");
   expect(await cli.run("proxy", "-n")).toBe(2);

@@ -72,7 +72,7 @@ export async function labelCluster(
     else labels.delete(key);
   }
   const cluster = await api.send("PATCH", path, CLUSTER, { labels: Object.fromEntries(labels) });
-  context.deps.stdout.write(`${cluster.id} ${labelsText(cluster.labels)}\n`);
+  context.deps.stdout.write(`${cluster.id} ${labelsText(cluster.labels) || "has no labels"}\n`);
 }
 
 /** Disables or enables a cluster. */

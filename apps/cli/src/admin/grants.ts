@@ -69,13 +69,20 @@ export interface GrantsAddFlags extends AdminFlags {
   readonly issuer?: string;
   readonly condition?: string;
   readonly expires?: number;
+  readonly output: "text" | "json";
 }
 
 /** Adds a grant and prints its id. */
 export async function addGrant(flags: GrantsAddFlags, context: CommandContext): Promise<void> {
   const { deps } = context;
-  const api = await connectAdmin(flags, context);
   const { name, selector, user, group, servicePrincipal, issuer, condition, expires } = flags;
+  if ((name === undefined) === (selector === undefined)) {
+    throw new ConnectError("CC_USAGE", "Say for which clusters: either -n or --selector");
+  }
+  if ([user, group, servicePrincipal, condition].every((one) => one === undefined)) {
+    throw new ConnectError("CC_USAGE", "Say for whom: --user, --group, --service-principal or --condition");
+  }
+  const api = await connectAdmin(flags, context);
   const grant = await api.send("POST", "/v1/admin/grants", GRANT, {
     ...(name === undefined ? {} : { clusters: name }),
     ...(selector === undefined ? {} : { clusterSelector: selector }),
@@ -86,7 +93,7 @@ export async function addGrant(flags: GrantsAddFlags, context: CommandContext): 
     ...(condition === undefined ? {} : { condition }),
     ...(expires === undefined ? {} : { expiresAt: new Date(deps.now() + expires * 1_000).toISOString() }),
   });
-  deps.stdout.write(`${grant.id}\n`);
+  deps.stdout.write(flags.output === "json" ? `${JSON.stringify(grant, undefined, 2)}\n` : `${grant.id}\n`);
 }
 
 /** Removes a grant that was added here. */

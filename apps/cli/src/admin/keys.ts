@@ -88,6 +88,7 @@ export interface CodesCreateFlags extends AdminFlags {
   readonly name?: readonly string[];
   readonly expires: number;
   readonly uses: number;
+  readonly output: "text" | "json";
 }
 
 /** Makes a code and prints it, once. */
@@ -98,6 +99,10 @@ export async function createCode(flags: CodesCreateFlags, context: CommandContex
   const api = await connectAdmin(flags, context);
   const body = { cluster, expiresSeconds: flags.expires, maxUses: flags.uses };
   const made = await api.send("POST", "/v1/admin/codes", CODE.extend({ code: z.string() }), body);
+  if (flags.output === "json") {
+    deps.stdout.write(`${JSON.stringify(made, undefined, 2)}\n`);
+    return;
+  }
   deps.stderr.write(`An agent joins as cluster ${cluster} with this code, until ${made.expiresAt}.\n`);
   deps.stdout.write(`${made.code}\n`);
 }

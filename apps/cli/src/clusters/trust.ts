@@ -48,6 +48,15 @@ export async function trustCluster(
   };
 }
 
+/** What a person is told, line by line, when a cluster's authority was accepted because it was never seen before. */
+export function describeFirstSeen(cluster: string, { fingerprints }: Authorities): readonly string[] {
+  return [
+    `${cluster} is seen for the first time; from now on its authority is trusted:`,
+    `  SHA-256 ${fingerprints[0]}`,
+    "  Compare it with the cluster's administrator.",
+  ];
+}
+
 /** With further certificates that an accepted key has issued for itself: whoever has the key is who was accepted. */
 function withRenewed(accepted: Authorities, offered: Authorities, cluster: Cluster): Authorities {
   const blocks = offered.pem.split(/(?<=-----END CERTIFICATE-----\n)/);

@@ -13,7 +13,7 @@ import { findClusters } from "./find.ts";
 import { describeHops, missingHop } from "./hops.ts";
 import { openKnownClusters } from "./known-clusters.ts";
 import { checkReady } from "./ready.ts";
-import { type Trust, trustCluster } from "./trust.ts";
+import { describeFirstSeen, type Trust, trustCluster } from "./trust.ts";
 
 export interface WayOptions {
   readonly relay: RelayChoice;
@@ -105,10 +105,7 @@ async function acceptClusters(
     const trust = await trustCluster(origin, cluster, known, { signal: options.signal, now: cli.now() });
     accepted.push({ cluster, trust });
     if (!trust.isNew) continue;
-    const [fingerprint] = trust.authorities.fingerprints;
-    screen.notice(`${cluster.id} is seen for the first time; from now on its authority is trusted:`);
-    screen.notice(`  SHA-256 ${fingerprint}`);
-    screen.notice("  Compare it with the cluster's administrator.");
+    for (const line of describeFirstSeen(cluster.id, trust.authorities)) screen.notice(line);
   }
   return accepted;
 }

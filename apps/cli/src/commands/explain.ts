@@ -2,7 +2,7 @@ import { ConnectError, parseClusterId } from "@cluster-connect/protocol";
 import { describeAccess } from "../admin/grants.ts";
 import { findClusters, requireNames } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
-import { trustCluster } from "../clusters/trust.ts";
+import { describeFirstSeen, trustCluster } from "../clusters/trust.ts";
 import { askWhoIAm, type ClusterIdentity } from "../clusters/who-am-i.ts";
 import { type AccessDecision, fetchAccess, fetchClusters } from "../relay-api.ts";
 import { connectRelay, type RelayLink } from "../relay-link.ts";
@@ -54,7 +54,9 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
     const seen: Record<string, ClusterIdentity> = {};
     const { token } = await tokens.token("cluster", options);
     for (const cluster of findClusters(names, offered, relay.url.origin, flags.resourceGroup)) {
-      const { authorities } = await trustCluster(relay.url.origin, cluster, known, { ...options, now: deps.now() });
+      const trust = await trustCluster(relay.url.origin, cluster, known, { ...options, now: deps.now() });
+      const { authorities } = trust;
+      if (trust.isNew) for (const line of describeFirstSeen(cluster.id, authorities)) deps.stderr.write(`${line}\n`);
       const { id, serverName } = cluster;
       const open = async (open: { readonly signal: AbortSignal }): ReturnType<typeof openStream> =>
         await openStream(id, open);

@@ -1,7 +1,7 @@
-import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
+import { ConnectError } from "@cluster-connect/protocol";
 import { findClusters, requireNames } from "../clusters/find.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
-import { trustCluster } from "../clusters/trust.ts";
+import { describeFirstSeen, trustCluster } from "../clusters/trust.ts";
 import type { CliDeps } from "../deps.ts";
 import { type CredentialCommand, entryName, type KubeconfigEntry } from "../kubeconfig/entry.ts";
 import { changeKubeconfig } from "../kubeconfig/file.ts";
@@ -66,7 +66,9 @@ async function addOne(
   const folders = foldersOf(deps);
   const origin = relay.url.origin;
   const trust = await trustCluster(origin, cluster, openKnownClusters(folders), { signal, now: deps.now() });
-  if (trust.isNew) deps.stderr.write(firstSeen(cluster.id, trust.authorities.fingerprints[0] ?? ""));
+  if (trust.isNew) {
+    for (const line of describeFirstSeen(cluster.id, trust.authorities)) deps.stderr.write(`${line}\n`);
+  }
   const name = entryName(relay.url, cluster.id);
   let added: KeptEntry | undefined;
   let formerContext: string | undefined;
@@ -103,10 +105,6 @@ async function portFor(name: string, kept: readonly KeptEntry[]): Promise<number
   const same = kept.find(({ entry }) => entry.name === name);
   if (same !== undefined) return same.entry.port;
   return await chooseKeptPort(name, new Set(kept.map(({ entry }) => entry.port)), isPortFree);
-}
-
-function firstSeen(cluster: ClusterId, fingerprint: string): string {
-  return `${cluster} is seen for the first time; from now on its authority is trusted:\n  SHA-256 ${fingerprint}\n`;
 }
 
 function onlyFile<T extends { readonly kind: string }>(given: T | undefined): Extract<T, { kind: "file" }> | undefined {

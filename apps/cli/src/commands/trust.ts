@@ -14,6 +14,7 @@ import type { CommandContext } from "./context.ts";
 export interface TrustFlags extends RelayFlags, TokenFlags {
   readonly name?: readonly string[];
   readonly fingerprint?: string;
+  readonly output: "text" | "json";
 }
 
 /** Shows which authority is trusted for a cluster; with a fingerprint, trusts the announced one that has it. */
@@ -28,8 +29,7 @@ export async function trust(flags: TrustFlags, { deps, signal }: CommandContext)
   const offered = offeredAuthorities(cluster);
   const accepted = await known.find(relay.url.origin, cluster.id);
   if (flags.fingerprint === undefined) {
-    deps.stdout.write(`trusted    ${accepted?.fingerprints.join("\n           ") ?? "none yet"}\n`);
-    deps.stdout.write(`announced  ${offered.fingerprints.join("\n           ")}\n`);
+    deps.stdout.write(describe(cluster.id, accepted?.fingerprints ?? [], offered.fingerprints, flags.output));
     return;
   }
   const chosen = check(flags.fingerprint, offered, cluster.id);
@@ -37,6 +37,19 @@ export async function trust(flags: TrustFlags, { deps, signal }: CommandContext)
   const kept = await refreshKeptEntries(relay.url.origin, cluster.id, chosen.pem, { signal }, foldersOf(deps));
   for (const context of kept) deps.stderr.write(`The entry ${context} is up to date with it.\n`);
   deps.stderr.write(`The authority of ${cluster.id} is trusted from now on: SHA-256 ${chosen.fingerprints[0]}\n`);
+  if (flags.output === "json")
+    deps.stdout.write(describe(cluster.id, chosen.fingerprints, offered.fingerprints, "json"));
+}
+
+function describe(
+  cluster: string,
+  trusted: readonly string[],
+  announced: readonly string[],
+  output: TrustFlags["output"],
+): string {
+  if (output === "json") return `${JSON.stringify({ cluster, trusted, announced }, undefined, 2)}\n`;
+  const list = (fingerprints: readonly string[]): string => fingerprints.join("\n           ");
+  return `trusted    ${trusted.length === 0 ? "none yet" : list(trusted)}\nannounced  ${list(announced)}\n`;
 }
 
 /** All announced authorities are taken when one of them is confirmed: they come from the same place. */

@@ -97,6 +97,24 @@ describe("grants", () => {
     expect(asked[1]).toMatchObject({ method: "DELETE", path: "/v1/admin/grants/api%2Fabc" });
   });
 
+  test("are shown as JSON when they are added", async () => {
+    const { cli } = await stage({ body: GRANT });
+    expect(await cli.run("admin", "grants", "add", "-n", "prod", "--user", "jane", "-o", "json")).toBe(0);
+    expect(JSON.parse(cli.out())).toMatchObject({ id: "api/abc" });
+  });
+
+  test("need clusters and somebody, by the names of the flags", async () => {
+    const { cli, asked } = await stage();
+    const wrong = [[], ["-n", "prod", "--selector", "env=prod", "--user", "jane"]];
+    for (const flags of wrong) {
+      expect(await cli.run("admin", "grants", "add", ...flags)).toBe(2);
+      expect(cli.err()).toContain("error: Say for which clusters: either -n or --selector (CC_USAGE)\n");
+    }
+    expect(await cli.run("admin", "grants", "add", "-n", "prod")).toBe(2);
+    expect(cli.err()).toContain("Say for whom: --user, --group, --service-principal or --condition (CC_USAGE)\n");
+    expect(asked).toEqual([]);
+  });
+
   test("are explained for anybody, and the exit code says whether they allow it", async () => {
     const near = [{ grant: "api/abc", lack: "expired", text: "it has expired" }];
     const denied = { cluster: "prod", allowed: false, reason: "the grant has expired", grant: null, near };
@@ -129,6 +147,7 @@ describe("clusters", () => {
     const { cli, asked } = await stage({ body: CLUSTER }, { body: { ...CLUSTER, labels: {} } });
     expect(await cli.run("admin", "clusters", "label", "prod", "tier=a", "old-")).toBe(0);
     expect(asked[1]).toMatchObject({ method: "PATCH", body: { labels: { env: "prod", tier: "a" } } });
+    expect(cli.out()).toBe("prod has no labels\n");
     expect(await cli.run("admin", "clusters", "label", "prod", "nothing")).not.toBe(0);
   });
 
@@ -146,6 +165,26 @@ test("a code is printed alone on standard output", async () => {
   expect(await cli.run("admin", "codes", "create", "-n", "prod", "--uses", "2", "--expires", "2h")).toBe(0);
   expect(cli.out()).toBe("cc1-code\n");
   expect(asked[0]?.body).toEqual({ cluster: "prod", expiresSeconds: 7_200, maxUses: 2 });
+});
+
+test("a code is JSON for scripts", async () => {
+  const code = { id: "h", cluster: "prod", createdBy: "me", expiresAt: "2026-01-01T00:00:00Z", maxUses: 1, uses: 0 };
+  const { cli } = await stage({ body: { ...code, revokedAt: null, code: "cc1-code" } });
+  expect(await cli.run("admin", "codes", "create", "-n", "prod", "-o", "json")).toBe(0);
+  expect(JSON.parse(cli.out())).toEqual({ ...code, revokedAt: null, code: "cc1-code" });
+  expect(cli.err()).toBe("");
+});
+
+test.each([
+  ["codes", "revoke", "-EZGoejr_IGf8wr4kKRWfbfCYgM1Hv2-mxn2SFG78TM"],
+  ["keys", "revoke", "-vlqsWZazGdJI8SOzJ4aNgB-be506CDZePLbrz4dfaev"],
+  ["sessions", "end", "-hU9osjl4lhBXR0Ql5Aiyg"],
+  ["sessions", "end", "--9osjl4lhBXR0Ql5Aiygx"],
+])("admin %s %s takes an id that begins with a dash, as it was printed", async (group, verb, id) => {
+  const { cli, asked } = await stage(DONE, DONE);
+  expect(await cli.run("admin", group, verb, id)).toBe(0);
+  expect(await cli.run("admin", group, verb, "-v", "--", id)).toBe(0);
+  expect(asked.map(({ path }) => path)).toEqual(Array(2).fill(`/v1/admin/${group}/${id}`));
 });
 
 test.each([
@@ -175,9 +214,11 @@ test("who is no administrator, and what the relay does not take, is said in the 
     { status: 403, body: { code: "CC_ADMIN_REQUIRED", message: "jane may not change it" } },
     { status: 400, body: { code: "CC_REQUEST_REFUSED", message: "body users: expected more" } },
   );
-  expect(await cli.run("admin", "grants", "add", "-n", "prod")).toBe(44);
+  const flags = ["-n", "prod", "--user", "jane"];
+  expect(await cli.run("admin", "grants", "add", ...flags)).toBe(44);
   expect(cli.err()).toContain("jane may not change it");
   expect(cli.err()).toContain("name you in its `admins` setting");
-  expect(await cli.run("admin", "grants", "add", "-n", "prod")).toBe(2);
+  expect(await cli.run("admin", "grants", "add", ...flags)).toBe(2);
   expect(cli.err()).toContain("body users: expected more");
+  expect(cli.err()).toContain("hint: Run `cluster-connect admin grants add --help`.\n");
 });

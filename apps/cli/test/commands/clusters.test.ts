@@ -58,6 +58,23 @@ test("a missing authorities file is named", async () => {
   expect(cli.err()).toContain("There is no file /nowhere.pem");
 });
 
+test("trust is JSON for scripts, before and after an authority was accepted", async () => {
+  const { relay, cli } = await stage();
+  await relay.addCluster("prod");
+  const shown = async (...flags: readonly string[]): Promise<unknown> => {
+    const from = cli.out().length;
+    expect(await cli.run("clusters", "trust", "-n", "prod", "-o", "json", ...flags)).toBe(0);
+    return JSON.parse(cli.out().slice(from));
+  };
+  const fingerprint = expect.stringMatching(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+  const before = await shown();
+  expect(before).toEqual({ cluster: "prod", trusted: [], announced: [fingerprint] });
+  const { announced } = before as { readonly announced: readonly string[] };
+  const after = { cluster: "prod", trusted: announced, announced };
+  expect(await shown("--fingerprint", announced[0] ?? "")).toEqual(after);
+  expect(await shown()).toEqual(after);
+});
+
 test("trust shows what is trusted and what is announced", async () => {
   const { relay, cli } = await stage();
   await relay.addCluster("prod");

@@ -30,6 +30,17 @@ test("what the token says stands beside who the cluster takes the caller for", a
   expect(cli.out()).not.toContain("private");
 });
 
+test("the authority of a cluster that was never seen is shown, once", async () => {
+  const cli = await stage();
+  expect(await cli.run("explain", "-n", "prod")).toBe(0);
+  expect(cli.err()).toMatch(
+    /^prod is seen for the first time.*\n {2}SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}\n {2}Compare it .*\n$/,
+  );
+  const told = cli.err();
+  expect(await cli.run("explain", "-n", "prod")).toBe(0);
+  expect(cli.err()).toBe(told);
+});
+
 test("as JSON it is for scripts, and holds no token", async () => {
   const cli = await stage();
   expect(await cli.run("explain", "-n", "prod", "-o", "json")).toBe(0);
