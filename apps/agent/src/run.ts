@@ -28,6 +28,8 @@ export function run(argv: readonly string[], deps: DaemonProcess): Promise<numbe
 
 async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<void> {
   const [command, ...rest] = argv;
+  // Also behind a command: asking what it does must not do it.
+  if (argv.some((word) => word === "--help" || word === "-h")) return deps.stdout(USAGE);
   if (command === "enroll") return await runEnroll(rest, deps);
   if (command === "rotate") return await runRotate(rest, deps);
   if (command === "secret") return await runSecret(rest, deps);
@@ -36,7 +38,6 @@ async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise
 
 async function runAgent(argv: readonly string[], deps: DaemonProcess): Promise<void> {
   const flags = parseDaemonFlags(argv);
-  if (flags.help) return deps.stdout(USAGE);
   if (flags.version) return deps.stdout(SOFTWARE);
   const config = await loadAgentConfig({ file: flags.configFile, env: deps.env });
   if (flags.checkConfig) return deps.stderr("The settings are valid.");

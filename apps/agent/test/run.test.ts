@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { run } from "../src/run.ts";
 import { configFor } from "./support/fixture.ts";
@@ -79,6 +79,21 @@ test("settings are checked without a start", async () => {
   await expect(start(["--check-config", "--config", await settings(relay)]).exit).resolves.toBe(0);
   await expect(start(["--check-config", "--config", await settings(relay, "x: 1")]).exit).resolves.toBe(60);
   expect(relay.enrollments).toEqual([]);
+});
+
+test.each([["enroll"], ["rotate"], ["secret", "write"]])("to ask what %s does is not to do it", async (...words) => {
+  const { exit, out } = start([...words, "--help"]);
+  await expect(exit).resolves.toBe(0);
+  expect(out.join()).toMatch(/^Usage: /);
+});
+
+test.each(["enroll", "rotate"])("%s --check-config checks the settings and nothing more", async (command) => {
+  const relay = await startTestRelay();
+  const file = await settings(relay);
+  const { exit, out, err } = start([command, "--config", file, "--check-config"]);
+  await expect(exit).resolves.toBe(0);
+  expect({ out, err }).toEqual({ out: [], err: ["The settings are valid."] });
+  expect(await readdir(dirname(file))).toEqual(["agent.yaml"]);
 });
 
 test("help, version and a wrong flag", async () => {

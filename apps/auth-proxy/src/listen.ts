@@ -16,7 +16,7 @@ export type ListenTarget =
  */
 export async function listenAt(server: Server, target: ListenTarget): Promise<number | undefined> {
   if ("socket" in target) {
-    if (await isServed(target.socket)) throw new ConnectError("CC_PORT_IN_USE", `${target.socket} is in use`);
+    if (await isServed(target.socket)) throw inUse(target.socket);
     await rm(target.socket, { force: true });
     await listening(server, { path: target.socket }, target.socket);
     // The agent may run as another user of the same group.
@@ -35,9 +35,8 @@ function listening(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (cause: NodeJS.ErrnoException): void => {
-      const inUse = cause.code === "EADDRINUSE";
-      const message = inUse ? `${name} is in use` : `Cannot listen on ${name}: ${cause.code}`;
-      reject(new ConnectError(inUse ? "CC_PORT_IN_USE" : "CC_CONFIG_INVALID", message, { cause }));
+      if (cause.code === "EADDRINUSE") reject(inUse(name, cause));
+      else reject(new ConnectError("CC_CONFIG_INVALID", `Cannot listen on ${name}: ${cause.code}`, { cause }));
     };
     server.once("error", failed);
     server.listen(options, () => {
@@ -45,6 +44,11 @@ function listening(
       resolve();
     });
   });
+}
+
+function inUse(name: string, cause?: unknown): ConnectError {
+  const hint = "End the process that has it, or give another address in `listen`.";
+  return new ConnectError("CC_PORT_IN_USE", `${name} is in use`, { cause, hint });
 }
 
 function isServed(path: string): Promise<boolean> {

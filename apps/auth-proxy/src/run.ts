@@ -19,11 +19,17 @@ import { type Config, loadProxyConfig } from "./config.ts";
 import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
 import { SOFTWARE } from "./version.ts";
 
-const USAGE = `Usage: cluster-connect-auth-proxy [authority] [--config FILE] [--check-config]
+const USAGE = `Usage: cluster-connect-auth-proxy [authority] --config FILE [--check-config]
 
 Ends TLS in the cluster, verifies the caller's token and forwards to the kube-apiserver as the caller.
-Settings come from the file (or CC_CONFIG) and from CC_* variables, which win.
-With \`authority\` it only makes the cluster's authority, or renews it when half of its life is over.`;
+
+  authority            only make the cluster's authority, or renew it when half of its life is over, and exit
+  (none)               serve
+
+  -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
+      --check-config   check the settings and exit
+  -h, --help           this text
+      --version        the version`;
 
 /** Runs the auth proxy until a signal. @returns the exit code. */
 export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
@@ -31,15 +37,16 @@ export function run(argv: readonly string[], deps: DaemonProcess): Promise<numbe
 }
 
 async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+  // Also behind a command: asking what it does must not do it.
+  if (argv.some((word) => word === "--help" || word === "-h")) {
+    deps.stdout(USAGE);
+    return 0;
+  }
   if (argv[0] === "authority") {
     await runAuthority(argv.slice(1), deps);
     return 0;
   }
   const flags = parseDaemonFlags(argv);
-  if (flags.help) {
-    deps.stdout(USAGE);
-    return 0;
-  }
   if (flags.version) {
     deps.stdout(SOFTWARE);
     return 0;
@@ -47,7 +54,7 @@ async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise
   const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });
   if (!flags.checkConfig) return await serve(config, deps);
   await createReloadingVerifier(config.authenticationConfig, issuerOptions(config));
-  deps.stdout("The settings are valid.");
+  deps.stderr("The settings are valid.");
   return 0;
 }
 

@@ -1,7 +1,9 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAuthenticationConfiguration } from "@cluster-connect/auth";
+import { settingPaths } from "@cluster-connect/service/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadProxyConfig } from "../src/config.ts";
 import { run } from "../src/run.ts";
@@ -62,6 +64,14 @@ test("every problem is named in one error", async () => {
   }
 });
 
+test("the README lists every setting", async () => {
+  const readme = await readFile(join(import.meta.dirname, "../README.md"), "utf8");
+  const config = await load("clusterId: demo\nauthenticationConfig: i\nupstream: { url: https://a }\n");
+  const paths = [...settingPaths(config), "publishCaPath", "tracing.endpoint", "listen.port", "listen.proxyProtocol"];
+  expect(paths.length).toBeGreaterThan(30);
+  expect(paths.filter((path) => !new RegExp(`\`${path}(\\[\\])?\``).test(readme))).toEqual([]);
+});
+
 test("outside a pod the apiserver's address has to be given", async () => {
   await expect(load("clusterId: demo\nauthenticationConfig: i\n")).rejects.toMatchObject({
     code: "CC_CONFIG_INVALID",
@@ -99,7 +109,7 @@ test("--check-config reads the settings and the issuers and says that they are r
   await writeFile(join(folder, "issuers.yaml"), ISSUERS);
   expect(await runWith(["--config", file, "--check-config"])).toMatchObject({
     code: 0,
-    out: "The settings are valid.",
+    err: "The settings are valid.",
   });
 });
 
@@ -113,6 +123,18 @@ test.each([
   const result = await runWith(["--config", file, "--check-config"]);
   expect(result.code).toBe(code);
   expect(result.err).toContain(word);
+});
+
+test("authority --help and --check-config make no authority", async () => {
+  const file = join(folder, "config.yaml");
+  const stateDir = join(folder, "state");
+  const settings = `clusterId: demo\nauthenticationConfig: issuers.yaml\nupstream: { url: https://a }\nstateDir: ${stateDir}\n`;
+  await writeFile(file, settings);
+  const usage = expect.stringMatching(/^Usage: /);
+  expect(await runWith(["authority", "--config", file, "--help"])).toEqual({ code: 0, out: usage, err: "" });
+  const valid = { code: 0, out: "", err: "The settings are valid." };
+  expect(await runWith(["authority", "--config", file, "--check-config"])).toEqual(valid);
+  expect(existsSync(stateDir)).toBe(false);
 });
 
 test("a wrong flag is a usage error, --help and --version are not", async () => {

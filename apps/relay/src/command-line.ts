@@ -26,11 +26,17 @@ export type Command =
       readonly clusterId: ClusterId;
       /** A file with the agent's public key, PEM. */
       readonly publicKeyFile: string | undefined;
+      readonly output: Output;
       readonly where: Where;
     }
   | { readonly kind: "clusters"; readonly output: Output; readonly where: Where }
-  | { readonly kind: "revoke"; readonly keyId: KeyId; readonly where: Where }
-  | { readonly kind: "auditVerify"; readonly expected: ChainHead | undefined; readonly where: Where };
+  | { readonly kind: "revoke"; readonly keyId: KeyId; readonly output: Output; readonly where: Where }
+  | {
+      readonly kind: "auditVerify";
+      readonly expected: ChainHead | undefined;
+      readonly output: Output;
+      readonly where: Where;
+    };
 
 /** Where the settings, or for the store's commands at least the store, are. */
 export interface Where {
@@ -39,9 +45,9 @@ export interface Where {
 }
 
 export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--check-config]
-       cluster-connect-relay enroll --cluster ID [--expires 1h] [--uses 1] [--output text|json]
+       cluster-connect-relay enroll --cluster ID [--expires 1h] [--uses 1]
        cluster-connect-relay add-cluster --cluster ID [--public-key FILE]
-       cluster-connect-relay clusters [--output text|json]
+       cluster-connect-relay clusters
        cluster-connect-relay revoke --key ID
        cluster-connect-relay audit verify [--expect NUMBER:HASH]
 
@@ -54,7 +60,8 @@ export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--chec
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
-      --data-dir DIR   the store, in place of the settings (enroll, clusters, revoke)
+      --data-dir DIR   the folder of a SQLite store, in place of the settings (all but serve)
+  -o, --output FORMAT  text or json (all but serve)
   -h, --help           this text
       --version        the version`;
 
@@ -81,14 +88,14 @@ export function parseCommandLine(argv: readonly string[]): Command {
   const [name = "serve", ...rest] = positionals;
   if (values.help) return { kind: "help" };
   if (values.version) return { kind: "version" };
-  const [word, ...more] = rest;
-  if (name === "audit" && word === "verify" && more.length === 0) {
-    const expected = values.expect === undefined ? undefined : parseHead(values.expect);
-    return { kind: "auditVerify", expected, where: { configFile: values.config, dataDir: values["data-dir"] } };
-  }
-  if (rest.length > 0) throw new ConnectError("CC_USAGE", `${rest[0]} is one argument too many`);
+  const [word, ...more] = name === "audit" ? rest : ["", ...rest];
+  if (name === "audit" && word !== "verify") throw new ConnectError("CC_USAGE", "expected audit verify");
+  if (more.length > 0) throw new ConnectError("CC_USAGE", `${more[0]} is one argument too many`);
   const where = { configFile: values.config, dataDir: values["data-dir"] };
+  const output = parseOutput(values.output);
   switch (name) {
+    case "audit":
+      return { kind: "auditVerify", expected: parseHead(values.expect), output, where };
     case "serve":
       return { kind: "serve", checkConfig: values["check-config"], where };
     case "enroll":
@@ -97,7 +104,7 @@ export function parseCommandLine(argv: readonly string[]): Command {
         clusterId: parseClusterId(required(values.cluster, "--cluster ID")),
         expiresMs: parseDuration(values.expires),
         maxUses: parseUses(values.uses),
-        output: parseOutput(values.output),
+        output,
         where,
       };
     case "add-cluster":
@@ -105,12 +112,13 @@ export function parseCommandLine(argv: readonly string[]): Command {
         kind: "add-cluster",
         clusterId: parseClusterId(required(values.cluster, "--cluster ID")),
         publicKeyFile: values["public-key"],
+        output,
         where,
       };
     case "clusters":
-      return { kind: "clusters", output: parseOutput(values.output), where };
+      return { kind: "clusters", output, where };
     case "revoke":
-      return { kind: "revoke", keyId: parseKeyId(required(values.key, "--key ID")), where };
+      return { kind: "revoke", keyId: parseKeyId(required(values.key, "--key ID")), output, where };
     default:
       throw new ConnectError("CC_USAGE", `${name} is no command of the relay`);
   }
@@ -120,10 +128,18 @@ type Parsed = ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositi
 
 function parse(argv: readonly string[]): Parsed {
   try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+    return parseArgs({ args: [...joinKey(argv)], options: OPTIONS, allowPositionals: true });
   } catch (cause) {
     throw usageError(cause);
   }
+}
+
+/** A key's id may begin with a dash; `parseArgs` takes such a value only behind `=`. */
+function joinKey(argv: readonly string[]): readonly string[] {
+  const at = argv.indexOf("--key");
+  const value = argv[at + 1];
+  if (at < 0 || value === undefined || !/^-[\w-]{20,}$/.test(value)) return argv;
+  return [...argv.slice(0, at), `--key=${value}`, ...argv.slice(at + 2)];
 }
 
 function required(value: string | undefined, what: string): string {
@@ -137,7 +153,8 @@ function parseUses(text: string): number {
   throw new ConnectError("CC_USAGE", `--uses is a number from 1 to ${MAX_USES}, not ${text}`);
 }
 
-function parseHead(text: string): ChainHead {
+function parseHead(text: string | undefined): ChainHead | undefined {
+  if (text === undefined) return undefined;
   const [, sequence, hash] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (sequence !== undefined && hash !== undefined) return { sequence: Number(sequence), hash };
   throw new ConnectError("CC_USAGE", "--expect is an entry's number and its hash, as in 12:0123…");

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf } from "@cluster-connect/service";
 import { describeAudit, requireAudit } from "./audit/verify.ts";
@@ -43,18 +44,18 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
         deps.stdout(await addCluster(store, command, new Date()));
       });
     case "clusters":
-      return await withStore(command.where, deps, async (store) => {
+      return await withFormerStore(command.where, deps, async (store) => {
         deps.stdout(await describeClusters(store, command.output));
       });
     case "auditVerify":
-      return await withStore(command.where, deps, async (store) => {
-        deps.stdout(describeAudit(await requireAudit(store.db, command.expected)));
+      return await withFormerStore(command.where, deps, async (store) => {
+        deps.stdout(describeAudit(await requireAudit(store.db, command.expected), command.output));
       });
     case "revoke":
-      return await withStore(command.where, deps, async (store) => {
+      return await withFormerStore(command.where, deps, async (store) => {
         const revoked = await revokeAgentKey(store.db, command.keyId, new Date());
         if (revoked === undefined) throw new ConnectError("CC_ID_INVALID", `No valid key has the id ${command.keyId}`);
-        deps.stdout(describeRevocation(revoked));
+        deps.stdout(describeRevocation(revoked, command));
       });
   }
 }
@@ -80,7 +81,21 @@ async function placeOf(where: Where, deps: DaemonProcess): Promise<StorePlace> {
 }
 
 async function withStore(where: Where, deps: DaemonProcess, use: (store: Store) => Promise<void>): Promise<void> {
-  const store = await openStore(await placeOf(where, deps), new Date());
+  await withStoreAt(await placeOf(where, deps), use);
+}
+
+/** A new store in a misspelt folder would have nothing to show, and its audit would be whole. */
+async function withFormerStore(where: Where, deps: DaemonProcess, use: (store: Store) => Promise<void>): Promise<void> {
+  const place = await placeOf(where, deps);
+  if (place.kind === "sqlite" && !existsSync(place.file)) {
+    const hint = "Check --data-dir, or the store of the settings; a relay makes it when it first starts.";
+    throw new ConnectError("CC_FILE_MISSING", `There is no store ${place.file}`, { hint });
+  }
+  await withStoreAt(place, use);
+}
+
+async function withStoreAt(place: StorePlace, use: (store: Store) => Promise<void>): Promise<void> {
+  const store = await openStore(place, new Date());
   try {
     await use(store);
   } finally {

@@ -37,6 +37,14 @@ test("enroll takes a cluster, an expiry and an output", () => {
 });
 
 test.each([
+  ["--key", "-ilqsWZazGdJI8SOzJ4aNgB-be506CDZePLbrz4dfaev"],
+  ["--key=-ilqsWZazGdJI8SOzJ4aNgB-be506CDZePLbrz4dfaev"],
+])("a key's id may begin with a dash: %s", (...words) => {
+  const keyId = "-ilqsWZazGdJI8SOzJ4aNgB-be506CDZePLbrz4dfaev";
+  expect(parseCommandLine(["revoke", ...words, "-c", "a.yaml"])).toMatchObject({ kind: "revoke", keyId });
+});
+
+test.each([
   [["enroll"], "CC_USAGE", "--cluster ID is missing"],
   [["enroll", "--cluster", "Prod"], "CC_CLUSTER_ID_INVALID", "A cluster id"],
   [["enroll", "--cluster", "a", "--expires", "soon"], "CC_USAGE", "no duration"],
@@ -44,6 +52,8 @@ test.each([
   [["revoke", "--key", "x"], "CC_ID_INVALID", "A key id"],
   [["dance"], "CC_USAGE", "dance"],
   [["serve", "now"], "CC_USAGE", "now"],
+  [["audit"], "CC_USAGE", "expected audit verify"],
+  [["audit", "verify", "now"], "CC_USAGE", "now is one argument too many"],
   [["--loud"], "CC_USAGE", "--loud"],
 ])("%j is refused with %s", (argv, code, message) => {
   expect(() => parseCommandLine(argv)).toThrow(

@@ -1,5 +1,6 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { settingPaths } from "@cluster-connect/service/testing";
 import { expect, test } from "vitest";
 import { loadRelayConfig } from "../src/config.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -29,6 +30,19 @@ test("three settings are enough, and they may come from the environment", async 
     drainSeconds: 30,
     probe: { intervalSeconds: 15, timeoutSeconds: 5 },
   });
+});
+
+test("the README lists every setting", async () => {
+  const readme = await readFile(join(import.meta.dirname, "../README.md"), "utf8");
+  const config = await loadRelayConfig({ file: EXAMPLE, env: {} });
+  const optional = ["store.sqlite", "store.postgres.url", "grantsDir", "webhook.url", "webhook.secretFile"];
+  const further = ["audit.retentionDays", "audit.file", "audit.webhook.url", "metrics.host", "metrics.port", "peers"];
+  const limits = ["limits.bytesPerSecondPerCaller", "limits.bytesPerSecondPerCluster", "agents.perKey"];
+  const paths = [...settingPaths(config), ...optional, ...further, ...limits, "tracing.endpoint"];
+  expect(paths.length).toBeGreaterThan(45);
+  // What `login` holds is listed by its own name.
+  const named = (path: string): boolean => new RegExp(`\`${path.replace(/^login\./, "")}(\\[\\])?\``).test(readme);
+  expect(paths.filter((path) => !named(path))).toEqual([]);
 });
 
 test("every problem is named at once", async () => {

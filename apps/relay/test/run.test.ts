@@ -1,5 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { EventEmitter, once } from "node:events";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -95,14 +96,47 @@ test("a cluster is added before its agent, and with a key of the agent's own", a
   expect(elsewhere).toMatchObject({ exitCode: 51, stderr: expect.stringContaining("another cluster") });
   await writeFile(publicKeyFile, key.privateKeyPem);
   const secret = await relay(["add-cluster", "--cluster", "prod", "--public-key", publicKeyFile, ...where]);
-  expect(secret).toMatchObject({ exitCode: 51, stderr: expect.stringContaining("private key") });
+  expect(secret).toMatchObject({ exitCode: 62, stderr: expect.stringContaining("private key") });
+  await writeFile(publicKeyFile, "no key");
+  const none = await relay(["add-cluster", "--cluster", "prod", "--public-key", publicKeyFile, ...where]);
+  expect(none).toMatchObject({ exitCode: 62, stderr: expect.stringContaining("openssl pkey -in") });
 });
 
 test("revoking a key that is not there says so", async () => {
   const { folder } = await settings();
-  const result = await relay(["revoke", "--key", "key-0000001", "--data-dir", join(folder, "data")]);
+  const where = ["--data-dir", join(folder, "data")];
+  await relay(["add-cluster", "--cluster", "prod", ...where]);
+  const result = await relay(["revoke", "--key", "key-0000001", ...where]);
   expect(result).toMatchObject({ exitCode: 67, stderr: expect.stringContaining("No valid key") });
 });
+
+test("every command with the store speaks JSON when asked", async () => {
+  const { folder } = await settings();
+  const where = ["--data-dir", join(folder, "data"), "-o", "json"];
+  const { keyId, privateKeyPem } = generateAgentKey();
+  const publicKeyFile = join(folder, "agent.pub");
+  await writeFile(publicKeyFile, createPublicKey(privateKeyPem).export({ type: "spki", format: "pem" }));
+  const json = async (...argv: readonly string[]): Promise<unknown> =>
+    JSON.parse((await relay([...argv, ...where])).stdout);
+  expect(await json("add-cluster", "--cluster", "early")).toEqual({ clusterId: "early", keyId: null });
+  const added = await json("add-cluster", "--cluster", "prod", "--public-key", publicKeyFile);
+  expect(added).toEqual({ clusterId: "prod", keyId });
+  const revoked = { keyId, clusterId: "prod", was: "active", dropped: [], left: [] };
+  expect(await json("revoke", "--key", keyId)).toEqual(revoked);
+  const head = expect.stringMatching(/^4:[0-9a-f]{64}$/);
+  expect(await json("audit", "verify")).toEqual({ entries: 4, head, removed: null });
+});
+
+test.each([[["clusters"]], [["revoke", "--key", "key-0000001"]], [["audit", "verify"]]])(
+  "%j finds no store in a misspelt folder, and makes none",
+  async (argv) => {
+    const { folder } = await settings();
+    const result = await relay([...argv, "--data-dir", join(folder, "dta")]);
+    expect(result).toMatchObject({ exitCode: 61, stdout: "" });
+    expect(result.stderr).toContain(`error: There is no store ${join(folder, "dta", "relay.db")} (CC_FILE_MISSING)`);
+    expect(existsSync(join(folder, "dta"))).toBe(false);
+  },
+);
 
 test.each([
   [["--confg", "x"], 2, "--confg"],

@@ -30,9 +30,9 @@ export function parseDaemonFlags(argv: readonly string[]): DaemonFlags {
   }
 }
 
-/** `CC_USAGE` with the first sentence of what `parseArgs` found. */
+/** `CC_USAGE` with the first sentence of what `parseArgs` found, or all of it where it is about a value with a dash. */
 export function usageError(cause: unknown): ConnectError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const sentence = message.split(". ", 1)[0] ?? message;
-  return new ConnectError("CC_USAGE", sentence, { cause });
+  return new ConnectError("CC_USAGE", sentence.replaceAll(/\s*\n\s*/g, " "), { cause });
 }

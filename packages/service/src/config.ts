@@ -29,10 +29,13 @@ export async function loadConfig<S extends z.ZodType>(schema: S, source: ConfigS
   const prefix = source.prefix ?? DEFAULT_PREFIX;
   const file = source.file ?? source.env[`${prefix}CONFIG`];
   const fromFile = file === undefined ? {} : parseConfigText(await readConfigFile(file), file);
-  const merged = applyEnvironment(fromFile, listSettings(schema), source.env, prefix);
+  const settings = listSettings(schema);
+  const merged = applyEnvironment(fromFile, settings, source.env, prefix);
   const result = schema.safeParse(merged ?? {});
   if (result.success) return result.data;
-  const problems = describeProblems(result.error);
+  const given = settings.filter(({ name }) => source.env[prefix + name] !== undefined);
+  const variables = new Map(given.map(({ path, name }) => [path.join("."), prefix + name]));
+  const problems = describeProblems(result.error, variables);
   throw invalid(`The settings of ${file ?? "the environment"} are not valid: ${problems.join("; ")}`);
 }
 

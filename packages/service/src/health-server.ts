@@ -78,7 +78,12 @@ export function listenOn(server: Server, listen: ListenAddress): Promise<Address
   });
 }
 
+/** A daemon has no flag for it. */
+const PORT_HINT = "End the process that has it, or give another port in the settings.";
+
 function listenError({ host, port }: ListenAddress, cause: NodeJS.ErrnoException): ConnectError {
-  if (cause.code === "EADDRINUSE") return new ConnectError("CC_PORT_IN_USE", `${host}:${port} is in use`, { cause });
+  if (cause.code === "EADDRINUSE") {
+    return new ConnectError("CC_PORT_IN_USE", `${host}:${port} is in use`, { cause, hint: PORT_HINT });
+  }
   return new ConnectError("CC_CONFIG_INVALID", `Cannot listen on ${host}:${port}: ${cause.code}`, { cause });
 }

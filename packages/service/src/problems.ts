@@ -1,8 +1,25 @@
 import type { z } from "zod";
 
-/** What a schema found wrong: each with the value's path and what was expected, never the value. */
-export function describeProblems(error: z.core.$ZodError): readonly string[] {
-  return error.issues.flatMap(describeIssue);
+/**
+ * What a schema found wrong: each with the value's path and what was expected, never the value.
+ *
+ * @param variables of the environment that gave values, by the paths of those.
+ */
+export function describeProblems(
+  error: z.core.$ZodError,
+  variables: ReadonlyMap<string, string> = new Map(),
+): readonly string[] {
+  return error.issues.flatMap((issue) => {
+    const from = variableOf(issue.path, variables);
+    return describeIssue(issue).map((problem) => (from === undefined ? problem : `${problem} (from ${from})`));
+  });
+}
+
+/** The variable that gave a value, or what it is in. */
+function variableOf(path: readonly PropertyKey[], variables: ReadonlyMap<string, string>): string | undefined {
+  return path
+    .map((_, index) => variables.get(pathText(path.slice(0, index + 1))))
+    .findLast((name) => name !== undefined);
 }
 
 function describeIssue(issue: z.core.$ZodIssue): readonly string[] {

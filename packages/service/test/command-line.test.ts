@@ -17,6 +17,12 @@ test("an unknown flag is a usage error that names it", () => {
   );
 });
 
+test("what is wrong is one line, also where a value begins with a dash", () => {
+  expect(() => parseDaemonFlags(["--config", "-a.yaml"])).toThrow(
+    expect.objectContaining({ code: "CC_USAGE", message: expect.stringMatching(/^.*use '--config=-XYZ'\.$/) }),
+  );
+});
+
 test("a failure is one line, a hint, and the code's own exit number", () => {
   expect(describeFailure(new ConnectError("CC_PORT_IN_USE", "127.0.0.1:80 is in use"))).toEqual({
     text: expect.stringMatching(/^error: 127\.0\.0\.1:80 is in use \(CC_PORT_IN_USE\)\nhint: .+$/),

@@ -68,6 +68,18 @@ describe("settings", () => {
     await expect(loadConfig(SCHEMA, { env })).resolves.toMatchObject({ listen: { port: 9 } });
   });
 
+  test("of the environment that are wrong are named with their variable", async () => {
+    const error = await failure("listen: { port: 1, host: 5 }\npublicUrl: https://a.example.com\n", {
+      CC_LISTEN_PORT: "hunter2",
+      CC_LOG: "{ levle: debug }",
+    });
+    const { message } = error as Error;
+    expect(message).toContain("listen.port: expected number, received string (from CC_LISTEN_PORT)");
+    expect(message).toContain("log.levle: no such setting (from CC_LOG)");
+    expect(message).toMatch(/listen\.host: expected string, received number(;|$)/);
+    expect(message).not.toContain("hunter2");
+  });
+
   test("that are wrong are all named at once, with what was expected and without their values", async () => {
     const error = await failure("listen: { port: hunter2 }\npublicUrl: 5\nlog: { levle: debug, level: loud }\nx: 1\n");
     expect(error).toMatchObject({ code: "CC_CONFIG_INVALID" });

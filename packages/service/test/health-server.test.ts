@@ -54,5 +54,9 @@ test("any other path is not found", async () => {
 test("a port in use is named", async () => {
   const { health, metrics, port } = await start();
   const again = startHealthServer({ host: "127.0.0.1", port }, { health, metrics });
-  await expect(again).rejects.toMatchObject({ code: "CC_PORT_IN_USE", message: `127.0.0.1:${port} is in use` });
+  await expect(again).rejects.toMatchObject({
+    code: "CC_PORT_IN_USE",
+    message: `127.0.0.1:${port} is in use`,
+    hint: "End the process that has it, or give another port in the settings.",
+  });
 });

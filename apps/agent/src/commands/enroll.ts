@@ -23,8 +23,9 @@ const CLUSTER_VARIABLE = "CC_CLUSTER_ID";
  *   `CC_CLUSTER_ID` names.
  */
 export async function runEnroll(argv: readonly string[], deps: DaemonProcess): Promise<void> {
-  const { configFile } = parseDaemonFlags(argv);
+  const { configFile, checkConfig } = parseDaemonFlags(argv);
   const config = await loadAgentConfig({ file: configFile, env: deps.env });
+  if (checkConfig) return deps.stderr("The settings are valid.");
   const { caFile } = config.relay;
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
   const log = createLogger({ service: "agent", level: config.log.level, ids: {} });

@@ -15,8 +15,9 @@ const TIMEOUT_MS = 120_000;
  * it by itself; the relay drops the former key once no agent uses it.
  */
 export async function runRotate(argv: readonly string[], deps: DaemonProcess): Promise<void> {
-  const { configFile } = parseDaemonFlags(argv);
+  const { configFile, checkConfig } = parseDaemonFlags(argv);
   const config = await loadAgentConfig({ file: configFile, env: deps.env });
+  if (checkConfig) return deps.stderr("The settings are valid.");
   const { caFile } = config.relay;
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
   const log = createLogger({ service: "agent", level: config.log.level, ids: {} });

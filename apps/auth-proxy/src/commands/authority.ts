@@ -5,8 +5,9 @@ import { publishAuthorities } from "../publish.ts";
 
 /** `authority --config FILE`: makes the authority or renews it in time, publishes it, and ends. */
 export async function runAuthority(argv: readonly string[], deps: DaemonProcess): Promise<void> {
-  const { configFile } = parseDaemonFlags(argv);
+  const { configFile, checkConfig } = parseDaemonFlags(argv);
   const config = await loadProxyConfig({ file: configFile, env: deps.env });
+  if (checkConfig) return deps.stderr("The settings are valid.");
   const { done, authority } = await refreshAuthority(
     { stateDir: config.stateDir, clusterId: config.clusterId, seconds: config.certificate.caSeconds },
     new Date(),

@@ -92,7 +92,9 @@ function tellsOf({ event, detail }: ChainedEntry, anchor: ChainHead): boolean {
 }
 
 /** What somebody who asked is told. */
-export function describeAudit({ head: { sequence, hash }, entries, removed }: AuditReport): string {
+export function describeAudit({ head, entries, removed }: AuditReport, output: "text" | "json" = "text"): string {
+  const { sequence, hash } = head;
+  if (output === "json") return JSON.stringify({ entries, head: `${sequence}:${hash}`, removed: removed ?? null });
   const first = (removed?.upTo ?? 0) + 1;
   const since =
     removed === undefined ? "" : ` since ${removed.firstAt}, from number ${first} on; earlier ones are removed`;

@@ -6,3 +6,4 @@ export type { TestPgbouncer } from "./pgbouncer.ts";
 export { missingPgbouncer, startTestPgbouncer } from "./pgbouncer.ts";
 export type { TestPostgres } from "./postgres.ts";
 export { missingPostgres, startTestPostgres } from "./postgres.ts";
+export { settingPaths } from "./setting-paths.ts";
