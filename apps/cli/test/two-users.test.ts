@@ -1,6 +1,7 @@
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { loginKey } from "../src/tokens/token-cache.ts";
 import { startIssuer } from "./support/issuer.ts";
 import { createUser, type OtherUser } from "./support/other-user.ts";
 import { startRelay } from "./support/relay.ts";
@@ -67,4 +68,19 @@ test("a second user of the machine reads nothing of the first one's logins, kube
   running.stop();
   await running.ended;
   expect((await first.cli("stop", "--all").ended).code).toBe(0);
+});
+
+test("a login that its owner may not remove is named with the reason", async ({ skip }) => {
+  skip(process.getuid?.() !== 0, "only root can start processes as another user");
+  const parent = await tempFolder();
+  await chmod(parent, 0o755);
+  const user = await createUser(parent, FIRST, parent);
+  const logins = join(user.home, ".local/state/cluster-connect/logins");
+  await mkdir(logins, { recursive: true });
+  // Both folders stay root's, as in a home that is mounted read-only.
+  const path = join(logins, `${loginKey("https://relay.test")}.json`);
+  await writeFile(path, "{}");
+  const { code, err } = await user.cli("logout", "--relay", "https://relay.test").ended;
+  expect(code).toBe(62);
+  expect(err).toContain(`error: ${path} cannot be removed: permission denied (CC_FILE_UNREADABLE)\n`);
 });

@@ -182,6 +182,6 @@ const MARKS: Readonly<Record<CheckStatus, string>> = { ok: "ok", warning: "warn"
 function formatResult({ check, status, detail, hint }: CheckResult, style: Style): string {
   const mark = MARKS[status].padEnd(4);
   const colour = { ok: style.good, warning: style.strong, failed: style.bad, skipped: style.faint }[status];
-  const line = `${colour(mark)}  ${check.padEnd(24)} ${detail}\n`;
+  const line = `${colour(mark)}  ${check.padEnd(23)}  ${detail}\n`;
   return hint === null ? line : `${line}${" ".repeat(31)}${hint}\n`;
 }

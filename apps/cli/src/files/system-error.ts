@@ -16,7 +16,11 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** A file's failure in one line that names the file: `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`. */
-export function fileError(path: string, verb: "read" | "written" | "created", cause: unknown): ConnectError {
+export function fileError(
+  path: string,
+  verb: "read" | "written" | "created" | "removed",
+  cause: unknown,
+): ConnectError {
   if (cause instanceof ConnectError) return cause;
   const code = systemCode(cause);
   if (code === "ENOENT") return new ConnectError("CC_FILE_MISSING", `There is no file ${path}`, { cause });

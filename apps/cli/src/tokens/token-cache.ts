@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
+import { fileError } from "../files/system-error.ts";
 import { readTextFileIfAny } from "../files/text-file.ts";
 import { formatLoginRecord, type LoginRecord, parseLoginRecord } from "./login-record.ts";
 import { storeOf, type TokenVault } from "./token-vault.ts";
@@ -108,7 +109,9 @@ export function createTokenCache(folder: string, vault: TokenVault): TokenCache 
       }),
     async remove(key, options) {
       const content = await readTextFileIfAny(pathOf(key));
-      await rm(pathOf(key), { force: true });
+      await rm(pathOf(key), { force: true }).catch((cause: unknown) => {
+        throw fileError(pathOf(key), "removed", cause);
+      });
       if (content !== undefined) await vault.forget(content, options);
       return content !== undefined;
     },

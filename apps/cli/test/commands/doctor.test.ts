@@ -120,7 +120,7 @@ test("a hop behind the agent is told by the agent itself", async () => {
   const one = cli();
   expect(await one.run("doctor", "--idle-seconds", "0")).toBe(6);
   expect(one.out()).toMatch(/^ok {4}prod: auth proxy +ready$/m);
-  expect(one.out()).toMatch(/^FAIL {2}prod: auth proxy to kube-apiserver connection refused$/m);
+  expect(one.out()).toMatch(/^FAIL {2}prod: auth proxy to kube-apiserver {2}connection refused$/m);
 });
 
 test("a changed authority stops before the token is sent", async () => {
