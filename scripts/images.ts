@@ -9,6 +9,16 @@ import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { runScript } from "./run-script.ts";
+
+const USAGE = `Usage: npx -y pnpm@12 images [--base NAME] [--prefix TEXT] [--save FOLDER] [--prepare] [APP...]
+
+Makes a container image of each app, or of those that are named: relay, agent, auth-proxy, cli. Needs Docker.
+
+  --base NAME     base image; node:24-slim without it
+  --prefix TEXT   what an image's name begins with; cluster-connect/ without it
+  --save FOLDER   also write an archive of each image there
+  --prepare       only make the folders dist/images/APP that the images are built of; needs no Docker`;
 
 const ROOT: string = resolve(import.meta.dirname, "..");
 const APPS = ["relay", "agent", "auth-proxy", "cli"] as const;
@@ -90,8 +100,9 @@ async function startTime(image: string): Promise<number> {
   return times.toSorted((a, b) => a - b)[Math.floor(STARTS / 2)] ?? 0;
 }
 
-async function main(): Promise<void> {
+async function main(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
+    args: [...args],
     allowPositionals: true,
     options: {
       base: { type: "string" },
@@ -113,6 +124,7 @@ async function main(): Promise<void> {
     console.log(`${image}: ${Math.round(size / 1_000_000)} MB, ends after --version in ${start} ms`);
     if (values.save !== undefined) await save(image, join(resolve(values.save), `${app}.tar`));
   }
+  return 0;
 }
 
 async function save(image: string, file: string): Promise<void> {
@@ -120,4 +132,4 @@ async function save(image: string, file: string): Promise<void> {
   await run("docker", ["save", "--output", file, image]);
 }
 
-await main();
+await runScript(USAGE, main);

@@ -7,6 +7,16 @@ import { parseCLI, startVitest, type TestModule } from "vitest/node";
 import { prepareNode } from "../e2e/src/cluster/node/prepare.ts";
 import { prepareKubernetes } from "../e2e/src/cluster/prepare.ts";
 import { createProgress } from "../e2e/src/process/progress.ts";
+import { runScript } from "./run-script.ts";
+
+const USAGE = `Usage: npx -y pnpm@12 test [-- ARGUMENTS OF VITEST...]
+
+Runs every test that this machine can run, says which were left out and why, and ends with "N passed, N failed".
+
+Examples:
+  npx -y pnpm@12 test
+  npx -y pnpm@12 test -- --project unit apps/cli        # unit, conformance, e2e or node; files by a part of their path
+  npx -y pnpm@12 test -- -t NAME                        # tests by their name`;
 
 interface Outcome {
   passed: number;
@@ -44,14 +54,8 @@ function count(module: TestModule, outcome: Outcome): void {
   outcome.failed += failedHere;
 }
 
-function argsForVitest(argv: readonly string[]): string[] {
-  return argv[0] === "--" ? argv.slice(1) : [...argv];
-}
-
-async function main(): Promise<number> {
-  const { filter, options } = parseCLI(["vitest", "run", ...argsForVitest(process.argv.slice(2))], {
-    allowUnknownOptions: false,
-  });
+async function main(argv: readonly string[]): Promise<number> {
+  const { filter, options } = parseCLI(["vitest", "run", ...argv], { allowUnknownOptions: false });
   const named = options.project === undefined ? PROJECTS : [options.project].flat();
   const outcome: Outcome = { passed: 0, failed: 0, leftOut: [] };
   let projects = [...named];
@@ -86,4 +90,4 @@ async function main(): Promise<number> {
   return outcome.failed > 0 || outcome.passed === 0 ? 1 : 0;
 }
 
-process.exitCode = await main();
+await runScript(USAGE, main);
