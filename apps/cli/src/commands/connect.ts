@@ -1,9 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { type ClusterId, ConnectError, parseClusterId, toConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
 import { connectAdmin } from "../admin/api.ts";
 import { findChart } from "../connect/chart.ts";
-import { install, readAuthentication, readCode } from "../connect/install.ts";
+import { install, readAuthentication, readCode, requireAuthentication } from "../connect/install.ts";
 import { findInstallation, type Installation } from "../connect/installation.ts";
 import { checkTarget } from "../connect/preflight.ts";
 import { createSteps, type StepFlags } from "../connect/steps.ts";
@@ -11,6 +10,7 @@ import { type ClusterTools, clusterTools, type ToolFlags } from "../connect/tool
 import { type SeenCluster, waitConnected } from "../connect/wait-connected.ts";
 import { checkNetwork } from "../doctor/network.ts";
 import type { Report } from "../doctor/report.ts";
+import { readTextFile } from "../files/text-file.ts";
 import { fetchClusters } from "../relay-api.ts";
 import { chooseRelay, type RelayChoice, type RelayFlags } from "../settings/relay-choice.ts";
 import { chooseTokens } from "../tokens/choose-tokens.ts";
@@ -50,7 +50,7 @@ export async function connect(flags: ConnectFlags, context: CommandContext): Pro
   await checkNetwork(relay.url, report, { signal, expectsOwnAuthority: relay.caFile !== undefined }, deps);
   await checkTarget(flags.namespace, report, tools, deps);
   if (report.exitCode() !== 0) return steps.end({ cluster, changed: false });
-  const found = await report.check("installation", async () => await look(cluster, relay.url, flags.namespace, tools));
+  const found = await report.check("installation", async () => await look(cluster, relay.url, flags, tools));
   if (found === undefined) return steps.end({ cluster, changed: false });
   const code = found.isEnrolled ? undefined : await obtainCode(cluster, flags, report, context);
   if (report.exitCode() !== 0) return steps.end({ cluster, changed: false });
@@ -76,10 +76,10 @@ export async function connect(flags: ConnectFlags, context: CommandContext): Pro
 async function look(
   cluster: ClusterId,
   relay: URL,
-  namespace: string,
+  flags: ConnectFlags,
   tools: ClusterTools,
 ): Promise<{ readonly value: Installation; readonly detail: string }> {
-  const value = await findInstallation(namespace, tools);
+  const value = await findInstallation(flags.namespace, tools);
   if (value.cluster !== undefined && value.cluster !== cluster) {
     throw new ConnectError("CC_INSTALL_FAILED", `This cluster is connected as ${value.cluster} already`, {
       hint: `Run \`cluster-connect disconnect\` first, or connect with -n ${value.cluster}.`,
@@ -90,6 +90,7 @@ async function look(
       hint: "Run `cluster-connect disconnect` first.",
     });
   }
+  if (value.revision === undefined) requireAuthentication(flags);
   const state = value.revision === undefined ? "nothing is installed" : `revision ${value.revision} is installed`;
   return { value, detail: `${state}, ${value.isEnrolled ? "enrolled" : "not enrolled yet"}` };
 }
@@ -124,7 +125,7 @@ async function ownValues(
   code: string | undefined,
   flags: ConnectFlags,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const ca = relay.caFile === undefined ? undefined : await readFile(relay.caFile, "utf8");
+  const ca = relay.caFile === undefined ? undefined : await readTextFile(relay.caFile);
   return {
     global: { resourceName: cluster },
     relay: { url: relay.url.origin, ...(ca === undefined ? {} : { ca }) },

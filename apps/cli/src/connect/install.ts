@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { ConnectError } from "@cluster-connect/protocol";
 import { parse } from "yaml";
 import { z } from "zod";
@@ -25,7 +24,7 @@ const ENROLLMENT = "app.kubernetes.io/component=enrollment";
 /**
  * Installs or upgrades the release and waits for its pods; ends early when the enrollment fails.
  *
- * @returns helm's last word.
+ * @returns helm's last word, or what a dry run has shown.
  * @throws ConnectError `CC_INSTALL_FAILED` with what the enrollment or helm said.
  */
 export async function install(options: InstallOptions, tools: ClusterTools): Promise<string> {
@@ -45,6 +44,7 @@ export async function install(options: InstallOptions, tools: ClusterTools): Pro
   }
   try {
     const done = await tools.helm(args, JSON.stringify(options.values), failed.signal);
+    if (done.code === 0 && dryRun) return "the cluster would take every object; nothing was changed";
     if (done.code === 0) return lastLine({ stdout: done.stdout.split("NOTES:")[0] ?? "", stderr: "" });
     throw helmFailed(done, namespace);
   } finally {
@@ -103,11 +103,27 @@ export async function readAuthentication(file: string): Promise<readonly unknown
   });
 }
 
-/** The code that a flag or a file gives. */
+/**
+ * Looks before a code is made whether a first installation says whose tokens are believed: the chart lets nobody in else.
+ *
+ * @throws ConnectError `CC_USAGE` when neither the file nor values of the person's own can say it.
+ */
+export function requireAuthentication(flags: {
+  readonly authentication?: string;
+  readonly values?: readonly string[];
+  readonly set?: readonly string[];
+}): void {
+  if ([flags.authentication, flags.values, flags.set].some((given) => given !== undefined)) return;
+  throw new ConnectError("CC_USAGE", "Nothing is installed, and nothing says whose tokens are believed", {
+    hint: "Give --authentication FILE; `cluster-connect issuers` writes one.",
+  });
+}
+
+/** The code that a flag or a file gives. @throws ConnectError `CC_FILE_MISSING` or `CC_FILE_UNREADABLE`. */
 export async function readCode(flags: {
   readonly code?: string;
   readonly codeFile?: string;
 }): Promise<string | undefined> {
-  if (flags.codeFile !== undefined) return (await readFile(flags.codeFile, "utf8")).trim();
+  if (flags.codeFile !== undefined) return (await readTextFile(flags.codeFile)).trim();
   return flags.code;
 }

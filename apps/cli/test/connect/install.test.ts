@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { findChart } from "../../src/connect/chart.ts";
-import { install, readAuthentication } from "../../src/connect/install.ts";
+import { install, readAuthentication, readCode, requireAuthentication } from "../../src/connect/install.ts";
 import { findInstallation } from "../../src/connect/installation.ts";
 import type { ClusterTools, ToolResult } from "../../src/connect/tool.ts";
 
@@ -54,6 +54,30 @@ test("a failed enrollment ends the wait with the line that says why", async () =
     code: "CC_INSTALL_FAILED",
     message: "The enrollment failed: The code is not known (CC_ENROLLMENT_CODE_INVALID)",
   });
+});
+
+test("a dry run says what it has shown, and none of the objects", async () => {
+  const objects = "HOOKS:\nMANIFEST:\n---\nkind: Deployment\n  items: [{ path: namespace }]\n\nNOTES:\nlong text";
+  const tools: ClusterTools = { kubectl: async () => said(""), helm: async () => said(objects) };
+  const shown = "the cluster would take every object; nothing was changed";
+  expect(await install({ ...base, dryRun: true }, tools)).toBe(shown);
+});
+
+test("a first installation needs to be told whose tokens are believed", () => {
+  const usage = { code: "CC_USAGE", hint: expect.stringContaining("--authentication FILE") };
+  expect(() => requireAuthentication({})).toThrow(expect.objectContaining(usage));
+  for (const flags of [{ authentication: "a.yaml" }, { values: ["v.yaml"] }, { set: ["a=b"] }]) {
+    expect(() => requireAuthentication(flags)).not.toThrow();
+  }
+});
+
+test("a file with the code that is not there is named", async () => {
+  const codeFile = join(folder, "code");
+  await expect(readCode({ codeFile })).rejects.toMatchObject({
+    ...{ code: "CC_FILE_MISSING", message: `There is no file ${codeFile}` },
+  });
+  await writeFile(codeFile, "cc1-code\n");
+  expect(await readCode({ codeFile })).toBe("cc1-code");
 });
 
 test("what helm says at last is the reason when it fails", async () => {
