@@ -381,6 +381,26 @@ describe("what the account may do", () => {
     await serviceAccountsPass(proxy);
     await actingPasses(proxy);
   });
+
+  test.each(["constrained", "legacy"])("%s: whom callers may be is limited by name", async (mode) => {
+    await world.setRole({ yaml: emptyRole() });
+    const limits = { users: ["demo:alice", "demo:bob"], groups: ["demo:dev"] };
+    const { log } = await world.startToEnd({ impersonation: { mode, ...limits } });
+    await world.setRole({ yaml: shownRole(log) });
+    await using proxy = await world.start({ impersonation: { mode: "auto", ...limits } });
+    expect(await proxy.logEvents()).toContainEqual(expect.objectContaining({ event: "privileges.proved", mode }));
+    expect(await whoami(proxy, await world.token("alice", ["dev"]))).toMatchObject({ username: "demo:alice" });
+    for (const [name, groups] of [
+      ["carol", []],
+      ["alice", ["dev", "ops"]],
+    ] as const) {
+      const refused = await world.kubectlAt(proxy, await world.token(name, groups), ["get", "--raw", "/version"]);
+      expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("cannot impersonate") });
+    }
+    const { code, log: tooWide } = await world.startToEnd({ impersonation: { mode, users: ["demo:alice"] } });
+    expect(tooWide).toContain("CC_IMPERSONATION_DENIED");
+    expect(code).toBe(53);
+  });
 });
 
 async function whoami(

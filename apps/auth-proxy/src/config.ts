@@ -45,6 +45,9 @@ export interface Config {
     readonly extraDomain: string;
     /** Keys of the extras that issuers map; the account's role must name them. */
     readonly extraKeys: readonly string[];
+    /** Who alone callers may be, as the account's role must say too; everybody where a list is empty. */
+    readonly users: readonly string[];
+    readonly groups: readonly string[];
   };
   /** Whether ServiceAccount tokens of this cluster are accepted, and for which audiences. */
   readonly tokenReview: { readonly enabled: boolean; readonly audiences: readonly string[] };
@@ -123,6 +126,8 @@ const SCHEMA = z.strictObject({
       allowAs: z.boolean().default(false),
       extraDomain: z.hostname().default("connect.cluster-connect.io"),
       extraKeys: names,
+      users: names,
+      groups: names,
     })
     .prefault({}),
   tokenReview: z

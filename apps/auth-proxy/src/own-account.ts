@@ -50,8 +50,7 @@ async function prove(
   signal: AbortSignal,
   deps: OwnAccountDeps,
 ): Promise<void> {
-  const { allowAs, extraDomain, extraKeys } = config.impersonation;
-  const needs: PrivilegeNeeds = { mode, allowAs, extraDomain, extraKeys, tokenReview: config.tokenReview.enabled };
+  const needs: PrivilegeNeeds = { ...config.impersonation, mode, tokenReview: config.tokenReview.enabled };
   const account = (await ownName(deps.apiserver, signal)) ?? UNKNOWN_ACCOUNT;
   const namespaces = [...new Set([account.namespace, "default", "kube-system"])];
   const checked = { namespaces, tolerated: config.toleratedPrivileges, signal };

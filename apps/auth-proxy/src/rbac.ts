@@ -15,6 +15,9 @@ export interface PrivilegeNeeds {
   readonly mode: ImpersonationMode;
   readonly extraDomain: string;
   readonly extraKeys: readonly string[];
+  /** Who alone may be impersonated; everybody where a list is empty. */
+  readonly users: readonly string[];
+  readonly groups: readonly string[];
   /** ServiceAccounts and nodes may be acted as, which takes a review. */
   readonly allowAs: boolean;
   /** ServiceAccounts may call. */
@@ -41,14 +44,19 @@ export function expectedRules(needs: PrivilegeNeeds): readonly PolicyRule[] {
 
 function constrainedRules(needs: PrivilegeNeeds): readonly PolicyRule[] {
   // From four extras on the apiserver asks for userextras/* first, and with it once instead of once for each.
-  const userInfo = ["users", "groups", "uids", "userextras/*", ...extraResources(needs)];
-  const modes = [
-    { mode: "user-info", resources: userInfo },
-    ...(needs.allowAs || needs.tokenReview ? [{ mode: "serviceaccount", resources: ["serviceaccounts"] }] : []),
-    ...(needs.allowAs ? [{ mode: "arbitrary-node", resources: ["nodes"] }] : []),
+  const others = ["uids", "userextras/*", ...extraResources(needs)];
+  const who = (mode: string, resource: string): readonly PolicyRule[] => [
+    { apiGroups: [AUTHENTICATION], resources: [resource], verbs: [`impersonate:${mode}`] },
   ];
-  return modes.flatMap(({ mode, resources }) => [
-    { apiGroups: [AUTHENTICATION], resources, verbs: [`impersonate:${mode}`] },
+  const modes = [
+    { mode: "user-info", rules: whoRules(AUTHENTICATION, "impersonate:user-info", others, needs) },
+    ...(needs.allowAs || needs.tokenReview
+      ? [{ mode: "serviceaccount", rules: who("serviceaccount", "serviceaccounts") }]
+      : []),
+    ...(needs.allowAs ? [{ mode: "arbitrary-node", rules: who("arbitrary-node", "nodes") }] : []),
+  ];
+  return modes.flatMap(({ mode, rules }) => [
+    ...rules,
     { apiGroups: ["*"], resources: ["*"], verbs: RESOURCE_VERBS.map((verb) => `impersonate-on:${mode}:${verb}`) },
     { nonResourceURLs: ["*"], verbs: URL_VERBS.map((verb) => `impersonate-on:${mode}:${verb}`) },
   ]);
@@ -57,8 +65,33 @@ function constrainedRules(needs: PrivilegeNeeds): readonly PolicyRule[] {
 function legacyRules(needs: PrivilegeNeeds): readonly PolicyRule[] {
   const accounts = needs.allowAs || needs.tokenReview ? ["serviceaccounts"] : [];
   return [
-    { apiGroups: [""], resources: ["users", "groups", ...accounts], verbs: ["impersonate"] },
+    ...whoRules("", "impersonate", accounts, needs),
     { apiGroups: [AUTHENTICATION], resources: ["uids", ...extraResources(needs)], verbs: ["impersonate"] },
+  ];
+}
+
+/** Users and groups, by name where they are limited, and what else has the same API group and verb. */
+function whoRules(
+  apiGroup: string,
+  verb: string,
+  others: readonly string[],
+  { users, groups }: PrivilegeNeeds,
+): readonly PolicyRule[] {
+  const all = [
+    { resource: "users", resourceNames: users },
+    { resource: "groups", resourceNames: groups },
+  ];
+  const free = all.filter(({ resourceNames }) => resourceNames.length === 0).map(({ resource }) => resource);
+  const limited = all.filter(({ resourceNames }) => resourceNames.length > 0);
+  const resources = [...free, ...others];
+  return [
+    ...(resources.length === 0 ? [] : [{ apiGroups: [apiGroup], resources, verbs: [verb] }]),
+    ...limited.map(({ resource, resourceNames }) => ({
+      apiGroups: [apiGroup],
+      resources: [resource],
+      resourceNames,
+      verbs: [verb],
+    })),
   ];
 }
 

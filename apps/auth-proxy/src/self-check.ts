@@ -17,6 +17,7 @@ interface Question {
   readonly group?: string;
   readonly resource?: string;
   readonly subresource?: string;
+  readonly name?: string;
   readonly namespace?: string;
   readonly path?: string;
 }
@@ -76,7 +77,8 @@ export async function checkPrivileges(
     expected,
     options.tolerated,
   );
-  const forbidden = needs.mode === "constrained" ? [...MUST_NOT, ...LEGACY_VERB] : MUST_NOT;
+  const legacy = needs.mode === "constrained" ? LEGACY_VERB : [];
+  const forbidden = [...MUST_NOT, ...legacy, ...beyondNames(expected)];
   const granted = await filterAllowed(forbidden, true, ask);
   const missing = await filterAllowed(neededQuestions(expected), false, ask);
   return {
@@ -98,22 +100,32 @@ export function assertPrivileges(report: SelfCheckReport): void {
 
 /** Whether the account has the verb that begins constrained impersonation. */
 export function hasConstrainedVerb(apiserver: ApiserverClient, signal: AbortSignal): Promise<boolean> {
-  const question = { verb: "impersonate:user-info", group: "authentication.k8s.io", resource: "users" };
+  // Users may be limited to some names, and a question without a name is about all of them.
+  const question = { verb: "impersonate:user-info", group: "authentication.k8s.io", resource: "uids" };
   return isAllowed(question, apiserver, signal);
 }
 
 /** One question for each thing that is to be impersonated or reviewed; a wildcard cannot be asked for. */
 function neededQuestions(expected: readonly PolicyRule[]): readonly Question[] {
-  return expected.flatMap(({ apiGroups = [], resources = [], verbs }) =>
+  return expected.flatMap(({ apiGroups = [], resources = [], resourceNames, verbs }) =>
     resources
       .filter((resource) => !resource.includes("*"))
       .flatMap((resource) => {
         const slash = resource.indexOf("/");
         const parts =
           slash < 0 ? { resource } : { resource: resource.slice(0, slash), subresource: resource.slice(slash + 1) };
-        return apiGroups.flatMap((group) => verbs.map((verb): Question => ({ verb, group, ...parts })));
+        const names = resourceNames === undefined ? [{}] : resourceNames.map((name) => ({ name }));
+        return apiGroups.flatMap((group) =>
+          verbs.flatMap((verb) => names.map((named): Question => ({ verb, group, ...parts, ...named }))),
+        );
       }),
   );
+}
+
+/** What is expected for some names alone, asked without one: a list of rules does not tell the two apart. */
+function beyondNames(expected: readonly PolicyRule[]): readonly Question[] {
+  const limited = expected.filter(({ resourceNames }) => resourceNames !== undefined);
+  return neededQuestions(limited.map(({ resourceNames: _names, ...rule }) => rule));
 }
 
 async function filterAllowed(
@@ -161,11 +173,11 @@ function texts(value: unknown): readonly string[] {
   return listOf(value).filter((entry) => typeof entry === "string");
 }
 
-function lineOf({ verb, group = "", resource, subresource, namespace, path }: Question): string {
+function lineOf({ verb, group = "", resource, subresource, name, namespace, path }: Question): string {
   if (path !== undefined) return `${verb} ${path}`;
   const whole = subresource === undefined ? resource : `${resource}/${subresource}`;
   const where = namespace === undefined ? "" : ` in ${namespace}`;
-  return `${verb} ${whole}${group === "" ? "" : `.${group}`}${where}`;
+  return `${verb} ${whole}${group === "" ? "" : `.${group}`}${name === undefined ? "" : ` ${name}`}${where}`;
 }
 
 function few(lines: readonly string[]): string {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { readActing } from "../src/acting.ts";
-import { ALICE, createFixture, type Fixture } from "./support/fixture.ts";
+import { ALICE, createFixture, type Fixture, IMPERSONATION } from "./support/fixture.ts";
 import { type RawAnswer, requestText, sendRaw } from "./support/raw-client.ts";
 import { namesOf, valuesOf } from "./support/recording-upstream.ts";
 
@@ -63,7 +63,7 @@ describe("with --as allowed", () => {
   ): Promise<readonly Review[]> {
     const reviews: Review[] = [];
     fixture = await createFixture({
-      config: { impersonation: { mode, allowAs: true, extraDomain: "connect.example.org", extraKeys: [] } },
+      config: { impersonation: { ...IMPERSONATION, mode, allowAs: true } },
       prepare: (upstream) => {
         upstream.answer = (request, response, body) => {
           if (request.url !== REVIEWS) return void response.writeHead(200, { "Content-Length": "0" }).end();

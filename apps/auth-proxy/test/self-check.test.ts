@@ -1,26 +1,29 @@
 import { readFile } from "node:fs/promises";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { excessPrivileges } from "../src/privileges.ts";
 import { expectedRules, type PolicyRule, type PrivilegeNeeds, renderRbac } from "../src/rbac.ts";
-import { createFixture, type Fixture, type FixtureOptions } from "./support/fixture.ts";
+import { createFixture, type Fixture, type FixtureOptions, IMPERSONATION } from "./support/fixture.ts";
 import type { RecordingUpstream } from "./support/recording-upstream.ts";
 
 const NEEDS: PrivilegeNeeds = {
   mode: "constrained",
   extraDomain: "connect.example.org",
   extraKeys: [],
+  users: [],
+  groups: [],
   allowAs: false,
   tokenReview: false,
 };
 
 /** Stands for an apiserver whose RBAC gives our account these rules. */
 function grant(rules: readonly PolicyRule[], minor = "36"): (upstream: RecordingUpstream) => void {
-  const allows = (verb: string, group: string, resource: string): boolean =>
+  const allows = (verb: string, group: string, resource: string, name: string): boolean =>
     rules.some((rule) => {
       const has = (list: readonly string[] | undefined, value: string): boolean =>
         list?.includes(value) === true || list?.includes("*") === true;
-      return has(rule.apiGroups, group) && has(rule.resources, resource) && has(rule.verbs, verb);
+      const named = rule.resourceNames === undefined || rule.resourceNames.includes(name);
+      return has(rule.apiGroups, group) && has(rule.resources, resource) && has(rule.verbs, verb) && named;
     });
   const answers: Readonly<Record<string, (body: string) => object>> = {
     "/version": () => ({ major: "1", minor }),
@@ -35,9 +38,15 @@ function grant(rules: readonly PolicyRule[], minor = "36"): (upstream: Recording
       },
     }),
     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": (body) => {
-      const { verb = "", group = "", resource = "", subresource } = JSON.parse(body).spec.resourceAttributes ?? {};
+      const {
+        verb = "",
+        group = "",
+        resource = "",
+        subresource,
+        name = "",
+      } = JSON.parse(body).spec.resourceAttributes ?? {};
       const whole = subresource === undefined ? resource : `${resource}/${subresource}`;
-      return { status: { allowed: allows(verb, group, whole) } };
+      return { status: { allowed: allows(verb, group, whole, name) } };
     },
   };
   return (upstream) => {
@@ -50,7 +59,7 @@ function grant(rules: readonly PolicyRule[], minor = "36"): (upstream: Recording
 }
 
 function start(rules: readonly PolicyRule[], options: FixtureOptions = {}, minor?: string): Promise<Fixture> {
-  const impersonation = { mode: "auto", allowAs: false, extraDomain: "connect.example.org", extraKeys: [] } as const;
+  const impersonation = { ...IMPERSONATION, mode: "auto" } as const;
   const config = { selfCheck: true, impersonation, ...options.config };
   return createFixture({ config, prepare: grant(rules, minor) });
 }
@@ -87,12 +96,7 @@ test.each<readonly [string, PolicyRule]>([
 test("an account that lacks a right does not serve, and the role that is right is shown", async () => {
   const shown: string[] = [];
   const rules = expectedRules(NEEDS).filter((rule) => !rule.verbs.includes("impersonate:user-info"));
-  const impersonation = {
-    mode: "constrained",
-    allowAs: false,
-    extraDomain: "connect.example.org",
-    extraKeys: [],
-  } as const;
+  const impersonation = { ...IMPERSONATION, mode: "constrained" } as const;
   await expect(
     createFixture({ config: { selfCheck: true, impersonation }, prepare: grant(rules), shown }),
   ).rejects.toMatchObject({
@@ -100,6 +104,33 @@ test("an account that lacks a right does not serve, and the role that is right i
     message: expect.stringContaining("impersonate:user-info users.authentication.k8s.io"),
   });
   expect(shown).toEqual([renderRbac(expectedRules(NEEDS), { namespace: "cluster-connect", name: "proxy" })]);
+});
+
+describe.each(["constrained", "legacy"] as const)("where callers are limited to some names, %s", (mode) => {
+  const names = { users: ["alice", "bob"], groups: ["dev"] };
+  const needs: PrivilegeNeeds = { ...NEEDS, ...names, mode };
+  const config = { impersonation: { ...IMPERSONATION, ...names, mode: "auto" } } as const;
+  const verb = mode === "constrained" ? "impersonate:user-info" : "impersonate";
+
+  test("an account that may be these and nobody else serves", async () => {
+    await using fixture = await start(expectedRules(needs), { config });
+    expect(await fixture.log.once("serving")).toMatchObject({ mode });
+  });
+
+  test("one that may be anybody does not", async () => {
+    await expect(start(expectedRules({ ...NEEDS, mode }), { config })).rejects.toMatchObject({
+      code: "CC_PRIVILEGE_TOO_WIDE",
+      message: expect.stringContaining(`${verb} users`),
+    });
+  });
+
+  test("one that may not be one of them does not", async () => {
+    const others = expectedRules({ ...needs, users: ["alice"] });
+    await expect(start(others, { config })).rejects.toMatchObject({
+      code: "CC_IMPERSONATION_DENIED",
+      message: expect.stringMatching(new RegExp(`: ${verb} users\\S* bob$`)),
+    });
+  });
 });
 
 test("what a cluster gives to everybody can be tolerated by name", async () => {

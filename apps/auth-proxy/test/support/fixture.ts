@@ -120,6 +120,15 @@ function trust(issuer: TestIssuer, changes: Partial<TrustedIssuer> = {}): Truste
   };
 }
 
+export const IMPERSONATION: Config["impersonation"] = {
+  mode: "legacy",
+  allowAs: false,
+  extraDomain: "connect.example.org",
+  extraKeys: [],
+  users: [],
+  groups: [],
+};
+
 function testConfig(folder: string, url: string, changes: Partial<Config> = {}): Config {
   return {
     clusterId: "demo",
@@ -131,7 +140,7 @@ function testConfig(folder: string, url: string, changes: Partial<Config> = {}):
     upstream: { url, caFile: join(folder, "ca.crt"), tokenFile: join(folder, "token") },
     health: { host: "127.0.0.1", port: 0 },
     certificate: { suffix: "clusters.example", caSeconds: 3_600, servingSeconds: 3_600 },
-    impersonation: { mode: "legacy", allowAs: false, extraDomain: "connect.example.org", extraKeys: [] },
+    impersonation: IMPERSONATION,
     tokenReview: { enabled: false, audiences: [] },
     issuers: {},
     longStreams: { onExpiry: "end", maximumSeconds: 3_600 },
