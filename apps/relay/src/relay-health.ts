@@ -1,8 +1,12 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { TokenVerifier } from "@cluster-connect/auth";
 import { type Check, createHealth, type Health } from "@cluster-connect/service";
 import { sql } from "kysely";
 import type { StoreState } from "./peers/fleet.ts";
 import type { Store } from "./store/store.ts";
+
+/** Who asks for readiness waits a few seconds; a store that takes longer is as good as away. */
+const STORE_ANSWER_MS = 1_000;
 
 /** Ready: the store answers, or has until a while ago and what is held still counts, and the keys of some issuer are known, so that callers can be verified. */
 export function createRelayHealth(deps: {
@@ -14,12 +18,9 @@ export function createRelayHealth(deps: {
   const health = createHealth();
   health.add("store", async () => {
     const { away, readAt, withinOutage } = deps.storeState();
-    if (away) return { ok: withinOutage, text: `does not answer; what was read ${readAt.toISOString()} is served` };
-    // Anybody may ask, and the driver's own words name hosts.
-    return await sql`select 1`.execute(deps.store.db).then(
-      () => ({ ok: true, text: "open" }),
-      () => ({ ok: false, text: "does not answer" }),
-    );
+    if (!away && (await answers(deps.store))) return { ok: true, text: "open" };
+    if (!withinOutage) return { ok: false, text: "does not answer" };
+    return { ok: true, text: `does not answer; what was read ${readAt.toISOString()} is served` };
   });
   health.add("issuers", async ({ signal }) => {
     const isKnown = (): boolean => deps.verifier.status().some(({ fetchedAt }) => fetchedAt !== undefined);
@@ -33,4 +34,16 @@ export function createRelayHealth(deps: {
   });
   if (deps.checkPeers !== undefined) health.add("peers", deps.checkPeers);
   return health;
+}
+
+/** Whether the store answers soon. Anybody may ask for readiness, and the driver's own words name hosts: none is passed on. */
+async function answers(store: Store): Promise<boolean> {
+  const asked = sql`select 1`.execute(store.db).then(
+    () => true,
+    () => false,
+  );
+  const over = new AbortController();
+  const { signal } = over;
+  const late = delay(STORE_ANSWER_MS, false, { signal }).catch(() => false);
+  return await Promise.race([asked, late]).finally(() => over.abort());
 }
