@@ -1,4 +1,4 @@
-import { access, chmod, mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import type { RunResult } from "../src/process/run-to-end.ts";
@@ -120,6 +120,13 @@ function expectMasked(place: Place, mask: string, done: readonly RunResult[]): v
   for (const token of place.service.tokens) expect(rest.join("\n")).not.toContain(token);
 }
 
+/** What the steps keep between them is for nobody else on the machine. */
+async function expectPrivate(folder: string): Promise<void> {
+  for (const path of ["", "config", "state"]) {
+    expect((await stat(join(folder, "cluster-connect", path))).mode & 0o077).toBe(0);
+  }
+}
+
 async function expectNothingLeft(job: Job, folder: string): Promise<void> {
   await expect(access(join(folder, "cluster-connect"))).rejects.toMatchObject({ code: "ENOENT" });
   const processes = await readdir("/proc");
@@ -136,6 +143,7 @@ test("GitHub Actions: a job without a secret connects, uses kubectl in later ste
   const steps = await githubSteps(ACTION);
   const done = [await good(job, named(steps, "Install cluster-connect")), await good(job, named(steps, "Connect"))];
   expectMasked(job, "::add-mask::", done);
+  await expectPrivate(job.env["RUNNER_TEMP"] ?? "");
   Object.assign(job.env, await readVariables(file(job, "env")));
   expect(await readVariables(file(job, "output"))).toMatchObject({ kubeconfig: job.env["KUBECONFIG"] });
   const whoami = await job.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}");
@@ -180,6 +188,7 @@ test("Azure Pipelines: a job without a secret connects, uses kubectl in later st
     done.push(step);
   }
   expectMasked(job, "##vso[task.setsecret]", done);
+  await expectPrivate(job.env["AGENT_TEMPDIRECTORY"] ?? "");
   const whoami = await job.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}");
   expect(whoami).toMatchObject({ code: 0, stdout: "demo:repo:acme/shop" });
   const last = named(steps, "Disconnect");
