@@ -7,6 +7,7 @@ shift
 mkdir -p "$folder"
 folder=$(readlink -f "$folder")
 export DOCKER_HOST="unix://$folder/docker.sock"
+# shellcheck disable=SC2086 # several flags
 dockerd --data-root "$folder/data" --exec-root "$folder/run" --pidfile "$folder/pid" --host "$DOCKER_HOST" \
   --iptables=false --ip-masq=false --bridge=none ${DOCKERD_FLAGS:-} > "$folder/dockerd.log" 2>&1 &
 daemon=$!

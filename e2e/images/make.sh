@@ -7,6 +7,7 @@ folder=$(mkdir -p "$1" && readlink -f "$1")
 shift
 base=cluster-connect.test/base:24
 cd "$here/../.."
+# shellcheck disable=SC2016 # the shell inside expands it
 exec "$here/dockerd.sh" "$folder/docker" sh -c '
   base=$1 folder=$2
   shift 2

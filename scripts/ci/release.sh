@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pushes images and chart, and makes the release of the tag that is checked out, with the CLI for every platform.
+# Pushes images and charts, and makes the release of the tag that is checked out, with the CLI for every platform.
 # Needs REGISTRY, REGISTRY_USER, REGISTRY_TOKEN and GH_TOKEN.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -16,9 +16,11 @@ host=${REGISTRY%%/*}
 printf '%s' "$REGISTRY_TOKEN" | docker login "$host" --username "$REGISTRY_USER" --password-stdin
 PREFIX="$REGISTRY/" VERSION=$version PUSH=true scripts/ci/images.sh
 
-helm package deploy/charts/cluster-connect-agent --version "$version" --app-version "$version" --destination "$out"
 printf '%s' "$REGISTRY_TOKEN" | helm registry login "$host" --username "$REGISTRY_USER" --password-stdin
-helm push "$out/cluster-connect-agent-$version.tgz" "oci://$REGISTRY/charts"
+for chart in cluster-connect-agent cluster-connect-relay; do
+  helm package "deploy/charts/$chart" --version "$version" --app-version "$version" --destination "$out"
+  helm push "$out/$chart-$version.tgz" "oci://$REGISTRY/charts"
+done
 
 npx -y pnpm@12 --filter @cluster-connect/cli pack:files "$PWD/$out/cluster-connect"
 tar -C "$out" -czf "$out/cluster-connect-$version.tar.gz" cluster-connect
