@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { findTools } from "../src/cluster/tools.ts";
-import { SILENT } from "../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../src/process/run-to-end.ts";
 import { repositoryFile } from "../src/stack/repository-file.ts";
+import { temporaryFolder } from "../test/temporary-folder.ts";
+import { chartFolder, findChartTools, REQUIRED_VALUES, runHelm } from "./support/charts.ts";
 import { type PodOf, RESTRICTED_V2 } from "./support/restricted-v2.ts";
 import { NO_END } from "./support/stack.ts";
 
@@ -25,8 +25,7 @@ const BASE = [...REQUIRED, ...ISSUER, ...CODE];
 let helmPath = "";
 let path = "";
 beforeAll(async () => {
-  const { env, platform, arch } = process;
-  const tools = await findTools({ signal: NO_END }, { env, platform, arch, progress: SILENT });
+  const tools = await findChartTools();
   helmPath = tools.helm;
   path = tools.path;
 });
@@ -148,6 +147,37 @@ describe("OpenShift's restricted-v2", () => {
     expect(elsewhere.filter((pod) => keeps?.(pod))).toEqual([]);
   });
 });
+
+test("OpenShift's DNS is let out at the port behind its Service", async () => {
+  const policy = async (variant: string): Promise<string> =>
+    await render(...(VARIANTS[variant] ?? []), "--show-only", "templates/network.yaml");
+  for (const protocol of ["UDP", "TCP"]) {
+    expect(await policy("openshift")).toContain(`{ port: 5353, protocol: ${protocol} }`);
+    expect(await policy("legacy")).not.toContain("5353");
+  }
+});
+
+test("a port that is named twice is let out once", async () => {
+  const network = await render(...CONSTRAINED, ...BASE, "--show-only", "templates/network.yaml");
+  expect(network.match(/port: 443,/g)).toHaveLength(1);
+});
+
+test.each(["cluster-connect-agent", "cluster-connect-relay"] as const)(
+  "%s can be packed as a version with metadata",
+  async (name) => {
+    const folder = await temporaryFolder();
+    const version = "0.1.0+build.7";
+    const packed = await helm(
+      ...["package", chartFolder(name), "--destination", folder],
+      ...["--version", version, "--app-version", version],
+    );
+    expect(packed).toMatchObject({ code: 0 });
+    const archive = join(folder, `${name}-${version}.tgz`);
+    const done = await runHelm({ helm: helmPath, path }, ["template", "connect", archive], REQUIRED_VALUES[name]);
+    const labels = objects(done.stdout).map(({ metadata }) => metadata.labels["helm.sh/chart"]);
+    expect(new Set(labels.filter((label) => label !== undefined))).toEqual(new Set([`${name}-0.1.0_build.7`]));
+  },
+);
 
 test.each<readonly [string, readonly string[], string]>([
   ["no name", ["--set", "relay.url=https://r.example", ...ISSUER], "global/resourceName"],

@@ -1,10 +1,13 @@
 import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { findTools } from "../../src/cluster/tools.ts";
 import type { Progress } from "../../src/process/progress.ts";
+import { repositoryFile } from "../../src/stack/repository-file.ts";
+import { type PodOf, RESTRICTED_V2 } from "../../suites/support/restricted-v2.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 
 const CHART = join(import.meta.dirname, "../../../deploy/charts/cluster-connect-relay");
@@ -39,7 +42,7 @@ persistence: { enabled: true }
 grants: [{ clusters: ["*"], groups: [oidc:dev] }]
 ${AUTHENTICATION}`;
 
-async function helm(command: "lint" | "template", values: string): Promise<string> {
+async function helm(command: "lint" | "template", values: string, more: readonly string[] = []): Promise<string> {
   const progress: Progress = { line: () => undefined, during: (_text, work) => work() };
   const tools = await findTools(
     { signal: AbortSignal.timeout(60_000) },
@@ -48,7 +51,7 @@ async function helm(command: "lint" | "template", values: string): Promise<strin
   const file = join(await temporaryFolder(), "values.yaml");
   await writeFile(file, values);
   const name = command === "template" ? ["relay"] : [];
-  const { stdout } = await exec(tools.helm, [command, ...name, CHART, "--namespace", "cc", "-f", file]);
+  const { stdout } = await exec(tools.helm, [command, ...name, CHART, "--namespace", "cc", "-f", file, ...more]);
   return stdout;
 }
 
@@ -58,6 +61,33 @@ test.each([
 ])("the relay's chart passes lint and renders %s relays as before", async (name, values) => {
   expect(await helm("lint", values)).toContain("0 chart(s) failed");
   await expect(await helm("template", values)).toMatchFileSnapshot(`__snapshots__/relay-chart-${name}.yaml`);
+});
+
+test("the alerts find the relays by the job that the ServiceMonitor gives them", async () => {
+  const objects = parseAllDocuments(await helm("template", SEVERAL)).map((document) => document.toJS());
+  const { spec } = objects.find(({ kind }) => kind === "ServiceMonitor");
+  const scraped = objects.filter(
+    ({ kind, spec: { ports = [] } = {} }) =>
+      kind === "Service" && ports.some(({ name }: { name: string }) => name === "metrics"),
+  );
+  const rules = await readFile(repositoryFile("deploy/relay/prometheus-rules.yaml"), "utf8");
+  const [, job] = /up{job="([^"]*)"}/.exec(rules) ?? [];
+  expect(scraped.map(({ metadata }) => metadata.labels[spec.jobLabel])).toEqual([job]);
+});
+
+test.each([
+  ["several", SEVERAL],
+  ["one", ONE],
+])("OpenShift's restricted-v2 takes the pods of %s relays", async (_name, values) => {
+  const objects = parseAllDocuments(await helm("template", values, ["--api-versions", "security.openshift.io/v1"]));
+  const pods = objects
+    .map((document) => document.toJS())
+    .filter(({ kind }) => kind === "StatefulSet" || kind === "Pod")
+    .map(({ kind, spec }): PodOf => ({ name: kind, spec: kind === "Pod" ? spec : spec.template.spec }));
+  expect(pods).toHaveLength(2);
+  for (const [rule, keeps] of Object.entries(RESTRICTED_V2)) {
+    expect(pods.filter((pod) => !keeps(pod)).map(({ name }) => `${name}: ${rule}`)).toEqual([]);
+  }
 });
 
 test.each([

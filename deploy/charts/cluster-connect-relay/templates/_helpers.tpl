@@ -5,14 +5,25 @@
 {{- define "relay.labels" -}}
 app.kubernetes.io/name: cluster-connect-relay
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "relay.selector" -}}
 app.kubernetes.io/name: cluster-connect-relay
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* OpenShift gives each namespace its own user and group; elsewhere they are named. */}}
+{{- define "relay.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: { type: RuntimeDefault }
+{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+{{- end }}
 {{- end -}}
 
 {{- define "relay.several" -}}
@@ -31,6 +42,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else if and (not .Values.store.postgres.existingSecret) (not .Values.persistence.enabled) }}
 {{- $problems = append $problems "one relay needs store.postgres.existingSecret or persistence.enabled" }}
 {{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- $problems = append $problems "autoscaling.minReplicas is more than autoscaling.maxReplicas" }}
+{{- end -}}
+{{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
+{{- $problems = append $problems "service.externalTrafficPolicy is for service.type LoadBalancer or NodePort" }}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}{{ $problems = append $problems "ingress.host is required with ingress.enabled" }}{{ end -}}
 {{- if $problems }}{{ fail (printf "\n- %s" (join "\n- " $problems)) }}{{ end -}}
 {{- end -}}
@@ -38,14 +55,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* The relay's settings; each pod's own address at its peers comes from the environment. */}}
 {{- define "relay.config" -}}
 {{- $config := dict
-  "listen" (dict "host" "0.0.0.0" "port" 8443)
+  "listen" (dict "host" .Values.listenHost "port" 8443)
   "publicUrl" .Values.publicUrl
   "authenticationConfig" "/etc/cluster-connect/config/authentication.yaml"
   "grants" .Values.grants
   "admins" .Values.admins
   "trustedProxies" .Values.trustedProxies
   "drainSeconds" .Values.drainSeconds
-  "metrics" (dict "host" "0.0.0.0" "port" .Values.metrics.port)
+  "metrics" (dict "host" .Values.listenHost "port" .Values.metrics.port)
 -}}
 {{- if .Values.store.postgres.existingSecret }}
 {{- $_ := set $config "store" (dict "postgres" (dict "urlFile" "/etc/cluster-connect/store/url")) }}
@@ -59,7 +76,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.grantsConfigMap }}{{ $_ := set $config "grantsDir" "/etc/cluster-connect/grants" }}{{ end }}
 {{- if include "relay.several" . }}
 {{- $_ := set $config "peers" (dict
-  "listen" (dict "host" "0.0.0.0" "port" .Values.peers.port)
+  "listen" (dict "host" .Values.listenHost "port" .Values.peers.port)
   "certFile" "/etc/cluster-connect/peers/tls.crt"
   "keyFile" "/etc/cluster-connect/peers/tls.key"
   "caFile" "/etc/cluster-connect/peers/ca.crt") }}
