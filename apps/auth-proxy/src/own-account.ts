@@ -57,6 +57,10 @@ async function prove(
   const report = await checkPrivileges(needs, checked, deps.apiserver);
   if (!report.complete)
     deps.log.warn({ event: "privileges.incomplete" }, "not every rule of the account can be listed");
+  // The error names a few; whoever tolerates them needs all.
+  if (report.excess.length > 0) {
+    deps.log.error({ event: "privileges.excess", privileges: report.excess }, "the account may do too much");
+  }
   try {
     assertPrivileges(report);
   } catch (error) {

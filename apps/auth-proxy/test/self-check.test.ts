@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { excessPrivileges } from "../src/privileges.ts";
@@ -131,6 +132,20 @@ describe.each(["constrained", "legacy"] as const)("where callers are limited to 
       message: expect.stringMatching(new RegExp(`: ${verb} users\\S* bob$`)),
     });
   });
+});
+
+test("all that an account may do too much is in the log, to be tolerated where a cluster gives it to everybody", async () => {
+  const verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "approve"];
+  const rule = { apiGroups: ["example.org"], resources: ["things"], verbs };
+  const log = createMemoryLogger();
+  const prepare = grant([...expectedRules(NEEDS), rule]);
+  const config = { selfCheck: true, impersonation: { ...IMPERSONATION, mode: "auto" as const } };
+  await expect(createFixture({ config, prepare, log })).rejects.toMatchObject({
+    code: "CC_PRIVILEGE_TOO_WIDE",
+    message: expect.stringContaining("and 1 more"),
+  });
+  const privileges = verbs.map((verb) => `${verb} things.example.org`);
+  expect(log.lines).toContainEqual(expect.objectContaining({ event: "privileges.excess", privileges }));
 });
 
 test("what a cluster gives to everybody can be tolerated by name", async () => {

@@ -52,6 +52,8 @@ export interface FixtureOptions {
   readonly clock?: Clock;
   /** Takes what is shown as the right role. */
   readonly shown?: string[];
+  /** For a start that fails. */
+  readonly log?: MemoryLogger;
 }
 
 export async function createFixture(options: FixtureOptions = {}): Promise<Fixture> {
@@ -63,7 +65,7 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
   await writeFile(join(folder, "ca.crt"), ca.certPem);
   await writeFile(join(folder, "token"), `${OWN_TOKEN}\n`);
   const config = testConfig(folder, upstream.url, options.config);
-  const log = createMemoryLogger();
+  const { log = createMemoryLogger() } = options;
   const metrics = createMetrics({ service: "auth-proxy" });
   const health = createHealth();
   const stopping = new AbortController();

@@ -11,6 +11,8 @@ const OPENS = "cluster_connect_stream_opens_total";
 const TESTS: readonly AlertTest[] = [
   { alert: "RelayDown", series: { 'up{job="cluster-connect-relay"}': "1 0x30" }, fires: true },
   { alert: "RelayDown", series: { 'up{job="cluster-connect-relay"}': "1x30" }, fires: false },
+  { alert: "RelaysUnknown", series: { 'up{job="another"}': "1x30" }, fires: true },
+  { alert: "RelaysUnknown", series: { 'up{job="cluster-connect-relay"}': "0x30" }, fires: false },
   { alert: "RelayHasNoTunnels", series: { cluster_connect_tunnels: "0x30" }, fires: true },
   {
     alert: "RelayHasNoTunnels",
