@@ -30,7 +30,7 @@ test("where no daemon starts there is one line that says why, and a code of its 
 
 test("the command has the daemon for as long as it runs, and its code is the script's", async ({ skip }) => {
   skip(noShell !== undefined, noShell);
-  const { folder, run } = await machine('touch "$(dirname "$0")/up"; echo $$ > "$(dirname "$0")/pid"; exec sleep 600');
+  const { folder, run } = await machine('echo $$ > "$(dirname "$0")/pid"; touch "$(dirname "$0")/up"; exec sleep 600');
   const done = await run("sh", "-c", 'echo "$DOCKER_HOST"; kill -0 "$(cat "$0/pid")" && exit 7', folder);
   expect(done).toMatchObject({ code: 7, stdout: `unix://${folder}/data/docker.sock\n` });
   const pid = Number(await readFile(join(folder, "pid"), "utf8"));
