@@ -148,6 +148,18 @@ describe("OpenShift's restricted-v2", () => {
   });
 });
 
+test("a proxy's password is in a Secret only, and another one makes other pods and another Job", async () => {
+  const proxy = (password: string): Promise<string> =>
+    render(...CONSTRAINED, ...BASE, "--set", `global.httpsProxy=http://user:${password}@proxy.example:3128`);
+  const [first, second] = [objects(await proxy("word")), objects(await proxy("other"))];
+  const shown = first.filter((object) => JSON.stringify(object).includes("user:word"));
+  expect(shown.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(["Secret connect-proxy"]);
+  const podsOf = (all: readonly Rendered[]): unknown => all.find(({ kind }) => kind === "Deployment")?.["spec"];
+  expect(podsOf(second)).not.toEqual(podsOf(first));
+  const jobOf = (all: readonly Rendered[]): unknown => all.find(({ kind }) => kind === "Job")?.metadata.name;
+  expect(jobOf(second)).not.toBe(jobOf(first));
+});
+
 test("OpenShift's DNS is let out at the port behind its Service", async () => {
   const policy = async (variant: string): Promise<string> =>
     await render(...(VARIANTS[variant] ?? []), "--show-only", "templates/network.yaml");

@@ -49,12 +49,17 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
+{{/* Tells one proxy from another and no password from another. */}}
+{{- define "agent.proxyChecksum" -}}
+{{ print .Values.global.httpsProxy " " .Values.global.httpProxy | sha256sum | trunc 8 }}
+{{- end -}}
+
 {{- define "agent.networkEnv" -}}
-{{- with .Values.global.httpsProxy }}
-- { name: HTTPS_PROXY, value: {{ . | quote }} }
+{{- if .Values.global.httpsProxy }}
+- { name: HTTPS_PROXY, valueFrom: { secretKeyRef: { name: {{ include "agent.name" . }}-proxy, key: https } } }
 {{- end }}
-{{- with .Values.global.httpProxy }}
-- { name: HTTP_PROXY, value: {{ . | quote }} }
+{{- if .Values.global.httpProxy }}
+- { name: HTTP_PROXY, valueFrom: { secretKeyRef: { name: {{ include "agent.name" . }}-proxy, key: http } } }
 {{- end }}
 {{- if or .Values.global.httpsProxy .Values.global.httpProxy }}
 - { name: NO_PROXY, value: {{ list .Values.global.noProxy "localhost,127.0.0.1,::1,$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc" | compact | join "," | quote }} }
