@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { proxyFor } from "@cluster-connect/framing/ws";
 import {
   type ClusterId,
   ConnectError,
@@ -99,7 +100,9 @@ function post(
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
-  const proxyEnv = { ...env };
+  // The same proxy that tunnels take: Node's own reading of the environment goes past one without a scheme.
+  const proxy = proxyFor(url, env)?.href;
+  const proxyEnv = proxy === undefined ? {} : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy };
   const onResponse = (response: IncomingMessage): void => {
     readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
   };

@@ -29,14 +29,18 @@ async function startProxy(): Promise<{ readonly url: string; readonly asked: rea
   return { url: `http://127.0.0.1:${port}`, asked };
 }
 
-test("enrollment and tunnel go through the proxy that the environment names", async () => {
+test.each([
+  ["HTTPS_PROXY", ""],
+  ["https_proxy", "without a scheme"],
+  ["ALL_PROXY", ""],
+])("enrollment and tunnel go through the proxy that %s names %s", async (name, bare) => {
   const tls = await selfSigned();
   const relay = await startTestRelay(tls);
   const proxy = await startProxy();
   const caFile = join(await temporaryFolder(), "relay.crt");
   await writeFile(caFile, tls.cert);
   const config = await configFor(relay, { relay: { urls: [relay.url], tunnels: 1, caFile } });
-  await startTestAgent(config, { env: { HTTPS_PROXY: proxy.url } });
+  await startTestAgent(config, { env: { [name]: bare === "" ? proxy.url : proxy.url.replace("http://", "") } });
   await relay.nextSession();
   expect(proxy.asked).toEqual([relay.url.host, relay.url.host]);
 });
@@ -46,4 +50,13 @@ test("a relay that NO_PROXY names is dialed directly", async () => {
   const config = await configFor(relay);
   await startTestAgent(config, { env: { HTTP_PROXY: "http://127.0.0.1:1", NO_PROXY: "127.0.0.1" } });
   await relay.nextSession();
+});
+
+test("a proxy setting that is none ends the enrollment, and is not shown", async () => {
+  const relay = await startTestRelay(await selfSigned());
+  const config = await configFor(relay);
+  const failed = await startTestAgent(config, { env: { HTTPS_PROXY: "socks5://user:s3cret@127.0.0.1:1" } }).catch(
+    (error: unknown) => error,
+  );
+  expect(failed).toMatchObject({ code: "CC_CONFIG_INVALID", message: "HTTPS_PROXY is not the URL of an HTTP proxy" });
 });

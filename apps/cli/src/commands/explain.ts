@@ -1,6 +1,7 @@
 import { ConnectError, parseClusterId } from "@cluster-connect/protocol";
 import { describeAccess } from "../admin/grants.ts";
 import { findClusters, requireNames } from "../clusters/find.ts";
+import { idInGroup } from "../clusters/group.ts";
 import { openKnownClusters } from "../clusters/known-clusters.ts";
 import { describeFirstSeen, trustCluster } from "../clusters/trust.ts";
 import { askWhoIAm, type ClusterIdentity } from "../clusters/who-am-i.ts";
@@ -40,9 +41,11 @@ export async function explain(flags: ExplainFlags, { deps, signal }: CommandCont
   const relay = await chooseRelay(flags, deps);
   const tokens = chooseTokens(relay.url, await findGivenTokens(flags, deps), deps);
   const { token: relayToken } = await tokens.token("relay", { signal });
-  const access = await accessTo(names, relay.url, relayToken, { deps, signal });
-  for (const decision of access) if (!decision.allowed) deps.stderr.write(describeAccess(decision, "You"));
   const offered = await fetchClusters(relay.url, relayToken, { signal }, deps);
+  const ids = offered.map(({ id }) => id);
+  const meant = names.map((name) => idInGroup(name, flags.resourceGroup, ids));
+  const access = await accessTo(meant, relay.url, relayToken, { deps, signal });
+  for (const decision of access) if (!decision.allowed) deps.stderr.write(describeAccess(decision, "You"));
   const known = openKnownClusters(foldersOf(deps));
   const end = new AbortController();
   let link: RelayLink | undefined;

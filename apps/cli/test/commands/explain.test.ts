@@ -7,6 +7,7 @@ import { unsignedToken } from "../support/tokens.ts";
 async function stage(): Promise<TestCli> {
   const relay = await startRelay();
   await relay.addCluster("prod");
+  await relay.addCluster("shop--web");
   const env = {
     CLUSTER_CONNECT_RELAY: relay.url,
     CLUSTER_CONNECT_TOKEN: unsignedToken({
@@ -59,4 +60,12 @@ test("which grant lets the caller in is said, and which nearly would", async () 
   expect(cli.err()).toContain(
     "You may not reach gone: the grant has expired\n  api/old would allow it, but it has expired\n",
   );
+});
+
+test("with a group, the grant is that of the group's cluster", async () => {
+  const cli = await stage();
+  expect(await cli.run("explain", "-g", "Shop", "-n", "web")).toBe(0);
+  expect(cli.out()).toContain("\nYou may reach shop--web: granted");
+  expect(cli.out()).toContain("\nshop--web takes you for\n");
+  expect(cli.err()).not.toContain("may not reach");
 });
