@@ -38,9 +38,7 @@ export function registerFunctions(environment: Environment): Environment {
     .registerFunction("list.lastIndexOf(dyn): int", (list: readonly Value[], value: Value) =>
       BigInt(list.findLastIndex((entry) => isDeepStrictEqual(entry, value))),
     )
-    .registerFunction("list.distinct(): list", (list: readonly Value[]) =>
-      list.filter((value, index) => list.findIndex((entry) => isDeepStrictEqual(entry, value)) === index),
-    )
+    .registerFunction("list.distinct(): list", (list: readonly Value[]) => distinct(list))
     .registerType("Sets", Sets)
     .registerConstant("sets", "Sets", new Sets())
     .registerFunction("Sets.contains(list, list): bool", (_: Sets, list: readonly Value[], part: readonly Value[]) =>
@@ -51,7 +49,7 @@ export function registerFunctions(environment: Environment): Environment {
       (_: Sets, a: readonly Value[], b: readonly Value[]) => containsAll(a, b) && containsAll(b, a),
     )
     .registerFunction("Sets.intersects(list, list): bool", (_: Sets, a: readonly Value[], b: readonly Value[]) =>
-      a.some((value) => containsAll(b, [value])),
+      intersects(a, b),
     );
 }
 
@@ -97,6 +95,49 @@ function extreme(list: readonly Value[], sign: 1 | -1): Value {
   return list.reduce((best, value) => (compare(value, best) * sign > 0 ? value : best));
 }
 
+/** Lists and maps among the values of a set; each is compared with each, and a token has room for many thousands. */
+const MAX_COMPARED_VALUES = 1_000;
+
+/** Values as a set: texts and numbers are looked up, lists and maps compared. */
+class ValueSet {
+  readonly #plain = new Set<Value>();
+  readonly #compared: Value[] = [];
+
+  constructor(values: readonly Value[] = []) {
+    for (const value of values) this.add(value);
+  }
+
+  has(value: Value): boolean {
+    if (isPlain(value)) return this.#plain.has(value);
+    return this.#compared.some((entry) => isDeepStrictEqual(entry, value));
+  }
+
+  /** @throws RangeError for more lists and maps than may be compared. */
+  add(value: Value): void {
+    if (isPlain(value)) this.#plain.add(value);
+    else if (this.#compared.push(value) > MAX_COMPARED_VALUES) throw new RangeError("too many lists or maps in a set");
+  }
+}
+
+function isPlain(value: Value): boolean {
+  return value === null || typeof value !== "object";
+}
+
+function distinct(list: readonly Value[]): readonly Value[] {
+  const seen = new ValueSet();
+  return list.filter((value) => {
+    if (seen.has(value)) return false;
+    seen.add(value);
+    return true;
+  });
+}
+
 function containsAll(list: readonly Value[], part: readonly Value[]): boolean {
-  return part.every((value) => list.some((entry) => isDeepStrictEqual(entry, value)));
+  const values = new ValueSet(list);
+  return part.every((value) => values.has(value));
+}
+
+function intersects(a: readonly Value[], b: readonly Value[]): boolean {
+  const values = new ValueSet(b);
+  return a.some((value) => values.has(value));
 }

@@ -53,6 +53,8 @@ describe("claims", () => {
     ['claims.groups.indexOf("ops")', 1n],
     ['["a", "b", "a"].lastIndexOf("a")', 2n],
     ['["a", "b", "a"].distinct()', ["a", "b"]],
+    ["[[1], [1], [2]].distinct() == [[1], [2]]", true],
+    ['sets.contains([["a"], ["b"]], [["b"]])', true],
     ['sets.contains(claims.groups, ["ops"])', true],
     ['sets.equivalent(claims.groups, ["ops", "dev-a", "ops"])', true],
     ['sets.intersects(claims.groups, ["other"])', false],
@@ -62,6 +64,16 @@ describe("claims", () => {
     else expect(value).toEqual(expected);
   });
 });
+
+test.each(["claims.list.distinct().size() > 0", "sets.contains(claims.list, [])", "sets.intersects([], claims.list)"])(
+  "more lists and maps than may be compared are refused: %s",
+  (source) => {
+    const expression = compileExpression(source, "claims");
+    const claims = (length: number) => ({ ...CLAIMS, list: Array.from({ length }, (_, index) => ({ index })) });
+    expect(() => expression.evaluate(claims(1_000))).not.toThrow();
+    expect(() => expression.evaluate(claims(1_001))).toThrow(/cannot be evaluated/);
+  },
+);
 
 test.each([
   ["!user.username.startsWith('system:')", true],
