@@ -141,6 +141,8 @@ export function connectRelay(options: RelayLinkOptions, deps: RelayLinkDeps): Re
     arrived = Promise.withResolvers<void>();
   }
 
+  // Before the channel closes: without it, the agent would keep the streams for a caller who comes back.
+  signal.addEventListener("abort", opener.close, { once: true });
   const closed = supervise(
     dial,
     {

@@ -137,6 +137,21 @@ test("several clusters share a port and are told apart by their server names", a
   await proxy.stop();
 });
 
+test("at its end the agent is told that open connections are over, and does not keep them for its return", async () => {
+  const { relay, cli } = await stage();
+  const cluster = await relay.addCluster("prod");
+  cluster.keepsStreams = true;
+  const proxy = await running(cli(), "-n", "prod", "-f", "-");
+  const { pem } = cluster.authority;
+  const socket = connect({ host: "127.0.0.1", port: proxy.port, ca: pem, servername: cluster.serverName });
+  socket.on("error", () => {});
+  await once(socket, "secureConnect");
+  expect(relay.keptStreams).toBeGreaterThan(0);
+  await proxy.stop();
+  await expect.poll(() => relay.sessions.size).toBe(0);
+  expect(relay.keptStreams).toBe(0);
+});
+
 test("the ready file appears only after the cluster answered, and goes at the end", async () => {
   const { home, relay, cli } = await stage();
   await relay.addCluster("prod");

@@ -59,6 +59,8 @@ export interface TestRelay {
   /** Requests and channels are refused with this error. */
   refusal: ConnectError | undefined;
   readonly sessions: ReadonlySet<Session>;
+  /** Streams of clusters that keep them, with and without a channel. */
+  readonly keptStreams: number;
   /** What OPENs said about the span that asked. */
   readonly traceparents: readonly (string | undefined)[];
   addCluster(id: string): Promise<TestCluster>;
@@ -161,6 +163,9 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
     tokens,
     refusal: undefined,
     sessions,
+    get keptStreams() {
+      return registry.counters.streams;
+    },
     traceparents,
     async addCluster(id) {
       const started = await startCluster(id);
