@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Workspace packages resolve to their sources, so tests need no build. `import` and `require` are not named: they are
@@ -15,6 +16,9 @@ export default defineConfig({
           name: "unit",
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "e2e/test/**/*.test.ts"],
           exclude: ["**/*.conformance.test.ts", "**/node_modules/**"],
+          // Half of the time of these is spent waiting for processes and sockets.
+          maxWorkers: Math.max(2, availableParallelism() - 1),
+          sequence: { groupOrder: 1 },
           testTimeout: 60_000,
         },
       },
