@@ -41,6 +41,7 @@ const FOR_ADMINISTRATORS: Readonly<Record<string, readonly string[]>> = {
   "admin clusters label": ["cluster-connect admin clusters label staging env=test owner-"],
   "admin clusters disable": ["cluster-connect admin clusters disable staging"],
   "admin clusters enable": ["cluster-connect admin clusters enable staging"],
+  "admin clusters remove": ["cluster-connect admin clusters remove staging"],
   "admin codes list": ["cluster-connect admin codes list"],
   "admin codes create": ["cluster-connect admin codes create -n staging --expires 1h"],
   "admin codes revoke": ["cluster-connect admin codes revoke ID"],

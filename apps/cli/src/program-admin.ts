@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { AdminFlags } from "./admin/api.ts";
-import type { AdminListFlags } from "./admin/clusters.ts";
+import type { AdminListFlags, RemoveFlags } from "./admin/clusters.ts";
 import type { GrantsAddFlags, GrantsCheckFlags } from "./admin/grants.ts";
 import type { CodesCreateFlags } from "./admin/keys.ts";
 import type { AuditFlags } from "./admin/sessions.ts";
@@ -67,6 +67,9 @@ function addClusters(admin: Command, context: CommandContext): void {
   at(group, "enable <cluster>", "put a cluster into service again").action(
     async (name: string, flags: AdminFlags) => await (await load()).switchCluster(name, false, flags, context),
   );
+  at(group, "remove <cluster>", "forget a cluster with its keys and codes; grants that name it stay")
+    .option("--force", "also while its agents are connected")
+    .action(async (name: string, flags: RemoveFlags) => await (await load()).removeCluster(name, flags, context));
 }
 
 function addCodesAndKeys(admin: Command, context: CommandContext): void {

@@ -30,6 +30,7 @@ export type Command =
       readonly where: Where;
     }
   | { readonly kind: "clusters"; readonly output: Output; readonly where: Where }
+  | { readonly kind: "remove-cluster"; readonly clusterId: ClusterId; readonly output: Output; readonly where: Where }
   | { readonly kind: "revoke"; readonly keyId: KeyId; readonly output: Output; readonly where: Where }
   | {
       readonly kind: "auditVerify";
@@ -48,15 +49,17 @@ export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--chec
        cluster-connect-relay enroll --cluster ID [--expires 1h] [--uses 1]
        cluster-connect-relay add-cluster --cluster ID [--public-key FILE]
        cluster-connect-relay clusters
+       cluster-connect-relay remove-cluster --cluster ID
        cluster-connect-relay revoke --key ID
        cluster-connect-relay audit verify [--expect NUMBER:HASH]
 
-  serve        run the relay (what happens without a command)
-  enroll       make a one-time code with which an agent joins as cluster ID
-  add-cluster  add a cluster before its agent is there, or a key (PEM) that an agent of it may use without a code
-  clusters     list clusters, their agent keys and when they were last seen
-  revoke       make an agent key worthless; its tunnels are closed
-  audit        verify that no entry of the audit was changed, left out or cut off
+  serve           run the relay (what happens without a command)
+  enroll          make a one-time code with which an agent joins as cluster ID
+  add-cluster     add a cluster before its agent is there, or a key (PEM) that an agent of it may use without a code
+  clusters        list clusters, their agent keys and when they were last seen
+  remove-cluster  forget a cluster with its keys and codes; its tunnels are closed, grants that name it stay
+  revoke          make an agent key worthless; its tunnels are closed
+  audit           verify that no entry of the audit was changed, left out or cut off
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -117,6 +120,8 @@ export function parseCommandLine(argv: readonly string[]): Command {
       };
     case "clusters":
       return { kind: "clusters", output, where };
+    case "remove-cluster":
+      return { kind: name, clusterId: parseClusterId(required(values.cluster, "--cluster ID")), output, where };
     case "revoke":
       return { kind: "revoke", keyId: parseKeyId(required(values.key, "--key ID")), output, where };
     default:

@@ -7,6 +7,7 @@ import { type Command, parseCommandLine, USAGE, type Where } from "./command-lin
 import { addCluster } from "./commands/add-cluster.ts";
 import { describeClusters } from "./commands/clusters.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
+import { forgetCluster } from "./commands/remove-cluster.ts";
 import { describeRevocation } from "./commands/revoke.ts";
 import { loadRelayConfig } from "./config.ts";
 import { serve } from "./serve.ts";
@@ -50,6 +51,10 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
     case "auditVerify":
       return await withFormerStore(command.where, deps, async (store) => {
         deps.stdout(describeAudit(await requireAudit(store.db, command.expected), command.output));
+      });
+    case "remove-cluster":
+      return await withFormerStore(command.where, deps, async (store) => {
+        deps.stdout(await forgetCluster(store, command, new Date()));
       });
     case "revoke":
       return await withFormerStore(command.where, deps, async (store) => {

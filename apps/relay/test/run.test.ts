@@ -110,6 +110,17 @@ test("revoking a key that is not there says so", async () => {
   expect(result).toMatchObject({ exitCode: 67, stderr: expect.stringContaining("No valid key") });
 });
 
+test("a cluster is removed with what belongs to it, once", async () => {
+  const { folder } = await settings();
+  const where = ["--data-dir", join(folder, "data")];
+  await relay(["enroll", "--cluster", "prod", ...where]);
+  const { stdout } = await relay(["remove-cluster", "--cluster", "prod", ...where]);
+  expect(stdout).toContain("Cluster prod is removed, with its keys (0) and codes (1)");
+  expect((await relay(["clusters", ...where])).stdout).not.toContain("prod");
+  const again = await relay(["remove-cluster", "--cluster", "prod", ...where]);
+  expect(again).toMatchObject({ exitCode: 4, stderr: expect.stringContaining("There is no cluster prod") });
+});
+
 test("every command with the store speaks JSON when asked", async () => {
   const { folder } = await settings();
   const where = ["--data-dir", join(folder, "data"), "-o", "json"];
@@ -123,20 +134,23 @@ test("every command with the store speaks JSON when asked", async () => {
   expect(added).toEqual({ clusterId: "prod", keyId });
   const revoked = { keyId, clusterId: "prod", was: "active", dropped: [], left: [] };
   expect(await json("revoke", "--key", keyId)).toEqual(revoked);
-  const head = expect.stringMatching(/^4:[0-9a-f]{64}$/);
-  expect(await json("audit", "verify")).toEqual({ entries: 4, head, removed: null });
+  expect(await json("remove-cluster", "--cluster", "prod")).toEqual({ clusterId: "prod", keys: 1, codes: 0 });
+  const head = expect.stringMatching(/^5:[0-9a-f]{64}$/);
+  expect(await json("audit", "verify")).toEqual({ entries: 5, head, removed: null });
 });
 
-test.each([[["clusters"]], [["revoke", "--key", "key-0000001"]], [["audit", "verify"]]])(
-  "%j finds no store in a misspelt folder, and makes none",
-  async (argv) => {
-    const { folder } = await settings();
-    const result = await relay([...argv, "--data-dir", join(folder, "dta")]);
-    expect(result).toMatchObject({ exitCode: 61, stdout: "" });
-    expect(result.stderr).toContain(`error: There is no store ${join(folder, "dta", "relay.db")} (CC_FILE_MISSING)`);
-    expect(existsSync(join(folder, "dta"))).toBe(false);
-  },
-);
+test.each([
+  [["clusters"]],
+  [["remove-cluster", "--cluster", "prod"]],
+  [["revoke", "--key", "key-0000001"]],
+  [["audit", "verify"]],
+])("%j finds no store in a misspelt folder, and makes none", async (argv) => {
+  const { folder } = await settings();
+  const result = await relay([...argv, "--data-dir", join(folder, "dta")]);
+  expect(result).toMatchObject({ exitCode: 61, stdout: "" });
+  expect(result.stderr).toContain(`error: There is no store ${join(folder, "dta", "relay.db")} (CC_FILE_MISSING)`);
+  expect(existsSync(join(folder, "dta"))).toBe(false);
+});
 
 test.each([
   [["--confg", "x"], 2, "--confg"],

@@ -87,3 +87,31 @@ export async function switchCluster(
   const said = disabled ? `${name} is disabled; its tunnels and streams end within seconds.` : `${name} is enabled.`;
   context.deps.stderr.write(`${said}\n`);
 }
+
+export interface RemoveFlags extends AdminFlags {
+  /** Also while agents of it are connected. */
+  readonly force?: boolean;
+}
+
+const REMOVED = z.object({ keys: z.number(), codes: z.number() });
+
+/**
+ * Makes the relay forget a cluster.
+ *
+ * @throws ConnectError `CC_USAGE` without `--force` when agents of it are connected.
+ */
+export async function removeCluster(name: string, flags: RemoveFlags, context: CommandContext): Promise<void> {
+  const api = await connectAdmin(flags, context);
+  const path = `/v1/admin/clusters/${encodeURIComponent(name)}`;
+  const { agents } = await api.send("GET", path, CLUSTER);
+  if (agents.length > 0 && flags.force !== true) {
+    const count = agents.length === 1 ? "An agent" : `${agents.length} agents`;
+    throw new ConnectError("CC_USAGE", `${count} of ${name} ${agents.length === 1 ? "is" : "are"} connected`, {
+      hint: "Take the agent out of the cluster with `cluster-connect disconnect` first, or give --force.",
+    });
+  }
+  const { keys, codes } = await api.send("DELETE", path, REMOVED);
+  context.deps.stderr.write(
+    `${name} is removed, with its keys (${keys}) and codes (${codes}). Grants that name it stay.\n`,
+  );
+}

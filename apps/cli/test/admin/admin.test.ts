@@ -157,6 +157,26 @@ describe("clusters", () => {
     expect(await cli.run("admin", "clusters", "enable", "prod")).toBe(0);
     expect(asked.map(({ body }) => body)).toEqual([{ disabled: true }, { disabled: false }]);
   });
+
+  test("are removed, while agents are connected only by force", async () => {
+    const removed = { body: { done: true, keys: 2, codes: 1 } };
+    const { cli, asked } = await stage(
+      { body: CLUSTER },
+      { body: CLUSTER },
+      removed,
+      {
+        body: { ...CLUSTER, agents: [] },
+      },
+      removed,
+    );
+    expect(await cli.run("admin", "clusters", "remove", "prod")).toBe(2);
+    expect(cli.err()).toContain("error: An agent of prod is connected (CC_USAGE)");
+    expect(cli.err()).toContain("cluster-connect disconnect");
+    expect(await cli.run("admin", "clusters", "remove", "prod", "--force")).toBe(0);
+    expect(cli.err()).toContain("prod is removed, with its keys (2) and codes (1). Grants that name it stay.\n");
+    expect(await cli.run("admin", "clusters", "remove", "prod")).toBe(0);
+    expect(asked.map(({ method }) => method)).toEqual(["GET", "GET", "DELETE", "GET", "DELETE"]);
+  });
 });
 
 test("a code is printed alone on standard output", async () => {

@@ -1,6 +1,8 @@
 import { type ClusterId, type KeyId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
+import { recordAudit } from "./audit.ts";
 import type { Database } from "./schema.ts";
+import type { Store } from "./store.ts";
 
 const BATCH_SIZE = 500;
 
@@ -68,6 +70,61 @@ export async function markSeen(
     for (const ids of batches(seen.keyIds)) {
       await transaction.updateTable("agent_keys").set({ last_used_at: at }).where("key_id", "in", ids).execute();
     }
+  });
+}
+
+/** What went with a cluster. */
+export interface RemovedCluster {
+  /** How many agent keys, revoked ones too, and enrollment codes. */
+  readonly keys: number;
+  readonly codes: number;
+}
+
+/**
+ * Forgets a cluster with its keys and codes; its tunnels end as those of keys that were revoked. What the audit says of
+ * it stays, and so do grants that name it: they count for a cluster that is enrolled under the id later.
+ *
+ * @returns undefined when there is no such cluster.
+ */
+export async function removeCluster(
+  { db, dialect }: Store,
+  clusterId: ClusterId,
+  by: { readonly actor: string; readonly at: Date },
+): Promise<RemovedCluster | undefined> {
+  return await db.transaction().execute(async (transaction) => {
+    // Held until the end and taken in the order in which an enrollment takes them; SQLite has one writer at a time anyway.
+    const locks = dialect.name === "postgres";
+    await transaction
+      .selectFrom("enrollment_codes")
+      .select("code_hash")
+      .where("cluster_id", "=", clusterId)
+      .$if(locks, (query) => query.forUpdate())
+      .execute();
+    const found = await transaction
+      .selectFrom("clusters")
+      .select("id")
+      .where("id", "=", clusterId)
+      .$if(locks, (query) => query.forUpdate())
+      .executeTakeFirst();
+    if (found === undefined) return undefined;
+    await transaction
+      .deleteFrom("enrollment_uses")
+      .where("code_hash", "in", (query) =>
+        query.selectFrom("enrollment_codes").select("code_hash").where("cluster_id", "=", clusterId),
+      )
+      .execute();
+    const codes = await transaction
+      .deleteFrom("enrollment_codes")
+      .where("cluster_id", "=", clusterId)
+      .executeTakeFirstOrThrow();
+    const keys = await transaction
+      .deleteFrom("agent_keys")
+      .where("cluster_id", "=", clusterId)
+      .executeTakeFirstOrThrow();
+    await transaction.deleteFrom("clusters").where("id", "=", clusterId).execute();
+    const removed = { keys: Number(keys.numDeletedRows), codes: Number(codes.numDeletedRows) };
+    await recordAudit(transaction, { event: "cluster.removed", clusterId, ...by, ...removed });
+    return removed;
   });
 }
 

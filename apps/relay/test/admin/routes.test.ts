@@ -34,9 +34,23 @@ describe("clusters", () => {
     expect(enabled).toMatchObject({ body: { disabled: false, labels: {} } });
   });
 
+  test("that are removed are gone with their keys, and their tunnels end", async () => {
+    const fixture = await startFixture();
+    const session = await dialAgent(fixture, await enrollAgent(fixture));
+    await session.ready;
+    expect(await ask(fixture, "DELETE", "/v1/admin/clusters/prod", { as: "jane" })).toMatchObject({ status: 403 });
+    const removed = await ask(fixture, "DELETE", "/v1/admin/clusters/prod");
+    expect(removed).toEqual({ status: 200, body: { done: true, keys: 1, codes: 1 } });
+    expect(await session.closed).toMatchObject({ code: "CC_AGENT_KEY_REFUSED" });
+    expect(items((await ask(fixture, "GET", "/v1/admin/clusters")).body)).toEqual([]);
+    expect(items((await ask(fixture, "GET", "/v1/admin/keys")).body)).toEqual([]);
+    const { body } = await ask(fixture, "GET", "/v1/admin/audit?event=cluster.removed");
+    expect(items(body)).toMatchObject([{ actor: "root", cluster: "prod" }]);
+  });
+
   test("that are not there are said so", async () => {
     const fixture = await startFixture();
-    for (const method of ["GET", "PATCH"]) {
+    for (const method of ["GET", "PATCH", "DELETE"]) {
       const body = method === "PATCH" ? {} : undefined;
       expect(await ask(fixture, method, "/v1/admin/clusters/nope", { body })).toMatchObject({
         status: 404,

@@ -1,7 +1,7 @@
 import { parseClusterId, parseKeyId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { findAgentKey, findRevoked, revokeAgentKey } from "../../src/store/agent-keys.ts";
-import { listClusters } from "../../src/store/clusters.ts";
+import { listClusters, removeCluster } from "../../src/store/clusters.ts";
 import { addEnrollmentCode, redeemEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import type { Store } from "../../src/store/store.ts";
 import { describeStores, type TestDatabase } from "../support/stores.ts";
@@ -75,6 +75,46 @@ describeStores((database) => {
     await expect(redeemEnrollmentCode(db, request(), NOW)).rejects.toMatchObject(REFUSED);
     await db.updateTable("clusters").set({ disabled_at: null }).execute();
     await expect(redeemEnrollmentCode(db, request(), NOW)).resolves.toBe("prod");
+  });
+
+  test("a cluster that is removed goes with its keys and codes alone, and may be enrolled anew with the same key", async () => {
+    const store = await storeWithCode();
+    const { db } = store;
+    await redeemEnrollmentCode(db, request(), NOW);
+    await addEnrollmentCode(db, { clusterId: CLUSTER, hash: "unused", expiresAt: LATER }, NOW);
+    const other = parseClusterId("other");
+    await addEnrollmentCode(db, { clusterId: other, hash: "others", expiresAt: LATER }, NOW);
+    await redeemEnrollmentCode(db, request(OTHER_KEY, "others"), NOW);
+    expect(await removeCluster(store, CLUSTER, { actor: "root", at: NOW })).toEqual({ keys: 1, codes: 2 });
+    expect(await removeCluster(store, CLUSTER, { actor: "root", at: NOW })).toBeUndefined();
+    expect((await listClusters(db)).map(({ id }) => id)).toEqual(["other"]);
+    expect(await findRevoked(db, [KEY, OTHER_KEY])).toEqual(new Set([KEY]));
+    await expect(redeemEnrollmentCode(db, request(KEY, "unused"), NOW)).rejects.toMatchObject(REFUSED);
+    await addEnrollmentCode(db, { clusterId: CLUSTER, hash: "anew", expiresAt: LATER }, NOW);
+    await expect(redeemEnrollmentCode(db, request(KEY, "anew"), NOW)).resolves.toBe("prod");
+    const entries = await db
+      .selectFrom("audit")
+      .select(["actor", "detail"])
+      .where("event", "=", "cluster.removed")
+      .execute();
+    expect(entries).toEqual([{ actor: "root", detail: '{"keys":1,"codes":2}' }]);
+  });
+
+  test("who enrolls while the cluster is removed goes with it, or is refused", async () => {
+    const store = await database.open(await database.newPlace());
+    for (const index of Array(20).keys()) {
+      const clusterId = parseClusterId(`prod-${index}`);
+      const hash = `hash-${index}`;
+      const keyId = parseKeyId(`key-${String(index).padStart(8, "0")}`);
+      await addEnrollmentCode(store.db, { clusterId, hash, expiresAt: LATER }, NOW);
+      const [enrolled, removed] = await Promise.allSettled([
+        redeemEnrollmentCode(store.db, request(keyId, hash), NOW),
+        removeCluster(store, clusterId, { actor: "root", at: NOW }),
+      ]);
+      const keys = enrolled.status === "fulfilled" ? 1 : 0;
+      expect(removed).toEqual({ status: "fulfilled", value: { keys, codes: 1 } });
+      expect(await findAgentKey(store.db, keyId)).toBeUndefined();
+    }
   });
 
   test("a key that another cluster has is not enrolled again", async () => {

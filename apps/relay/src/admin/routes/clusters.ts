@@ -2,9 +2,10 @@ import { ConnectError, parseClusterId } from "@cluster-connect/protocol";
 import { z } from "zod";
 import { isLabelKey, isLabelValue } from "../../grants/label-selector.ts";
 import { recordAudit } from "../../store/audit.ts";
+import { removeCluster } from "../../store/clusters.ts";
 import { type ClusterRecord, readClusterRecords } from "../cluster-records.ts";
 import type { AdminContext } from "../context.ts";
-import { CLUSTER_ID } from "../fields.ts";
+import { CLUSTER_ID, DONE } from "../fields.ts";
 import { PAGE_QUERY } from "../paging.ts";
 import { defineRoute, type Route } from "../route.ts";
 
@@ -38,13 +39,13 @@ const CLUSTER = z.strictObject({
   ),
 });
 
-/** Clusters: list, look at, make in advance, label, disable. */
+/** Clusters: list, look at, make in advance, label, disable, remove. */
 export function clusterRoutes(context: AdminContext): readonly Route[] {
   const now = (): Date => new Date(context.now());
   const one = async (id: string): Promise<ClusterRecord> => {
     const found = await readClusterRecords(context, now(), { limit: 1, id });
     if (found[0] !== undefined) return found[0];
-    throw new ConnectError("CC_CLUSTER_UNKNOWN", `There is no cluster ${id}`);
+    throw unknownCluster(id);
   };
   return [
     defineRoute({
@@ -128,5 +129,25 @@ export function clusterRoutes(context: AdminContext): readonly Route[] {
         return await one(params.cluster);
       },
     }),
+    defineRoute({
+      method: "DELETE",
+      path: "/v1/admin/clusters/:cluster",
+      access: "write",
+      summary:
+        "Forgets a cluster with its keys and codes; its tunnels and streams end within seconds. Grants that name it stay. Says how many keys and codes went.",
+      params: z.strictObject({ cluster: CLUSTER_ID }),
+      answer: DONE.extend({ keys: z.int(), codes: z.int() }),
+      handle: async ({ params, principal }) => {
+        const by = { actor: principal.username, at: now() };
+        const removed = await removeCluster(context.store, parseClusterId(params.cluster), by);
+        if (removed === undefined) throw unknownCluster(params.cluster);
+        await context.grants.refresh();
+        return { done: true, ...removed };
+      },
+    }),
   ];
+}
+
+function unknownCluster(id: string): ConnectError {
+  return new ConnectError("CC_CLUSTER_UNKNOWN", `There is no cluster ${id}`);
 }
