@@ -22,6 +22,8 @@ import { type OwnHeaders, upstreamHeaders } from "./upstream-headers.ts";
 /** A request that may go on, as the identity that was found. */
 export interface Admitted {
   readonly principal: Principal;
+  /** Why the caller is trusted no longer, if so. */
+  readonly fault: () => ConnectError | undefined;
   readonly framing: Framing;
   /** The protocol an upgrade asks for. */
   readonly upgrade?: string;
@@ -63,7 +65,7 @@ export function createAdmit(deps: AdmissionDeps): Admit {
     const leaveAll = quota.enter();
     const deadline = { ms: ADMISSION_TIMEOUT_MS, what: "Checking who is calling", signal: options.signal };
     try {
-      const { principal, identity } = await withDeadline(deadline, (signal) =>
+      const { principal, identity, fault } = await withDeadline(deadline, (signal) =>
         identify({ head, origin, webSocket: protocol?.toLowerCase() === "websocket" }, record, signal, deps),
       );
       const leaveCaller = quota.enterCaller(JSON.stringify([principal.issuer, principal.subject]));
@@ -76,7 +78,7 @@ export function createAdmit(deps: AdmissionDeps): Admit {
         identity,
       };
       return {
-        principal,
+        ...{ principal, fault },
         framing,
         ...(protocol === undefined ? {} : { upgrade: protocol }),
         headers: (own) => upstreamHeaders(head.lines, { ...fixed, ...own }),
@@ -97,16 +99,17 @@ async function identify(
   record: RequestRecord,
   signal: AbortSignal,
   deps: AdmissionDeps,
-): Promise<{ readonly principal: Principal; readonly identity: MappedIdentity }> {
+): Promise<Pick<Admitted, "principal" | "fault"> & { readonly identity: MappedIdentity }> {
   const { lines } = request.head;
   const token = callersToken(lines, { webSocket: request.webSocket });
-  const { principal, by } = await deps.authenticate(token, { signal });
+  const { principal, by, fault } = await deps.authenticate(token, { signal });
   record.principal = principal;
   const rules = deps.rules();
   const caller = callersIdentity(principal, by, rules);
   const acting = await allowedActing(lines, caller, deps.accessReviewer, signal);
   if (acting !== undefined) record.actingAs = acting.username;
-  return { principal, identity: sentIdentity(caller, acting, { principal, origin: request.origin }, rules) };
+  const identity = sentIdentity(caller, acting, { principal, origin: request.origin }, rules);
+  return { principal, fault, identity };
 }
 
 async function allowedActing(

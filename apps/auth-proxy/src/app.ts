@@ -39,7 +39,7 @@ import { createUpstream } from "./upstream.ts";
 import { SOFTWARE } from "./version.ts";
 
 export interface AppDeps {
-  readonly verifier: Pick<TokenVerifier, "verify">;
+  readonly verifier: Pick<TokenVerifier, "verify" | "status">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;

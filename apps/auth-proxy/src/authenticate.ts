@@ -1,4 +1,4 @@
-import type { Principal, TokenVerifier } from "@cluster-connect/auth";
+import { isTrustedIssuer, type Principal, type TokenVerifier } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { TokenReviewer } from "./token-review.ts";
 
@@ -7,6 +7,8 @@ export interface Authenticated {
   readonly principal: Principal;
   /** `cluster` when TokenReview said so. */
   readonly by: "issuer" | "cluster";
+  /** Why what was right at first is so no longer, if so: a stream may outlive the trust in who vouched for its caller. */
+  readonly fault: () => ConnectError | undefined;
 }
 
 export type Authenticate = (token: string, options: { readonly signal: AbortSignal }) => Promise<Authenticated>;
@@ -18,17 +20,24 @@ export type Authenticate = (token: string, options: { readonly signal: AbortSign
  * @param deps.reviewer Absent when the cluster's own tokens are not accepted.
  */
 export function createAuthenticate(deps: {
-  readonly verifier: Pick<TokenVerifier, "verify">;
+  readonly verifier: Pick<TokenVerifier, "verify" | "status">;
   readonly reviewer?: TokenReviewer | undefined;
 }): Authenticate {
   const { verifier, reviewer } = deps;
   return async (token, options) => {
     try {
-      return { principal: await verifier.verify(token, options), by: "issuer" };
+      const principal = await verifier.verify(token, options);
+      const fault = (): ConnectError | undefined =>
+        isTrustedIssuer(verifier, principal.issuer) ? undefined : issuerGone();
+      return { principal, by: "issuer", fault };
     } catch (error) {
       const notTheirs = error instanceof ConnectError && error.code === "CC_TOKEN_ISSUER";
       if (!notTheirs || reviewer === undefined) throw error;
-      return { principal: await reviewer.review(token, options), by: "cluster" };
+      return { principal: await reviewer.review(token, options), by: "cluster", fault: () => undefined };
     }
   };
+}
+
+function issuerGone(): ConnectError {
+  return new ConnectError("CC_TOKEN_ISSUER", "The issuer of the caller's token is no longer trusted");
 }

@@ -68,13 +68,14 @@ async function forward(
 ): Promise<void> {
   if (request.headers.expect !== undefined) response.writeContinue();
   const ended = new AbortController();
+  const stalled = stallDetector(request, response, deps.now);
   const leave = deps.live.add({
     endsAt: endOfLife(
       { ...record.info, startedAt: record.startedAt, expiresAt: admitted.principal.expiresAt },
       deps.longStreams,
     ),
     endReason: tokenExpired(),
-    fault: stallDetector(request, response, deps.now),
+    fault: (now) => admitted.fault() ?? stalled(now),
     end: (reason) => {
       record.code = reason.code;
       record.reason = reason.message;

@@ -86,6 +86,7 @@ async function upgrade(
       deps.longStreams,
     ),
     endReason: tokenExpired(),
+    fault: admitted.fault,
     end: (reason) => ended.abort(reason),
   });
   const over = AbortSignal.any([gone, ended.signal]);

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -37,9 +38,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function writeIssuers(audience: string): Promise<void> {
+async function writeIssuers(audience: string, trusted = issuer): Promise<void> {
   const claimMappings = { username: { claim: "sub", prefix: "x:" } };
-  const jwt = [{ issuer: { url: issuer.url, audiences: [audience] }, claimMappings }];
+  const jwt = [{ issuer: { url: trusted.url, audiences: [audience] }, claimMappings }];
   const config = { apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt };
   await writeFile(join(folder, "issuers.yaml"), JSON.stringify(config));
 }
@@ -76,15 +77,20 @@ const logged =
     lines.find((line) => line["event"] === event);
 
 async function send(audience: string, target = "/api/v1/pods"): Promise<RawAnswer> {
+  const stream = await ask(audience, target);
+  const answer = await readAnswer(stream);
+  stream.destroy();
+  return answer;
+}
+
+async function ask(audience: string, target: string): Promise<TLSSocket> {
   const socket = connect(join(folder, "proxy.sock"));
   socket.write(buildProxyHeader({ address: [203, 0, 113, 7] }));
   const caPem = await readFile(join(folder, "published", "ca.crt"), "utf8");
   const stream = await secure(socket, { port: 0, caPem, servername: "demo.clusters.cluster-connect.internal" });
   const token = await issuer.sign({ aud: audience, sub: "alice" });
   stream.write(requestText(`GET ${target} HTTP/1.1`, ["Host: a", `Authorization: Bearer ${token}`]));
-  const answer = await readAnswer(stream);
-  stream.destroy();
-  return answer;
+  return stream;
 }
 
 function isListening(): Promise<boolean> {
@@ -119,6 +125,33 @@ test("a changed issuers' file takes over without a restart; a broken one does no
   await expect.poll(logged("issuers.reloaded"), { timeout: 30_000 }).toBeDefined();
   expect((await send("other")).status).toBe(200);
   expect((await send("aud")).status).toBe(401);
+});
+
+test("what is open ends when its caller's issuer is taken out of the file; what others have open goes on", async () => {
+  upstream.answer = (_request, response) => {
+    response.writeHead(200, { "Content-Type": "application/json" });
+    response.write('{"type":"ADDED","object":{}}\n');
+  };
+  await start();
+  await expect.poll(logged("serving"), { timeout: 10_000 }).toBeDefined();
+  const stream = await ask("aud", "/api/v1/pods?watch=true");
+  let text = "";
+  stream.on("data", (chunk: Buffer) => {
+    text += chunk.toString("latin1");
+  });
+  await expect.poll(() => text).toContain("ADDED");
+  await writeIssuers("other");
+  await expect.poll(logged("issuers.reloaded"), { timeout: 30_000 }).toBeDefined();
+  await using next = await startTestIssuer();
+  await writeIssuers("aud", next);
+  await expect.poll(() => text.endsWith("0\r\n\r\n"), { timeout: 30_000 }).toBe(true);
+  expect(text).toContain('"message":"The issuer of the caller\'s token is no longer trusted');
+  expect(lines.find((line) => line["event"] === "request")).toMatchObject({ code: "CC_TOKEN_ISSUER", status: 200 });
+  // Another audience of the same issuer was no reason.
+  const reloads = lines.flatMap(({ event }, at) => (event === "issuers.reloaded" ? [at] : []));
+  expect(reloads).toHaveLength(2);
+  expect(lines.findIndex(({ event }) => event === "request")).toBeGreaterThan(reloads[1] ?? 0);
+  stream.destroy();
 });
 
 test("on SIGTERM what is under way may end within the drain time, nothing new begins", async () => {

@@ -1,4 +1,4 @@
-import type { Principal } from "@cluster-connect/auth";
+import { isTrustedIssuer, type Principal, type TokenVerifier } from "@cluster-connect/auth";
 import type { Forward, Session } from "@cluster-connect/framing";
 import type { ClusterId, InstanceId, SessionId } from "@cluster-connect/protocol";
 import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
@@ -35,21 +35,35 @@ const INTERVAL_MS = 2_000;
 /** Rows of sessions that only go on are brought up to date less often. */
 const WRITE_INTERVAL_MS = 10_000;
 const ENDED_TEXT = "An administrator ended the session";
+const UNTRUSTED_TEXT = "The issuer of the token that opened the session is no longer trusted";
 
 export function createCallerSessions(deps: {
+  readonly verifier: Pick<TokenVerifier, "status">;
   readonly store: Store;
   readonly instanceId: InstanceId;
   readonly log: Logger;
   readonly clock: Clock;
 }): CallerSessions {
-  const { store, instanceId, log, clock } = deps;
+  const { verifier, store, instanceId, log, clock } = deps;
   const open = new Map<string, { readonly record: CallerRecord; readonly uses: Map<ClusterId, ClusterUse> }>();
   const fresh = new Set<string>();
   const ended = new Set<string>();
   let writtenAt = 0;
   let failing = false;
 
+  function end({ id, principal, session }: CallerRecord, text: string): void {
+    log.warn({ event: "session.ended", sessionId: id, username: principal.username }, text);
+    session.close("CC_SESSION_ENDED", text);
+  }
+
+  function endUntrusted(): void {
+    for (const { record } of [...open.values()]) {
+      if (!isTrustedIssuer(verifier, record.principal.issuer)) end(record, UNTRUSTED_TEXT);
+    }
+  }
+
   async function sync(): Promise<void> {
+    endUntrusted();
     try {
       const now = clock.now();
       const all = now - writtenAt >= WRITE_INTERVAL_MS;
@@ -65,9 +79,7 @@ export function createCallerSessions(deps: {
       for (const id of gone) ended.delete(id);
       for (const id of await findEndRequests(store.db, instanceId)) {
         const found = open.get(id);
-        if (found === undefined) continue;
-        log.warn({ event: "session.ended", sessionId: id, username: found.record.principal.username }, ENDED_TEXT);
-        found.record.session.close("CC_SESSION_ENDED", ENDED_TEXT);
+        if (found !== undefined) end(found.record, ENDED_TEXT);
       }
       failing = false;
     } catch (error) {

@@ -49,4 +49,4 @@ export { redact, tokenFingerprint } from "./redact.ts";
 export type { ReloadDeps, ReloadEvent, ReloadingVerifier, ReloadOptions } from "./reload.ts";
 export { createReloadingVerifier, SYSTEM_RELOAD_DEPS } from "./reload.ts";
 export type { TokenVerifier, VerifierDeps, VerifierOptions } from "./verify.ts";
-export { createTokenVerifier, SYSTEM_VERIFIER_DEPS } from "./verify.ts";
+export { createTokenVerifier, isTrustedIssuer, SYSTEM_VERIFIER_DEPS } from "./verify.ts";

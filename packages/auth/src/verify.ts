@@ -24,6 +24,11 @@ export interface TokenVerifier {
   status(): readonly KeySetStatus[];
 }
 
+/** Whether tokens of the issuer are accepted now; a session or stream may be older than the answer. */
+export function isTrustedIssuer(verifier: Pick<TokenVerifier, "status">, issuer: string): boolean {
+  return verifier.status().some((status) => status.issuer === issuer);
+}
+
 export type VerifierOptions = KeySetOptions;
 export type VerifierDeps = KeySetDeps;
 

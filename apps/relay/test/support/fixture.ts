@@ -1,12 +1,7 @@
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  createTokenVerifier,
-  generateAgentKey,
-  mintEnrollmentCode,
-  parseAuthenticationConfiguration,
-  signChallenge,
-} from "@cluster-connect/auth";
+import { generateAgentKey, mintEnrollmentCode, signChallenge } from "@cluster-connect/auth";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
 import { dialSession, type IncomingStream, type Session, SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
 import { dialWebSocket } from "@cluster-connect/framing/ws";
@@ -26,6 +21,7 @@ import type { RelayConfig } from "../../src/config.ts";
 import type { GrantSpec } from "../../src/grants/grant.ts";
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
 import { type RunningRelay, startRelay } from "../../src/relay.ts";
+import { createVerifier } from "../../src/serve.ts";
 import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
 import { placeInFolder } from "../../src/store/place.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
@@ -46,6 +42,8 @@ export interface Fixture {
   readonly issuer: TestIssuer;
   readonly log: MemoryLogger;
   readonly dataDir: string;
+  /** Trusts this issuer alone from now on. */
+  readonly trust: (issuer: TestIssuer) => Promise<void>;
   readonly config: RelayConfig;
   /** Ends the relay as a crash would: no GOAWAY of its own making is waited for. */
   stop(): Promise<void>;
@@ -71,7 +69,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     listen: { host: "127.0.0.1", port: Number(url.port) },
     publicUrl: url,
     dataDir,
-    authenticationConfig: "unused",
+    authenticationConfig: join(dataDir, "authentication.json"),
     allowInsecureLoopbackIssuer: true,
     admins: [{ users: ["root"], access: "write" }],
     grants: options.grants ?? [{ clusters: ["*"], groups: ["ops"] }],
@@ -87,14 +85,18 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     ...options.config,
   };
   const log = createMemoryLogger();
+  await writeFile(config.authenticationConfig, authentication(issuer));
+  const verifier = await createVerifier(config);
+  const trust = async (other: TestIssuer): Promise<void> => {
+    await writeFile(config.authenticationConfig, authentication(other));
+    await verifier.reload({ signal: AbortSignal.timeout(10_000) });
+  };
   const store = options.beside?.store ?? (await openStore(placeInFolder(dataDir), new Date()));
   const relay = await startRelay(config, {
     instanceId: createInstanceId(),
     software: "relay/test",
     store,
-    verifier: createTokenVerifier(
-      parseAuthenticationConfiguration(authentication(issuer), { allowInsecureLoopback: true }).issuers,
-    ),
+    verifier,
     metrics: createMetrics({ service: "relay" }),
     log,
     clock: options.clock ?? SYSTEM_CLOCK,
@@ -109,7 +111,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     await stop();
     if (options.beside === undefined) await issuer.stop();
   });
-  return { url, relay, store, issuer, log, dataDir, config, stop };
+  return { url, relay, store, issuer, log, dataDir, trust, config, stop };
 }
 
 function authentication(issuer: TestIssuer): string {

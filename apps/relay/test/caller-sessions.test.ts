@@ -1,0 +1,32 @@
+import { startTestIssuer } from "@cluster-connect/auth/testing";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { ask } from "./support/admin.ts";
+import { dialAgent, dialCli, enrollAgent, openRequest, opsToken, startFixture } from "./support/fixture.ts";
+
+test("a session ends with its streams when its token's issuer is no longer trusted; agents and others go on", async () => {
+  const fixture = await startFixture();
+  const agent = await dialAgent(fixture, await enrollAgent(fixture));
+  await agent.ready;
+  const next = await startTestIssuer();
+  onTestFinished(() => next.stop());
+  const session = await dialCli(fixture, await opsToken(fixture));
+  await session.ready;
+  const stream = session.open(openRequest());
+  await stream.accepted;
+  const broken = new Promise((resolve) => stream.once("error", resolve));
+  await fixture.trust(next);
+  expect(await session.closed).toMatchObject({
+    code: "CC_SESSION_ENDED",
+    text: "The issuer of the token that opened the session is no longer trusted",
+  });
+  expect(await broken).toMatchObject({ code: "CC_SESSION_ENDED" });
+  await expect(dialCli(fixture, await opsToken(fixture))).rejects.toMatchObject({ code: "CC_TOKEN_ISSUER" });
+  const other = await dialCli(fixture, await opsToken({ ...fixture, issuer: next }));
+  await other.ready;
+  // Who is written down was looked at before.
+  await vi.waitFor(async () => {
+    const answer = await ask({ ...fixture, issuer: next }, "GET", "/v1/admin/sessions");
+    expect(answer.body).toMatchObject({ items: [{ username: "jane" }] });
+  }, 20_000);
+  expect([other.state, agent.state]).toEqual(["open", "open"]);
+});
