@@ -30,10 +30,12 @@ export interface LoginFlags extends RelayFlags, SettingsFlags {
 /** Signs the person in for a relay and its clusters, and remembers the relay. */
 export async function login(flags: LoginFlags, { deps, signal }: CommandContext): Promise<void> {
   const screen = createScreen(deps, { quiet: false });
+  // First, as its choice may be wrong: nobody signs in for nothing.
+  const cache = openTokenCache(deps);
   const relay = await chooseRelay(flags, deps);
   const info = await fetchRelayInfo(relay.url, { signal }, deps);
   const record = await signIn(flags, info.login, relay.url.origin, { deps, signal, screen });
-  const kept = await openTokenCache(deps).put(loginKey(relay.url.origin), { signal }, record);
+  const kept = await cache.put(loginKey(relay.url.origin), { signal }, record);
   await saveSettings(foldersOf(deps), {
     relay: relay.url.origin,
     ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }),

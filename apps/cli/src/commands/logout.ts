@@ -1,3 +1,4 @@
+import type { CliDeps } from "../deps.ts";
 import { chooseRelay, type RelayFlags } from "../settings/relay-choice.ts";
 import { openTokenCache } from "../tokens/choose-tokens.ts";
 import { loginKey } from "../tokens/token-cache.ts";
@@ -11,7 +12,7 @@ export interface LogoutFlags extends RelayFlags {
 /** Forgets kept tokens, and takes the refresh token back at the issuer where it offers that. */
 export async function logout(flags: LogoutFlags, { deps, signal }: CommandContext): Promise<void> {
   const cache = openTokenCache(deps);
-  const keys = flags.all === true ? await cache.keys() : [loginKey((await chooseRelay(flags, deps)).url.origin)];
+  const keys = flags.all === true ? await cache.keys() : [await chosenKey(flags, deps)];
   let removed = 0;
   for (const key of keys) {
     const record = await cache.read(key, { signal }).catch(() => undefined);
@@ -23,4 +24,9 @@ export async function logout(flags: LogoutFlags, { deps, signal }: CommandContex
     }
   }
   deps.stderr.write(removed === 0 ? "There was no login.\n" : "Logged out.\n");
+}
+
+async function chosenKey(flags: RelayFlags, deps: CliDeps): Promise<string> {
+  const { url } = await chooseRelay(flags, deps, { withoutAuthorities: true });
+  return loginKey(url.origin);
 }

@@ -23,13 +23,14 @@ export interface RelayChoice {
  * Finds the relay: `--relay`, then `CLUSTER_CONNECT_RELAY`, then what `login` saved; and trusts `--ca-file`.
  *
  * @param options `skipSaved` leaves the settings' file alone where flags say everything: kubectl starts this program
- *   for each of its own starts.
+ *   for each of its own starts. `withoutAuthorities` goes on, with a warning, when they cannot be read: for what can
+ *   be done without a word to the relay.
  * @throws ConnectError `CC_USAGE` when nothing names one, `CC_FILE_MISSING` for the authorities.
  */
 export async function chooseRelay(
   flags: RelayFlags,
   deps: CliDeps,
-  options: { readonly skipSaved?: boolean } = {},
+  options: { readonly skipSaved?: boolean; readonly withoutAuthorities?: boolean } = {},
 ): Promise<RelayChoice> {
   const fromEnv = deps.env["CLUSTER_CONNECT_RELAY"];
   const named = flags.relay ?? (fromEnv === "" ? undefined : fromEnv);
@@ -44,7 +45,12 @@ export async function chooseRelay(
   const url = parseRelayAddress(relay, where);
   const isSaved = saved.relay !== undefined && URL.parse(saved.relay)?.origin === url.origin;
   const caFile = flags.caFile ?? deps.env["CLUSTER_CONNECT_CA_FILE"] ?? (isSaved ? saved.caFile : undefined);
-  if (caFile !== undefined) await trust(caFile, deps);
+  if (caFile !== undefined) {
+    await trust(caFile, deps).catch((error: unknown) => {
+      if (options.withoutAuthorities !== true) throw error;
+      deps.stderr.write(`warning: ${toConnectError(error).message}\n`);
+    });
+  }
   return { url, caFile: caFile === undefined ? undefined : resolve(caFile) };
 }
 

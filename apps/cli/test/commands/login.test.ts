@@ -1,7 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { unverifiedClaims } from "../../src/tokens/stored-token.ts";
+import { createAuthority } from "../support/certificates.ts";
 import { type TestCli, testCli } from "../support/cli.ts";
 import { CLUSTER_AUDIENCE, RELAY_AUDIENCE, startIssuer, type TestIssuer } from "../support/issuer.ts";
 import { startRelay, type TestRelay } from "../support/relay.ts";
@@ -142,6 +143,26 @@ test("after logout there is no login and the issuer has taken the refresh token 
   const next = testCli(home);
   expect(await next.run("clusters")).toBe(30);
   expect(next.err()).toContain("You are not logged in at");
+});
+
+test("logout goes on without the authorities' file that the login named and that is gone", async () => {
+  const stageOne = await stage();
+  const { home } = stageOne;
+  const caFile = join(home, "ca.pem");
+  await writeFile(caFile, (await createAuthority()).pem);
+  expect(await logIn(stageOne, "--ca-file", caFile)).toBe(0);
+  await rm(caFile);
+  const next = testCli(home);
+  expect(await next.run("logout")).toBe(0);
+  expect(next.err()).toBe(`warning: There is no file ${caFile}\nLogged out.\n`);
+});
+
+test("a wrong choice of where tokens are kept is said before anybody signs in", async () => {
+  const { home, relay } = await stage();
+  const cli = testCli(home, { env: { CLUSTER_CONNECT_TOKEN_STORE: "vault" } });
+  expect(await cli.run("login", "--relay", relay.url, "--no-browser")).toBe(2);
+  expect(cli.err()).toContain("CLUSTER_CONNECT_TOKEN_STORE is none of auto, file, keyring (CC_USAGE)");
+  expect(cli.err()).not.toContain("/auth?");
 });
 
 test("a relay without login settings names the flags that are missing", async () => {
