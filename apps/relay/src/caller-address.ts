@@ -38,6 +38,17 @@ export function createProxyCheck(trusted: readonly string[]): (address: string) 
   return (address) => proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 
+const isLoopback = createProxyCheck(["127.0.0.0/8", "::1"]);
+/** A proxy on this machine adds one of these to what it passes on. */
+const PASSED_ON: readonly string[] = ["x-forwarded-for", "x-real-ip", "forwarded", "via"];
+
+/** Whether a request came from this machine itself, as far as its sender tells; one that a proxy passed on did not. */
+export function isFromThisMachine({ socket, headersDistinct }: Parameters<CallerAddress>[0]): boolean {
+  const address = plainAddress(socket.remoteAddress ?? "");
+  if (address === undefined || !isLoopback(address)) return false;
+  return PASSED_ON.every((name) => headersDistinct[name] === undefined);
+}
+
 /** Without a port, brackets or the IPv4-in-IPv6 prefix; undefined for what is no address. */
 export function plainAddress(text: string): string | undefined {
   const trimmed = text.trim();

@@ -49,7 +49,7 @@ export interface RelayConfig extends StoreSettings {
   readonly limits: LimitSettings;
   /** An OpenTelemetry collector that takes OTLP over HTTP. */
   readonly tracing?: TracingSettings | undefined;
-  /** A port of its own for `/metrics`, `/healthz` and `/readyz`; the public one serves no metrics then. */
+  /** A port of its own for `/metrics`, `/healthz` and `/readyz`; without, the public one serves metrics to this machine. */
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly login?: LoginSettings | undefined;
   /** Addresses and networks whose X-Forwarded-For is believed. */

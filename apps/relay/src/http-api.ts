@@ -9,6 +9,7 @@ import { type RegisterDeps, registerRoutes } from "./admin/register.ts";
 import type { Route } from "./admin/route.ts";
 import { adminRoutes } from "./admin/routes.ts";
 import type { Authenticate } from "./authenticate.ts";
+import { isFromThisMachine } from "./caller-address.ts";
 import type { LoginSettings } from "./config.ts";
 import { publicRoutes } from "./routes/public.ts";
 
@@ -21,7 +22,7 @@ export interface HttpApiDeps extends AdminContext {
   readonly admit: RegisterDeps["admit"];
   readonly health: Health;
   readonly metrics: Metrics;
-  /** Serve `/metrics` here too. */
+  /** Serve `/metrics` here, to this machine. */
   readonly ownMetrics: boolean;
   /** Host and perhaps port of the public name, which agents sign. */
   readonly authority: string;
@@ -56,11 +57,15 @@ export async function createHttpApi(deps: HttpApiDeps): Promise<FastifyInstance>
   return app;
 }
 
-/** Only where there is no port of their own for them; not part of the published document. */
+/** Only where there is no port of their own for them, and for this machine alone; not part of the published document. */
 function addMetrics(app: FastifyInstance, metrics: Metrics): void {
-  app.get("/metrics", async (_request, reply) =>
-    reply.header("content-type", metrics.contentType).send(await metrics.text()),
-  );
+  app.get("/metrics", async (request, reply) => {
+    if (!isFromThisMachine(request.raw)) {
+      reply.callNotFound();
+      return reply;
+    }
+    return await reply.header("content-type", metrics.contentType).send(await metrics.text());
+  });
 }
 
 function answerError(

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createCallerAddress, networkOf } from "../src/caller-address.ts";
+import { createCallerAddress, isFromThisMachine, networkOf } from "../src/caller-address.ts";
 
 /** What a request from that address with those X-Forwarded-For lines looks like to the function. */
 function addressOf(trusted: readonly string[], remoteAddress: string, ...forwarded: string[]): string | undefined {
@@ -38,4 +38,17 @@ test.each([
   ["64:ff9b::203.0.113.9", "64:ff9b::203.0.113.9"],
 ])("%s counts as %s", (address, network) => {
   expect(networkOf(address)).toBe(network);
+});
+
+test.each([
+  ["127.0.0.1", true],
+  ["127.9.9.9", true],
+  ["::1", true],
+  ["::ffff:127.0.0.1", true],
+  ["203.0.113.7", false],
+  ["::ffff:203.0.113.7", false],
+  ["fd00::1", false],
+  [undefined, false],
+])("whether %s is this machine: %s", (remoteAddress, expected) => {
+  expect(isFromThisMachine({ socket: { remoteAddress }, headersDistinct: {} })).toBe(expected);
 });

@@ -208,6 +208,16 @@ test("health, readiness and metrics are served", async () => {
   expect(metrics).toContain('cluster_connect_tunnels{service="relay"} 0');
 });
 
+test.each(["x-forwarded-for", "x-real-ip", "forwarded", "via"])(
+  "metrics are not there for who comes through a proxy: %s",
+  async (name) => {
+    const { url } = await startFixture();
+    const response = await fetch(new URL("/metrics", url), { headers: { [name]: "203.0.113.7" } });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ code: "CC_REQUEST_REFUSED" });
+  },
+);
+
 test("a relay that has never reached an issuer is not ready", async () => {
   const fixture = await startFixture();
   await fixture.issuer.stop();
