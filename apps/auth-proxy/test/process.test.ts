@@ -127,7 +127,7 @@ test("a changed issuers' file takes over without a restart; a broken one does no
   expect((await send("aud")).status).toBe(401);
 });
 
-test("what is open ends when its caller's issuer is taken out of the file; what others have open goes on", async () => {
+test("what is open ends when its caller's issuer is taken out of the file, but not when only the audience changes", async () => {
   upstream.answer = (_request, response) => {
     response.writeHead(200, { "Content-Type": "application/json" });
     response.write('{"type":"ADDED","object":{}}\n');
