@@ -1,6 +1,6 @@
 # Images for both platforms: `pnpm images --prepare`, then `docker buildx bake`.
 variable "BASE" {
-  default = "node:24-slim"
+  default = "node:24.21.0-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6"
 }
 variable "PREFIX" {
   default = "cluster-connect/"

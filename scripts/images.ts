@@ -1,67 +1,49 @@
 /**
  * `pnpm images [APP...]`: one image for each app, from its production dependencies only.
  *
- * Each app is made ready in `dist/images/APP` (compiled, `pnpm deploy --prod`, an SBOM), which is the context of its
+ * Each app is made ready in `dist/images/APP` (compiled, `pnpm deploy --prod`, an SBOM). That is the context of its
  * Dockerfile and of docker-bake.hcl; `--prepare` ends there. Says how large each image is and how long it takes to start.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { APPS, type App, compileApps, makeAppFolder, pnpm, ROOT, run } from "./app-folder.ts";
 import { runScript } from "./run-script.ts";
 
 const USAGE = `Usage: npx -y pnpm@12 images [--base NAME] [--prefix TEXT] [--save FOLDER] [--prepare] [APP...]
 
 Makes a container image of each app, or of those that are named: relay, agent, auth-proxy, cli. Needs Docker.
 
-  --base NAME     base image; node:24-slim without it
+  --base NAME     base image; the one that the Dockerfiles name without it
   --prefix TEXT   what an image's name begins with; cluster-connect/ without it
   --save FOLDER   also write an archive of each image there
   --prepare       only make the folders dist/images/APP that the images are built of; needs no Docker`;
 
-const ROOT: string = resolve(import.meta.dirname, "..");
-const APPS = ["relay", "agent", "auth-proxy", "cli"] as const;
 const CHART = "deploy/charts/cluster-connect-agent";
 /** For people who read sources, not for a process that runs. */
 const UNUSED = /\.(d\.[cm]?ts|map|md|flow|tsbuildinfo)$/;
-/** What other tools of ours have put beside the compiled sources. */
+/** Files that other tools of ours have put beside the compiled sources. */
 const OTHER_THAN_SOURCES = /^(?!.*\.js$)/;
 const STARTS = 5;
 
-type App = (typeof APPS)[number];
-
 const isApp = (name: string): name is App => APPS.some((app) => app === name);
-
-/** Runs a command; what it prints on standard output is returned when `quiet`. */
-async function run(
-  command: string,
-  args: readonly string[],
-  options: { readonly quiet?: boolean } = {},
-): Promise<string> {
-  const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", options.quiet ? "pipe" : "inherit", "inherit"] });
-  let output = "";
-  child.stdout?.on("data", (chunk: Buffer) => {
-    output += chunk.toString("utf8");
-  });
-  const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`${command} ${args[0] ?? ""} ended with ${String(code)}`);
-  return output;
-}
-
-const pnpm = (...args: readonly string[]): Promise<string> => run("npx", ["-y", "pnpm@12", ...args], { quiet: true });
 
 async function prepare(app: App): Promise<string> {
   const folder = join(ROOT, "dist", "images", app);
-  await rm(folder, { recursive: true, force: true });
-  const only = `--filter=@cluster-connect/${app}`;
-  await pnpm(only, "deploy", "--prod", "--no-optional", "--legacy", folder);
+  await makeAppFolder(app, folder);
   await removeFiles(folder, UNUSED);
   await removeFiles(join(folder, "dist"), OTHER_THAN_SOURCES);
   // The chart that `cluster-connect connect` installs.
   if (app === "cli") await cp(join(ROOT, CHART), join(folder, "chart"), { recursive: true });
   const sbom = ["sbom", "--prod", "--sbom-format", "cyclonedx", "--sbom-spec-version", "1.6"];
-  await pnpm(only, ...sbom, "--sbom-type", "application", "--out", join(folder, "sbom.cdx.json"));
+  await pnpm(
+    `--filter=@cluster-connect/${app}`,
+    ...sbom,
+    "--sbom-type",
+    "application",
+    "--out",
+    join(folder, "sbom.cdx.json"),
+  );
   return folder;
 }
 
@@ -114,7 +96,7 @@ async function main(args: readonly string[]): Promise<number> {
   const unknown = positionals.find((name) => !isApp(name));
   if (unknown !== undefined) throw new Error(`There is no app ${unknown}; there are ${APPS.join(", ")}`);
   const apps = positionals.length === 0 ? APPS : positionals.filter(isApp);
-  await run("tsc", ["-b", ...apps.map((app) => `apps/${app}`)]);
+  await compileApps(apps);
   for (const app of apps) {
     const folder = await prepare(app);
     if (values.prepare) continue;

@@ -1,6 +1,6 @@
 /**
- * Runs a script of this folder with the arguments it was given: `--help` shows its usage and does nothing, and what went
- * wrong is one line without a stack.
+ * Runs a script of this folder with the arguments that it was given. `--help` shows its usage and does nothing. An error
+ * is one line without a stack.
  *
  * @param main gets the arguments without the `--` that pnpm hands on, and returns the exit code.
  */

@@ -20,7 +20,7 @@ export function secureDial(ca: Buffer): Dial {
 
 function open(port: number, order: Order, dial: Dial = dialPlain): Socket {
   const socket = dial(port);
-  // What an error means is told by the close that follows it.
+  // The close that follows tells what an error means.
   socket.on("error", () => undefined);
   socket.write(encodeOrder(order));
   return socket;

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-/** What the person asked for. */
+/** A run as the person asked for it. */
 export interface BenchRequest {
   /** Names of questions, in the order of the table. */
   readonly questions: readonly string[];

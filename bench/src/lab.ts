@@ -15,7 +15,7 @@ export const REFERENCES = {
   ssh: "ssh aes256-gcm",
 } as const;
 
-/** What questions share: chains that are started once and stay. */
+/** The chains that questions share: started once, they stay. */
 export interface Lab {
   readonly site: Site;
   /** Round trip of the long path. */

@@ -7,7 +7,7 @@ import type { LoadSettings } from "./programs/load/settings.ts";
 import { startProgram } from "./programs/settings.ts";
 
 const MIB = 1_048_576;
-/** Like somebody who types: the next byte leaves a moment after the last one came back. */
+/** As if a person typed: the next byte leaves a moment after the last one came back. */
 const PAUSE_MS = 2;
 
 /** Metrics of {@link pingUnderLoad}. */

@@ -10,6 +10,7 @@ import { createProcesses, type Processes } from "./process/processes.ts";
 import { startProgram } from "./programs/settings.ts";
 import type { UpstreamSettings } from "./programs/upstream/settings.ts";
 import { QUESTIONS } from "./questions.ts";
+import { benchReliability, renderScenes } from "./reliability.ts";
 import { renderTable } from "./table.ts";
 
 /** Where the person typed it; pnpm itself starts scripts in the package's folder. */
@@ -60,6 +61,14 @@ function surroundings(): Readonly<Record<string, unknown>> {
     cpus: cpus().length,
     load: loadavg().map((value) => Number(value.toFixed(1))),
   };
+}
+
+const [first, ...rest] = process.argv.slice(2).filter((word) => word !== "--");
+// Not a question: it asks for times and losses, and compares them with promises rather than with other chains.
+if (first === "reliability") {
+  const { exitCode, scenes } = await benchReliability();
+  console.log(rest.includes("--json") ? JSON.stringify({ scenes }, null, 2) : `\n${renderScenes(scenes)}`);
+  process.exit(exitCode);
 }
 
 const request = readRequest();

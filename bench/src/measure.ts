@@ -1,4 +1,4 @@
-/** What one repetition of one subject measured: a number for each metric. */
+/** The measures of one repetition of one subject: a number for each metric. */
 export type Sample = Readonly<Record<string, number>>;
 
 /** One side of a comparison. */
@@ -14,8 +14,7 @@ export interface Spread {
 }
 
 /**
- * What our own subject, the first one, has to reach: in a ratio to another subject, or without one as a number of the
- * metric itself.
+ * A goal for our own subject, the first one: a ratio to another subject, or a number of the metric itself.
  */
 export interface Target {
   readonly metric: string;
@@ -35,7 +34,7 @@ export interface Question {
   readonly warmUp: boolean;
 }
 
-/** What is wanted of a row, and whether it came true. */
+/** The target of a row, and whether it was met. */
 export interface Verdict {
   readonly target: string;
   readonly met: boolean;
@@ -53,8 +52,8 @@ export interface Row {
 }
 
 /**
- * Runs the subjects in turns, each round beginning with another one, so that a machine that grows slower or faster
- * meanwhile does so for all of them.
+ * Runs the subjects in turns, each round beginning with another one. So a machine that grows slower or faster meanwhile
+ * does so for all of them.
  */
 export async function measure(question: Question, options: { readonly rounds: number }): Promise<readonly Row[]> {
   const { subjects, warmUp } = question;
@@ -101,10 +100,17 @@ function judge({ atLeast, atMost }: Target, value: number): Verdict {
 /** Median, smallest and largest of some numbers. */
 function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
-  return { median: percentile(sorted, 0.5), min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
+  return { median: median(sorted), min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
 }
 
 /** @param sorted from small to large. */
+function median(sorted: readonly number[]): number {
+  const half = sorted.length / 2;
+  const [below, above] = [sorted[Math.ceil(half) - 1], sorted[Math.floor(half)]];
+  return ((below ?? Number.NaN) + (above ?? Number.NaN)) / 2;
+}
+
+/** @param sorted from small to large. @returns the number that this part of them lies below. */
 export function percentile(sorted: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }

@@ -24,7 +24,7 @@ while read -r path; do ln -sfn "$path" "$folder/programs/"; done < "$folder/path
 ln -sfn "$folder/programs/kind" "$folder/bin/kind"
 module=$(cd "$here/../go/kind" && go mod download -json sigs.k8s.io/kind | jq -r .Dir)
 
-# What the image is made of names it.
+# The image is named by its ingredients.
 made_of=$(cat "$here/kind-node.sh" "$folder/paths" | sha256sum | cut -c 1-12)
 export E2E_CLUSTER=kind E2E_KIND_IMAGE="cluster-connect.test/kind-node:$made_of" PATH="$folder/bin:$PATH"
 export DOCKERD_FLAGS="--add-runtime less=$here/runc-without-resource.sh --default-runtime less"

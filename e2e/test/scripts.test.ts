@@ -14,7 +14,7 @@ async function script(name: string, ...args: readonly string[]) {
   });
 }
 
-test.each(["test.ts", "images.ts"])("%s --help says how to use it and does nothing", async (name) => {
+test.each(["test.ts", "images.ts", "mutate.ts"])("%s --help says how to use it and does nothing", async (name) => {
   for (const args of [["--help"], ["--", "-h"]]) {
     const { code, out, err } = await script(name, ...args);
     expect({ code, err }).toEqual({ code: 0, err: "" });

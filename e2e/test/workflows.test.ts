@@ -31,14 +31,14 @@ test.each(names)(
       for (const { uses, run } of steps) {
         if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
         expect(uses === undefined).toBe(run !== undefined);
-        // What a machine lacks comes from its packages; everything else is ours.
+        // Programs that a machine lacks come from its packages; everything else is ours.
         if (run === undefined || run.startsWith("sudo apt-get install ")) continue;
         await access(repositoryFile(run.split(" ").at(-1) ?? ""), constants.X_OK);
       }
     }
     for (const line of text.split("\n").filter((one) => one.includes("uses:")))
       expect(line).toMatch(/ # v\d+\.\d+\.\d+$/);
-    // What is not ours never becomes part of a command.
+    // Text that is not ours never becomes part of a command.
     expect(text).not.toMatch(/run:.*\$\{\{/);
   },
 );

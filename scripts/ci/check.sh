@@ -1,6 +1,6 @@
 #!/bin/sh
-# What every change passes before its suites: build, types, lint, unit tests, unused code.
+# The checks of every change before its suites: build, types, lint, unit tests, unused code. A fresh clone runs all tests.
 set -eu
 cd "$(dirname "$0")/../.."
-npx -y pnpm@12 install --frozen-lockfile
-npx -y pnpm@12 check
+npx -y pnpm@12.21.0 install --frozen-lockfile
+npx -y pnpm@12.21.0 check

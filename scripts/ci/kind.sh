@@ -4,7 +4,7 @@
 # what e2e/images/kind.sh needs. Ends with 69 and one line where there can be no kind.
 set -eu
 cd "$(dirname "$0")/../.."
-npx -y pnpm@12 install --frozen-lockfile
+npx -y pnpm@12.21.0 install --frozen-lockfile
 export CI=true E2E_CLUSTER=kind
 if [ -z "${E2E_KIND_IMAGE:-}" ] && ! docker version > /dev/null 2>&1; then
   folder=${XDG_CACHE_HOME:-$HOME/.cache}/cluster-connect
@@ -13,14 +13,14 @@ if [ -z "${E2E_KIND_IMAGE:-}" ] && ! docker version > /dev/null 2>&1; then
     export E2E_IMAGES
     PATH=$PWD/node_modules/.bin:$PATH e2e/images/make.sh "$E2E_IMAGES"
   fi
-  exec npx -y pnpm@12 exec e2e/images/kind.sh "$folder/kind" "$PWD/scripts/ci/kind.sh" "$@"
+  exec npx -y pnpm@12.21.0 exec e2e/images/kind.sh "$folder/kind" "$PWD/scripts/ci/kind.sh" "$@"
 fi
 if [ -z "${E2E_IMAGES:-}" ]; then
   E2E_IMAGES=$PWD/dist/images/saved
   export E2E_IMAGES
-  npx -y pnpm@12 images --save "$E2E_IMAGES" agent auth-proxy cli relay
+  npx -y pnpm@12.21.0 images --save "$E2E_IMAGES" agent auth-proxy cli relay
 fi
 if [ -n "${PROJECT:-}" ]; then
-  exec npx -y pnpm@12 test --project "$PROJECT" "$@"
+  exec npx -y pnpm@12.21.0 test --project "$PROJECT" "$@"
 fi
-exec npx -y pnpm@12 test --project e2e --project node "$@"
+exec npx -y pnpm@12.21.0 test --project e2e --project node "$@"

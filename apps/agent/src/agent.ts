@@ -1,7 +1,7 @@
+import { instanceIdOf } from "@cluster-connect/auth";
+import { type Clock, onAbort } from "@cluster-connect/base";
 import { createResumeRegistry, type ResumeRegistry, type SessionDeps } from "@cluster-connect/framing";
-import type { InstanceId } from "@cluster-connect/protocol";
 import {
-  type Clock,
   type Environment,
   type Health,
   type Logger,
@@ -10,16 +10,17 @@ import {
   readSettingFile,
 } from "@cluster-connect/service";
 import type { AgentConfig } from "./config.ts";
-import { createDispatch } from "./dispatch.ts";
-import { ensureIdentity } from "./enroll.ts";
-import type { Identity } from "./identity.ts";
-import { followKey } from "./key-watch.ts";
-import { probeUpstream } from "./probe.ts";
-import { createReenrollment } from "./reenroll.ts";
-import { createTunnelSet, type TunnelSet } from "./tunnel-set.ts";
+import { ensureIdentity } from "./identity/enroll.ts";
+import { followKey } from "./identity/key-watch.ts";
+import { createReenrollment } from "./identity/reenroll.ts";
+import type { Identity } from "./identity/state-folder.ts";
+import type { AgentInstance } from "./instance/instance.ts";
+import { createDispatch } from "./streams/dispatch.ts";
+import { probeUpstream } from "./streams/probe.ts";
+import { createTunnelSet, type TunnelSet } from "./tunnels/tunnel-set.ts";
 
 export interface AgentDeps {
-  readonly instanceId: InstanceId;
+  readonly instance: Pick<AgentInstance, "instanceId" | "follows">;
   /** Product and version. */
   readonly software: string;
   /** Names the HTTP proxies on the way to relays. */
@@ -59,24 +60,29 @@ export async function startAgent(
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
   const identity = await ensureIdentity(config, { ca, signal: options.signal }, deps);
   const log = deps.log.child({ clusterId: identity.clusterId });
-  const resumes = createResumeRegistry({}, deps.sessionDeps);
+  const { limits } = config;
+  const maxSuspendedBytes = limits.suspendedMebibytes * MEBIBYTE;
+  const resumes = createResumeRegistry({ maxSuspendedBytes }, deps.sessionDeps);
   observeStreams(resumes, deps.metrics);
   const tracer = openTracer(config.tracing, { name: "agent", software: deps.software }, deps);
   const dispatch = createDispatch(
     {
-      instanceId: deps.instanceId,
+      instanceId: deps.instance.instanceId,
+      follows: new Set(deps.instance.follows.map(instanceIdOf)),
       clusterId: identity.clusterId,
       authProxy: config.authProxy.address,
       upstreams: config.upstreams,
       graceMs: config.resumeGraceSeconds * 1_000,
+      maxStreams: limits.streams,
     },
     { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log, tracer },
   );
-  const { instanceId, software, sessionDeps, env, clock, random } = deps;
+  const { instance, software, sessionDeps, env, clock, random } = deps;
   const [stop, quiet] = [new AbortController(), new AbortController()];
   const reenrollment = createReenrollment(config, { ca, signal: stop.signal }, { ...deps, log });
   const onKeyRefused = reenrollment.refused;
-  const shared = { ca, instanceId, software, dispatch, onKeyRefused, log, sessionDeps, env, clock, random };
+  const atStake = (): boolean => resumes.counters.suspended > 0;
+  const shared = { ca, instance, software, dispatch, onKeyRefused, atStake, log, sessionDeps, env, clock, random };
   const create = (by: Identity): TunnelSet => createTunnelSet(config, by, shared);
   const tunnels = { current: create(identity), former: new Set<TunnelSet>() };
   for (const [index, relay] of config.relay.urls.entries()) {
@@ -97,9 +103,9 @@ export async function startAgent(
       const due = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
       // Nobody else has them: without a word their openers would wait for this agent as long as for one that is lost.
       const reset = (): void => resumes.reset("CC_DRAINING", "The agent that has the stream is stopping");
-      due.addEventListener("abort", reset, { once: true });
+      const leave = onAbort(due, reset);
       await Promise.all(all().map((set) => set.drain({ deadlineMs: deadlineMs + RESET_MARGIN_MS, signal })));
-      due.removeEventListener("abort", reset);
+      leave();
     },
     async close() {
       stop.abort();
@@ -113,6 +119,7 @@ export async function startAgent(
   };
 }
 
+const MEBIBYTE = 1_048_576;
 /** For the resets to go out before the sessions close. */
 const RESET_MARGIN_MS = 1_000;
 const NO_TUNNEL = { ok: false, text: "no tunnel" } as const;

@@ -1,3 +1,4 @@
+import { isLoopbackHost } from "@cluster-connect/base";
 import { type ClusterId, parseClusterId, RESUME_GRACE_MS } from "@cluster-connect/protocol";
 import {
   type Environment,
@@ -8,7 +9,8 @@ import {
   type TracingSettings,
 } from "@cluster-connect/service";
 import { z } from "zod";
-import { parseUpstreamAddress, type UpstreamAddress } from "./upstream-address.ts";
+import { type AgentLimits, LIMIT_SCHEMA } from "./limits.ts";
+import { parseUpstreamAddress, type UpstreamAddress } from "./streams/upstream-address.ts";
 
 /** The agent's settings. @see apps/agent/README.md */
 export interface AgentConfig {
@@ -28,6 +30,8 @@ export interface AgentConfig {
   readonly codeFile?: string | undefined;
   /** Where the key and what the relay answered are kept. */
   readonly stateDir: string;
+  /** A folder that outlives the process, for its successor to know of it; `stateDir` without one. */
+  readonly runDir?: string | undefined;
   readonly authProxy: {
     readonly address: UpstreamAddress;
     /** Its `/readyz`, asked for probes. */
@@ -41,6 +45,7 @@ export interface AgentConfig {
   /** How long a stream is kept when its tunnel was lost. */
   readonly resumeGraceSeconds: number;
   readonly drainSeconds: number;
+  readonly limits: AgentLimits;
   /** An OpenTelemetry collector that gets spans; none is kept without. */
   readonly tracing?: TracingSettings | undefined;
   readonly log: { readonly level: LogLevel };
@@ -54,6 +59,10 @@ const RELAY_URL: z.ZodType<URL> = z
   .refine(
     (url) => url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "",
     "expected a scheme, a host and perhaps a port, nothing else",
+  )
+  .refine(
+    (url) => url.protocol === "https:" || isLoopbackHost(url.hostname),
+    "expected https: the agent takes http to a relay on this machine only",
   );
 
 const CLUSTER_ID: z.ZodType<ClusterId> = z.string().transform((text, context) => {
@@ -84,6 +93,7 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
   code: z.string().min(1).optional(),
   codeFile: z.string().min(1).optional(),
   stateDir: z.string().min(1),
+  runDir: z.string().min(1).optional(),
   authProxy: z.strictObject({
     address: ADDRESS,
     healthUrl: WEB_URL,
@@ -105,6 +115,7 @@ const SCHEMA: z.ZodType<AgentConfig> = z.strictObject({
     .max(86_400)
     .default(RESUME_GRACE_MS / 1_000),
   drainSeconds: z.number().min(0).max(3_600).default(30),
+  limits: LIMIT_SCHEMA,
   tracing: TRACING_SCHEMA.optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default("info") }).prefault({}),
 });

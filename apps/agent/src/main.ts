@@ -1,9 +1,5 @@
 #!/usr/bin/env node
+import { runDaemon } from "@cluster-connect/service";
 import { run } from "./run.ts";
 
-process.exitCode = await run(process.argv.slice(2), {
-  env: process.env,
-  signals: process,
-  stdout: (line) => console.log(line),
-  stderr: (line) => console.error(line),
-});
+process.exitCode = await runDaemon(process.argv.slice(2), process, run);

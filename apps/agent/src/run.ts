@@ -9,7 +9,7 @@ import { SOFTWARE } from "./version.ts";
 const USAGE = `Usage: clusterconnect-agent [COMMAND] --config FILE [--check-config]
 
   enroll               enroll with the one-time code, write key and enrollment to stateDir, and exit
-  secret read|write    copy the cluster's Secret to a folder, or back: --secret NAME --dir FOLDER
+  secret read|write    copy the cluster's Secret to a folder, or back: --secret NAME --dir FOLDER [--authority-dir FOLDER]
   rotate               put a new key in the place of the one in stateDir; an agent that runs takes it by itself
   (none)               keep tunnels to the relays
 
@@ -46,6 +46,7 @@ async function runAgent(argv: readonly string[], deps: DaemonProcess): Promise<v
     signals: deps.signals,
     env: deps.env,
     software: SOFTWARE,
-    createLog: (ids) => createLogger({ service: "agent", level, ids }),
+    createLog: (ids) => createLogger({ service: "agent", level, ids }, deps.logs),
+    droppedLines: () => deps.logs.dropped,
   });
 }

@@ -333,8 +333,14 @@ describe("a stream whose tunnel is lost", () => {
       {
         kind: "resume",
         resume: {
-          ...{ cluster: OPEN.cluster, instanceId, key: parseSecret("A".repeat(43)), attempt: 1 },
-          ...{ received: 0, consumed: 0, windowBytes: 1, forwarded: false },
+          cluster: OPEN.cluster,
+          instanceId,
+          key: parseSecret("A".repeat(43)),
+          attempt: 1,
+          received: 0,
+          consumed: 0,
+          windowBytes: 1,
+          viaPeer: false,
         },
       },
     );

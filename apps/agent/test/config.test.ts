@@ -1,9 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { loadAgentConfig } from "../src/config.ts";
-import { parseUpstreamAddress, upstreamText } from "../src/upstream-address.ts";
-import { temporaryFolder } from "./support/folder.ts";
+import { parseUpstreamAddress, upstreamText } from "../src/streams/upstream-address.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../../examples/agent.yaml");
 
@@ -67,3 +67,20 @@ test.each(["", "host", "host:", ":80", "host:0", "host:65536", "a b:80", "::1:80
     expect(parseUpstreamAddress(text)).toBeUndefined();
   },
 );
+
+test.each([
+  ["http://relay.example.com", false],
+  ["http://128.0.0.1:8080", false],
+  ["http://localhost.example.com", false],
+  ["https://relay.example.com", true],
+  ["http://localhost:8080", true],
+  ["http://127.0.0.2:8080", true],
+  ["http://[::1]:8080", true],
+])("the relay %s is taken: %s", async (url, taken) => {
+  const file = join(await temporaryFolder(), "agent.json");
+  const authProxy = { address: "/run/a.sock", healthUrl: "http://127.0.0.1:1", authoritiesFile: "/a" };
+  await writeFile(file, JSON.stringify({ relay: { urls: [url] }, stateDir: "/s", authProxy }));
+  const loading = loadAgentConfig({ file, env: {} });
+  if (taken) await expect(loading).resolves.toMatchObject({ stateDir: "/s" });
+  else await expect(loading).rejects.toThrow("relay.urls[0]: expected https");
+});

@@ -3,10 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
+import { selfSigned, temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
-import { selfSigned } from "./support/certificate.ts";
 import { configFor, startTestAgent } from "./support/fixture.ts";
-import { temporaryFolder } from "./support/folder.ts";
 import { startTestRelay } from "./support/test-relay.ts";
 
 /** An HTTP proxy that knows CONNECT; says where it was asked to go. */

@@ -1,10 +1,11 @@
 import { EventEmitter } from "node:events";
 import { readdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { createMemoryLogSink } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { run } from "../src/run.ts";
 import { configFor } from "./support/fixture.ts";
-import { temporaryFolder } from "./support/folder.ts";
 import { startTestRelay, type TestRelay } from "./support/test-relay.ts";
 
 function start(argv: readonly string[]) {
@@ -16,6 +17,7 @@ function start(argv: readonly string[]) {
     signals,
     stdout: (line) => void out.push(line),
     stderr: (line) => void err.push(line),
+    logs: createMemoryLogSink(),
   });
   return { exit, signals, out, err };
 }

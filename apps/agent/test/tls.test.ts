@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import { selfSigned } from "./support/certificate.ts";
 import { configFor, startTestAgent } from "./support/fixture.ts";
 import { startTestRelay } from "./support/test-relay.ts";
 

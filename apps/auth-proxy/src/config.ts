@@ -9,16 +9,18 @@ import {
   type TracingSettings,
 } from "@cluster-connect/service";
 import { z } from "zod";
-import type { IssuerRules } from "./identity.ts";
-import type { LongStreamPolicy } from "./lifetime.ts";
-import { DEFAULT_LIMITS } from "./limits.ts";
-import type { ListenTarget } from "./listen.ts";
+import type { IssuerRules } from "./admission/identity.ts";
+import type { LongStreamPolicy } from "./ending/lifetime.ts";
+import type { ListenTarget } from "./entry/listen.ts";
+import { DEFAULT_LIMITS } from "./limits/limits.ts";
 
 /** The auth proxy's settings. @see apps/auth-proxy/README.md */
 export interface Config {
   /** This cluster's id; first label of the serving certificate's name. */
   readonly clusterId: string;
   readonly listen: ListenTarget;
+  /** Whether HTTP/2 is spoken, with clients and with the apiserver; upgrades are always over HTTP/1.1. */
+  readonly http2: boolean;
   /** Folder of the authority's key and certificate. */
   readonly stateDir: string;
   /** Where the authority's certificate is written for the agent. */
@@ -31,21 +33,19 @@ export interface Config {
   readonly upstream: { readonly url: string; readonly caFile: string; readonly tokenFile: string };
   readonly health: { readonly host: string; readonly port: number };
   readonly certificate: {
-    /** The serving certificate is for `<clusterId>.<suffix>`. */
-    readonly suffix: string;
     readonly caSeconds: number;
     readonly servingSeconds: number;
   };
   readonly impersonation: {
     /** `constrained` needs Kubernetes 1.36; `auto` takes it where the apiserver and the account's role have it. */
     readonly mode: "auto" | "constrained" | "legacy";
-    /** Whether a caller may act as somebody else (`kubectl --as`) where RBAC lets them. */
+    /** Whether a caller may act as another identity (`kubectl --as`) where RBAC lets them. */
     readonly allowAs: boolean;
     /** Domain of the extras that say where a request came from. */
     readonly extraDomain: string;
     /** Keys of the extras that issuers map; the account's role must name them. */
     readonly extraKeys: readonly string[];
-    /** Who alone callers may be, as the account's role must say too; everybody where a list is empty. */
+    /** The only names a caller may have, as the account's role must say too. An empty list allows every name. */
     readonly users: readonly string[];
     readonly groups: readonly string[];
   };
@@ -53,11 +53,14 @@ export interface Config {
   readonly tokenReview: { readonly enabled: boolean; readonly audiences: readonly string[] };
   /** Rules by issuer URL. */
   readonly issuers: Readonly<Record<string, IssuerRules>>;
-  /** What happens to a watch, exec or port-forward whose caller's token expires. */
+  /** The end of a watch, exec or port-forward whose caller's token expires. */
   readonly longStreams: LongStreamPolicy;
   readonly limits: {
     readonly requests: number;
     readonly requestsPerCaller: number;
+    /** Watches, logs and proxied streams. */
+    readonly longRequests: number;
+    readonly longRequestsPerCaller: number;
     readonly upgrades: number;
     readonly upgradesPerCaller: number;
     readonly streams: number;
@@ -67,7 +70,7 @@ export interface Config {
   readonly selfCheck: boolean;
   /** Lines such as `list projects.project.openshift.io` that this cluster grants to every account. */
   readonly toleratedPrivileges: readonly string[];
-  /** Time for what is under way when the process is asked to stop. */
+  /** Time for open requests when the process is asked to stop. */
   readonly drainSeconds: number;
   /** An OpenTelemetry collector that gets spans; none is kept without. */
   readonly tracing?: TracingSettings | undefined;
@@ -101,6 +104,7 @@ const listen = z.union([
 const SCHEMA = z.strictObject({
   clusterId,
   listen: listen.default({ socket: "/run/cluster-connect/auth-proxy.sock" }),
+  http2: z.boolean().default(false),
   stateDir: z.string().min(1).default("/var/lib/cluster-connect"),
   publishCaPath: z.string().min(1).optional(),
   authenticationConfig: z.string().min(1),
@@ -115,7 +119,6 @@ const SCHEMA = z.strictObject({
   health: z.strictObject({ host: z.string().default("0.0.0.0"), port: port.default(8_081) }).prefault({}),
   certificate: z
     .strictObject({
-      suffix: z.string().min(1).default("clusters.cluster-connect.internal"),
       caSeconds: seconds.default(10 * 365 * 86_400),
       servingSeconds: seconds.default(30 * 86_400),
     })
@@ -155,6 +158,8 @@ const SCHEMA = z.strictObject({
     .strictObject({
       requests: count.default(DEFAULT_LIMITS.requests),
       requestsPerCaller: count.default(DEFAULT_LIMITS.requestsPerCaller),
+      longRequests: count.default(DEFAULT_LIMITS.longRequests),
+      longRequestsPerCaller: count.default(DEFAULT_LIMITS.longRequestsPerCaller),
       upgrades: count.default(DEFAULT_LIMITS.upgrades),
       upgradesPerCaller: count.default(DEFAULT_LIMITS.upgradesPerCaller),
       streams: count.default(DEFAULT_LIMITS.streams),

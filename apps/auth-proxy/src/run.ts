@@ -1,4 +1,14 @@
-import { createReloadingVerifier, type ReloadEvent } from "@cluster-connect/auth";
+import { totalmem } from "node:os";
+import {
+  type AuthenticationConfigOptions,
+  createFetchDocument,
+  createReloadingVerifier,
+  type ReloadEvent,
+  SYSTEM_RELOAD_DEPS,
+} from "@cluster-connect/auth";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { proxyFor } from "@cluster-connect/framing/ws";
+import { parseClusterId } from "@cluster-connect/protocol";
 import {
   createHealth,
   createInstanceId,
@@ -9,14 +19,14 @@ import {
   errorFields,
   exitCodeOf,
   type Logger,
+  onHangup,
   parseDaemonFlags,
-  SYSTEM_CLOCK,
   startHealthServer,
 } from "@cluster-connect/service";
 import { startApp } from "./app.ts";
 import { runAuthority } from "./commands/authority.ts";
 import { type Config, loadProxyConfig } from "./config.ts";
-import { createProxyMetrics, type ProxyMetrics } from "./proxy-metrics.ts";
+import { createProxyMetrics, type ProxyMetrics } from "./observe/metrics.ts";
 import { SOFTWARE } from "./version.ts";
 
 const USAGE = `Usage: cluster-connect-auth-proxy [authority] --config FILE [--check-config]
@@ -32,12 +42,12 @@ Ends TLS in the cluster, verifies the caller's token and forwards to the kube-ap
       --version        the version`;
 
 /** Runs the auth proxy until a signal. @returns the exit code. */
-export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+export function runAuthProxy(argv: readonly string[], deps: DaemonProcess): Promise<number> {
   return exitCodeOf(() => runCommand(argv, deps), deps);
 }
 
 async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise<number> {
-  // Also behind a command: asking what it does must not do it.
+  // Also behind a command: a question about it must not run it.
   if (argv.some((word) => word === "--help" || word === "-h")) {
     deps.stdout(USAGE);
     return 0;
@@ -52,23 +62,28 @@ async function runCommand(argv: readonly string[], deps: DaemonProcess): Promise
     return 0;
   }
   const config = await loadProxyConfig({ file: flags.configFile, env: deps.env });
-  if (!flags.checkConfig) return await serve(config, deps);
+  if (!flags.checkConfig) return await serveAuthProxy(config, deps);
   await createReloadingVerifier(config.authenticationConfig, issuerOptions(config));
   deps.stderr("The settings are valid.");
   return 0;
 }
 
-async function serve(config: Config, deps: DaemonProcess): Promise<number> {
+async function serveAuthProxy(config: Config, deps: DaemonProcess): Promise<number> {
   const ids = { instanceId: createInstanceId(), clusterId: config.clusterId };
-  const log = createLogger({ service: "auth-proxy", level: config.log.level, ids });
-  const metrics = createMetrics({ service: "auth-proxy", process: true });
+  const log = createLogger({ service: "auth-proxy", level: config.log.level, ids }, deps.logs);
+  const metrics = createMetrics({ service: "auth-proxy", process: true, droppedLines: () => deps.logs.dropped });
   const proxyMetrics = createProxyMetrics(metrics);
   const health = createHealth();
   const shutdown = createShutdown({ deadlineMs: config.drainSeconds * 1_000 }, { signals: deps.signals, log });
-  const verifier = await createReloadingVerifier(config.authenticationConfig, {
-    ...issuerOptions(config),
-    onEvent: (event) => tellReload(event, log, proxyMetrics),
-  });
+  const verifier = await createReloadingVerifier(
+    config.authenticationConfig,
+    { ...issuerOptions(config), onEvent: (event) => tellReload(event, log, proxyMetrics) },
+    { ...SYSTEM_RELOAD_DEPS, fetchDocument: createFetchDocument({ proxyFor: (url) => proxyFor(url, deps.env) }) },
+  );
+  onHangup(
+    { signal: shutdown.stopping },
+    { signals: deps.signals, log, reload: () => verifier.reload({ signal: shutdown.stopping }) },
+  );
   const background = new AbortController();
   const watching = verifier.watch({ signal: background.signal });
   verifier.load({ signal: background.signal }).catch((error: unknown) => {
@@ -88,6 +103,7 @@ async function serve(config: Config, deps: DaemonProcess): Promise<number> {
       metrics,
       proxyMetrics,
       health,
+      memory: () => ({ usedBytes: process.memoryUsage.rss(), limitBytes: memoryLimit() }),
       showRbac: (yaml) => deps.stderr(`The role that is right:\n---\n${yaml}`),
       stopping: shutdown.stopping,
     });
@@ -104,8 +120,14 @@ async function serve(config: Config, deps: DaemonProcess): Promise<number> {
   return inTime ? 0 : 1;
 }
 
-function issuerOptions(config: Config): { readonly allowInsecureLoopback: boolean } {
-  return { allowInsecureLoopback: config.allowInsecureLoopbackIssuer };
+/** The container's memory limit. A machine without containers names a number beyond all memory, which is no limit. */
+function memoryLimit(): number {
+  const bytes = process.constrainedMemory();
+  return bytes < totalmem() ? bytes : 0;
+}
+
+function issuerOptions(config: Config): AuthenticationConfigOptions {
+  return { allowInsecureLoopback: config.allowInsecureLoopbackIssuer, clusterId: parseClusterId(config.clusterId) };
 }
 
 function tellReload(event: ReloadEvent, log: Logger, metrics: ProxyMetrics): void {
@@ -115,6 +137,6 @@ function tellReload(event: ReloadEvent, log: Logger, metrics: ProxyMetrics): voi
       log.info({ event: "issuers.reloaded", issuers: event.issuers }, "issuers reloaded");
       return;
     case "kept":
-      log.error({ event: "issuers.kept", ...errorFields(event.error) }, "the changed issuers' file cannot take over");
+      log.error({ event: "issuers.kept", ...errorFields(event.error) }, "not all of the issuers' file can take over");
   }
 }

@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAuthenticationConfiguration } from "@cluster-connect/auth";
-import { settingPaths } from "@cluster-connect/service/testing";
+import { createMemoryLogSink, settingPaths } from "@cluster-connect/service/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadProxyConfig } from "../src/config.ts";
-import { run } from "../src/run.ts";
+import { runAuthProxy } from "../src/run.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -90,9 +90,10 @@ async function runWith(
   argv: readonly string[],
 ): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
   const lines: { out: string; err: string } = { out: "", err: "" };
-  const code = await run(argv, {
+  const code = await runAuthProxy(argv, {
     env: {},
     signals: process,
+    logs: createMemoryLogSink(),
     stdout: (line) => {
       lines.out += line;
     },

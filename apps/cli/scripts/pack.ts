@@ -1,24 +1,45 @@
 /**
- * Packs the program: `pack.ts [FOLDER]` into a few files that Node runs without packages beside them,
- * `pack.ts --npm [FOLDER]` into a package for `npm publish`, `npm pack` or `npx`,
- * `pack.ts --binary [FOLDER]` into one executable for this platform (a Node single executable application), and
- * `pack.ts --binary --platform NAME --node FILE [FOLDER]` for another, of that platform's own Node.
+ * Packs the program. `pack.ts [FOLDER]` makes a few files that Node runs without packages beside them. `pack.ts --npm
+ * [FOLDER]` makes a package for `npm publish`, `npm pack` or `npx`. `pack.ts --binary [FOLDER]` makes one executable
+ * for this platform (a Node single executable application). `pack.ts --binary --platform NAME --node FILE [FOLDER]`
+ * makes one for another platform, of that platform's own Node.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Plugin } from "esbuild";
-import { npmManifest } from "./npm-manifest.ts";
+import { CHART_ASSET, type ChartFiles } from "../src/connect/embedded-chart.ts";
+import { npmManifest, npmReadme, OLDEST_NODE } from "./npm-manifest.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const NAME = "cluster-connect";
+/** The chart that `connect` installs. */
+const CHART = join(HERE, "..", "..", "deploy", "charts", "cluster-connect-agent");
 /** Where Node looks for a blob in its own executable. */
 const FUSE = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
 
-const EXTERNAL: string[] = ["bufferutil"];
+const MAIN = "chunks/main";
+/**
+ * The program that is started. It needs nothing that an old Node lacks, so that it can name the Node that is needed
+ * before anything else fails.
+ */
+const START = `#!/usr/bin/env node
+const needed = ${JSON.stringify(OLDEST_NODE)}.split(".").map(Number);
+const found = process.versions.node.split(".").map(Number);
+const differs = needed.findIndex((part, index) => part !== found[index]);
+if (differs >= 0 && found[differs] < needed[differs]) {
+  process.stderr.write(
+    "error: cluster-connect needs Node ${OLDEST_NODE} or newer, and this is Node " + process.versions.node + "\\n" +
+      "hint: Install a newer Node, or use the single executable, which brings its own.\\n",
+  );
+  process.exitCode = 1;
+} else {
+  await import("./${MAIN}.mjs");
+}
+`;
 const KEYRING = "@napi-rs/keyring";
 
 const COMMON: BuildOptions = {
@@ -27,7 +48,6 @@ const COMMON: BuildOptions = {
   platform: "node",
   target: "node24",
   conditions: ["source"],
-  external: EXTERNAL,
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "linked",
@@ -65,34 +85,31 @@ function targetOf(name: string): Target {
 
 /** The same files with what npm needs; the key store's library is left to npm, which knows the platform. */
 async function packNpm(): Promise<void> {
-  await packFiles([...EXTERNAL, KEYRING]);
+  await packFiles([KEYRING]);
   writeFileSync(join(folder, "package.json"), npmManifest(NAME));
   copyFileSync(join(HERE, "..", "..", "LICENSE"), join(folder, "LICENSE"));
-  copyFileSync(join(HERE, "README.md"), join(folder, "README.md"));
+  writeFileSync(join(folder, "README.md"), npmReadme(readFileSync(join(HERE, "README.md"), "utf8")));
 }
 
-/** Each command's code stays a file of its own: what is not needed is not read. */
-async function packFiles(external: string[] = EXTERNAL): Promise<void> {
+/** Each command's code stays a file of its own: Node reads only the files that it needs. */
+async function packFiles(external: string[] = []): Promise<void> {
   await build({
     ...COMMON,
     external,
-    entryPoints: { [NAME]: "src/main.ts" },
+    entryPoints: { [MAIN]: "src/main.ts" },
     outdir: folder,
     format: "esm",
     splitting: true,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunks/[hash]",
-    // Some dependencies are CommonJS and ask for Node's own modules.
     // The key store's binding for this platform; on others the program does without.
     loader: { ".node": "copy" },
     assetNames: "chunks/[name]-[hash]",
+    // Some dependencies are CommonJS and ask for Node's own modules.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
-  chmodSync(join(folder, `${NAME}.mjs`), 0o755);
-  // What `connect` installs.
-  cpSync(join(HERE, "..", "..", "deploy", "charts", "cluster-connect-agent"), join(folder, "chart"), {
-    recursive: true,
-  });
+  writeFileSync(join(folder, `${NAME}.mjs`), START, { mode: 0o755 });
+  cpSync(CHART, join(folder, "chart"), { recursive: true });
 }
 
 async function packBinary(): Promise<void> {
@@ -109,10 +126,12 @@ async function packBinary(): Promise<void> {
     outfile: script,
     format: "cjs",
     plugins: [keyringAsAsset(binding)],
-    // What asks where its own file is finds that there is none.
+    // Code that looks for its own file finds that there is none.
     define: { "import.meta.url": '""' },
   });
-  const assets = binding === undefined ? {} : { "keyring.node": binding };
+  const chart = join(folder, "chart.json");
+  writeFileSync(chart, JSON.stringify(chartFiles()));
+  const assets = { [CHART_ASSET]: chart, ...(binding === undefined ? {} : { "keyring.node": binding }) };
   const sea = { main: script, output: blob, disableExperimentalSEAWarning: true, useCodeCache: isOwn, assets };
   writeFileSync(config, JSON.stringify(sea));
   run(process.execPath, ["--experimental-sea-config", config]);
@@ -126,7 +145,15 @@ async function packBinary(): Promise<void> {
   const macho = target.platform === "darwin" ? ["--macho-segment-name", "NODE_SEA"] : [];
   run(process.execPath, [postject, executable, "NODE_SEA_BLOB", blob, "--sentinel-fuse", FUSE, ...macho]);
   if (canSign) run("codesign", ["--sign", "-", executable]);
-  for (const path of [config, blob, script]) rmSync(path);
+  for (const path of [config, blob, script, chart]) rmSync(path);
+}
+
+/** The files of the chart by their path in it. */
+function chartFiles(): ChartFiles {
+  const paths = readdirSync(CHART, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(CHART, join(entry.parentPath, entry.name)).split(sep).join("/"));
+  return Object.fromEntries(paths.toSorted().map((path) => [path, readFileSync(join(CHART, path), "utf8")]));
 }
 
 /** The native library that `@napi-rs/keyring` has for this platform. */

@@ -1,8 +1,8 @@
-import type { Clock } from "@cluster-connect/framing";
-import type { KeyStore } from "./tokens/key-store.ts";
+import type { Clock } from "@cluster-connect/base";
+import type { Environment } from "@cluster-connect/service";
+import type { KeyStore } from "./tokens/vault/key-store.ts";
 
-/** Environment variables. */
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type { Environment } from "@cluster-connect/service";
 
 /** Where text for a person or a script goes. */
 export interface TextOutput {
@@ -42,13 +42,19 @@ export interface CliDeps {
   /** Wall clock, milliseconds since 1970. */
   readonly now: () => number;
   readonly random: () => number;
+  /** Unpredictable bytes. */
+  readonly randomBytes: (bytes: number) => Uint8Array;
   readonly signals: SignalSource;
-  /** Ends the process at once: for somebody who does not want to wait for cleaning up. */
+  /** Ends the process at once: for a person who does not want to wait for cleaning up. */
   readonly exit: (code: number) => void;
   readonly self: SelfCommand;
   readonly platform: NodeJS.Platform;
   readonly homeDir: string;
+  /** The home folder is only a stand-in: this user has none. */
+  readonly isHomeless?: boolean;
   readonly pid: number;
+  /** Asks the person at the terminal, and returns the line that was typed; undefined where there is no terminal. */
+  readonly ask: ((question: string, options: { readonly signal: AbortSignal }) => Promise<string>) | undefined;
   /** Shows an address in the person's browser; false when there is none. */
   readonly openBrowser: (url: string) => Promise<boolean>;
   /** The system's store for keys; undefined where there is none. */

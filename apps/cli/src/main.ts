@@ -1,16 +1,15 @@
 #!/usr/bin/env node
 /** The command line tool's process: hands the machine over to `run`. */
-import { homedir } from "node:os";
+import { randomBytes } from "node:crypto";
+import { homedir, tmpdir } from "node:os";
 import { isSea } from "node:sea";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import type { TextOutput } from "./deps.ts";
-import { fetchProxies, withProxySettings } from "./proxy-settings.ts";
+import { launcherOf } from "./platform/launcher.ts";
+import { proxyFetch } from "./relay/proxy-fetch.ts";
+import { withSystemAuthorities } from "./relay/system-trust.ts";
 import { run } from "./run.ts";
-import { withSystemAuthorities } from "./system-trust.ts";
-
-declare module "node:http" {
-  /** In Node since 24.14; not yet in its types. */
-  export function setGlobalProxyFromEnv(env?: Readonly<Record<string, string | undefined>>): () => void;
-}
+import { findHome } from "./settings/home.ts";
 
 const output = (stream: NodeJS.WriteStream): TextOutput => ({
   write: (text) => void stream.write(text),
@@ -22,9 +21,7 @@ const output = (stream: NodeJS.WriteStream): TextOutput => ({
 process.stdout.on("error", () => process.exit(141));
 process.stderr.on("error", () => {});
 
-const proxies = fetchProxies(process.env);
-if (proxies !== undefined) process.getBuiltinModule("node:http").setGlobalProxyFromEnv(proxies);
-const fetchByProxy = proxies === undefined ? fetch : withProxySettings(fetch, process.env);
+const home = findHome({ homedir, tmpdir, uid: process.getuid?.() });
 
 /** Authorities (PEM) that the caller named. */
 const named: string[] = [];
@@ -41,32 +38,43 @@ void run(process.argv.slice(2), {
       return Buffer.concat(chunks).toString("utf8");
     },
   },
-  fetch: withSystemAuthorities(fetchByProxy, () => trust([])),
-  // The same as framing's, which is a lot to load before help or a kept token is shown.
-  clock: {
-    now: () => performance.now(),
-    setTimer(delayMs, fire) {
-      const timer = setTimeout(fire, delayMs);
-      return { cancel: () => clearTimeout(timer) };
-    },
-  },
+  fetch: withSystemAuthorities(proxyFetch(fetch, process.env), () => trust([])),
+  clock: SYSTEM_CLOCK,
   now: Date.now,
   random: Math.random,
+  randomBytes,
   signals: process,
   exit: (code) => process.exit(code),
-  // A single executable is its own script.
-  self: { command: process.execPath, args: isSea() ? [] : [...process.execArgv, process.argv[1] ?? ""] },
+  self: launcherOf({
+    env: process.env,
+    execPath: process.execPath,
+    execArgs: process.execArgv,
+    script: isSea() ? undefined : process.argv[1],
+  }),
   platform: process.platform,
-  homeDir: homedir(),
+  homeDir: home.path,
+  isHomeless: home.isStandIn,
   pid: process.pid,
+  ask:
+    process.stdin.isTTY === true && process.stderr.isTTY === true
+      ? async (question, { signal }) => {
+          const { createInterface } = await import("node:readline/promises");
+          const lines = createInterface({ input: process.stdin, output: process.stderr });
+          try {
+            return await lines.question(question, { signal });
+          } finally {
+            lines.close();
+          }
+        }
+      : undefined,
   openBrowser: async (url) => (await import("./login/open-browser.ts")).openBrowser(url, process.platform, process.env),
   openKeyStore: async () => {
-    const { openOsKeyStore } = await import("./tokens/os-key-store.ts");
+    const { openOsKeyStore } = await import("./tokens/vault/os-key-store.ts");
     return await openOsKeyStore(process.platform, process.env);
   },
   trustAuthorities: (pem) => trust([pem]),
 }).then((exitCode) => {
-  // Whatever a library still holds must not keep a finished command alive.
+  // Handles that a library still holds must not keep a finished command alive.
   process.stdout.write("", () => process.exit(exitCode));
 });
 

@@ -1,13 +1,14 @@
 import { ConnectError, ERRORS, toConnectError } from "@cluster-connect/protocol";
 import { type Command, CommanderError } from "commander";
-import { withIdsLast } from "./arguments.ts";
 import type { CliDeps } from "./deps.ts";
-import { writeFailure } from "./failure.ts";
-import { findCommand } from "./find-command.ts";
-import { createInterrupts } from "./interrupts.ts";
-import { createLineOutput } from "./line-output.ts";
-import { createProgram } from "./program.ts";
-import { traceFetch } from "./trace-fetch.ts";
+import { withIdsLast } from "./program/arguments.ts";
+import { findCommand } from "./program/find-command.ts";
+import { createProgram } from "./program/program.ts";
+import { traceFetch } from "./relay/trace-fetch.ts";
+import { cleanOutput } from "./terminal/clean-output.ts";
+import { writeFailure } from "./terminal/failure.ts";
+import { createInterrupts } from "./terminal/interrupts.ts";
+import { createLineOutput } from "./terminal/line-output.ts";
 
 /**
  * Runs the command line tool.
@@ -16,10 +17,11 @@ import { traceFetch } from "./trace-fetch.ts";
  * @returns the exit code; every error has its own, see docs/errors.md.
  */
 export async function run(argv: readonly string[], given: CliDeps): Promise<number> {
-  const stderr = createLineOutput(given.stderr);
+  const stderr = createLineOutput(cleanOutput(given.stderr));
   const own = argv.slice(0, argv.indexOf("--") < 0 ? argv.length : argv.indexOf("--"));
   const level = verbosity(own);
-  const deps: CliDeps = { ...given, stderr, ...(level < 2 ? {} : { fetch: traceFetch(given) }) };
+  const stdout = cleanOutput(given.stdout);
+  const deps: CliDeps = { ...given, stdout, stderr, ...(level < 2 ? {} : { fetch: traceFetch(given) }) };
   const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
   const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);
@@ -28,6 +30,7 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
       showHelp(program, argv.slice(1));
       return 0;
     }
+    if (deps.isHomeless === true && KEEPING.has(argv[0] ?? "")) stderr.write(homelessWarning(deps));
     await program.parseAsync(withIdsLast(argv), { from: "user" });
     return result.exitCode;
   } catch (error) {
@@ -38,6 +41,15 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
   } finally {
     interrupts.dispose();
   }
+}
+
+/** Commands that keep something: a login, a trust, an entry. */
+const KEEPING: ReadonlySet<string> = new Set(["login", "proxy", "run", "kubeconfig"]);
+
+function homelessWarning({ homeDir, env }: CliDeps): string {
+  if (env["XDG_CONFIG_HOME"] && env["XDG_STATE_HOME"]) return "";
+  const advice = "set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME, to keep it";
+  return `warning: there is no home folder; what is remembered goes to ${homeDir}: ${advice}\n`;
 }
 
 /** `-v`, `-vv`, `--verbose`; each counts. */
@@ -69,7 +81,7 @@ function withHelp(error: ConnectError, program: Command, argv: readonly string[]
   return new ConnectError("CC_USAGE", error.message, { hint, cause: error.cause });
 }
 
-/** What an interrupt made fail is the interrupt, whatever it looks like. */
+/** An error that an interrupt caused is reported as the interrupt, in any form. */
 function reported(error: unknown, signal: AbortSignal): ConnectError {
   if (signal.aborted && !(error instanceof ConnectError)) return toConnectError(signal.reason);
   return toConnectError(error);

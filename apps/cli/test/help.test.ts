@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { ERRORS } from "@cluster-connect/protocol";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
-import { createInterrupts } from "../src/interrupts.ts";
-import { createProgram } from "../src/program.ts";
+import { createProgram } from "../src/program/program.ts";
+import { createInterrupts } from "../src/terminal/interrupts.ts";
 import { VERSION } from "../src/version.ts";
 import { testCli } from "./support/cli.ts";
 
@@ -12,6 +12,10 @@ const COMMANDS = [
   "logout",
   "clusters",
   "clusters trust",
+  "clusters sign",
+  "fleet-key",
+  "fleet-key create",
+  "fleet-key revoke",
   "proxy",
   "run",
   "doctor",

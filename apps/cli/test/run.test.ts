@@ -1,11 +1,11 @@
 import { ConnectError, ERRORS } from "@cluster-connect/protocol";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import { writeFailure } from "../src/failure.ts";
 import { run } from "../src/run.ts";
-import { createStyle } from "../src/style.ts";
+import { writeFailure } from "../src/terminal/failure.ts";
+import { createStyle } from "../src/terminal/style.ts";
 import { testCli } from "./support/cli.ts";
 import { startRelay } from "./support/relay.ts";
-import { tempFolder } from "./support/temp-folder.ts";
 import { unsignedToken } from "./support/tokens.ts";
 
 test("a wrong flag is named in one line, with how to get help, and exits with 2", async () => {
@@ -36,7 +36,7 @@ test.each([
   ["admin clusters label prod", "missing required argument 'labels'", "admin clusters label --help"],
   ["proxy -n a -n b --kube-context c", "--kube-context", "proxy --help"],
 ])("what is wrong with `%s` is said, and which command's help says more", async (line, message, help) => {
-  const cli = testCli(await tempFolder(), { env: { CLUSTER_CONNECT_RELAY: "https://relay.test" } });
+  const cli = testCli(await temporaryFolder(), { env: { CLUSTER_CONNECT_RELAY: "https://relay.test" } });
   expect(await cli.run(...line.split(" "))).toBe(2);
   expect(cli.err()).toContain(`error: ${message}`);
   expect(cli.err()).toContain(`\nhint: Run \`cluster-connect ${help}\`.\n`);
@@ -51,13 +51,13 @@ test("a flag without its value, and a choice that does not exist, are named", as
 });
 
 test("without a relay the command says how to name one", async () => {
-  const cli = testCli(await tempFolder());
+  const cli = testCli(await temporaryFolder());
   expect(await cli.run("clusters")).toBe(2);
   expect(cli.err()).toContain("error: No relay is named (CC_USAGE)\n");
 });
 
 test("a relay address that is none is told by where it came from", async () => {
-  const cli = testCli(await tempFolder(), { env: { CLUSTER_CONNECT_RELAY: "ftp://relay" } });
+  const cli = testCli(await temporaryFolder(), { env: { CLUSTER_CONNECT_RELAY: "ftp://relay" } });
   expect(await cli.run("clusters")).toBe(2);
   expect(cli.err()).toContain("CLUSTER_CONNECT_RELAY is no relay address: the scheme is ftp (CC_USAGE)");
   expect(await cli.run("clusters", "--relay", "http://relay.example.com")).toBe(2);
@@ -65,7 +65,7 @@ test("a relay address that is none is told by where it came from", async () => {
 });
 
 test("with --output json an error is JSON too", async () => {
-  const cli = testCli(await tempFolder());
+  const cli = testCli(await temporaryFolder());
   expect(await cli.run("clusters", "-o", "json", "--relay", "https://relay.test")).toBe(30);
   expect(JSON.parse(cli.err())).toEqual({
     error: {
@@ -111,7 +111,7 @@ test("causes are shown with -v, without texts that others wrote", () => {
 
 test("on a terminal an error takes the place of what was being waited for", async () => {
   const relay = await startRelay();
-  const cli = testCli(await tempFolder(), {
+  const cli = testCli(await temporaryFolder(), {
     env: { CLUSTER_CONNECT_TOKEN: unsignedToken(), CLUSTER_CONNECT_RELAY_TOKEN: unsignedToken(), NO_COLOR: "1" },
   });
   const terminal = { ...cli.deps.stderr, isTerminal: true };

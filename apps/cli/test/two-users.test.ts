@@ -1,11 +1,11 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
-import { loginKey } from "../src/tokens/token-cache.ts";
+import { loginKey } from "../src/tokens/vault/token-cache.ts";
 import { startIssuer } from "./support/issuer.ts";
 import { createUser, type OtherUser } from "./support/other-user.ts";
 import { startRelay } from "./support/relay.ts";
-import { tempFolder } from "./support/temp-folder.ts";
 
 const [FIRST, SECOND] = [64_001, 64_002];
 
@@ -15,7 +15,7 @@ async function readable(user: OtherUser, ...folders: readonly string[]): Promise
   return out.split("\n").filter((path) => path !== "");
 }
 
-/** What is in the background outlives a test that fails. */
+/** A process in the background outlives a test that fails. */
 function endProcess(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
@@ -28,16 +28,20 @@ test("a second user of the machine reads nothing of the first one's logins, kube
   skip,
 }) => {
   skip(process.getuid?.() !== 0, "only root can start processes as two other users");
-  const parent = await tempFolder();
+  const parent = await temporaryFolder();
   await chmod(parent, 0o755);
   const shared = join(parent, "tmp");
   await mkdir(shared);
   await chmod(shared, 0o1777);
-  const [first, second] = [await createUser(parent, FIRST, shared), await createUser(parent, SECOND, shared)];
   const relay = await startRelay();
   const issuer = await startIssuer();
   relay.login = issuer.settings;
   await relay.addCluster("prod");
+  const named = { ...relay.trusted(), CLUSTER_CONNECT_RELAY_AUDIENCE: issuer.settings.audiences.relay };
+  const [first, second] = [
+    await createUser(parent, FIRST, shared, named),
+    await createUser(parent, SECOND, shared, named),
+  ];
 
   const login = first.cli("login", "--relay", relay.url, "--device-code");
   await issuer.signIn(await login.said(/or open (\S+)/));
@@ -46,7 +50,7 @@ test("a second user of the machine reads nothing of the first one's logins, kube
   const detached = await first.cli("proxy", "-n", "prod", "--port", "0", "--detach").ended;
   const pid = Number(/process (\d+)/.exec(detached.err)?.[1]);
   onTestFinished(() => endProcess(pid));
-  // While a command runs, its kubeconfig is in a folder that everybody shares.
+  // While a command runs, its kubeconfig is in a folder that all users share.
   const running = first.cli("run", "-n", "prod", "--", "sh", "-c", 'echo "at $KUBECONFIG" >&2; exec sleep 600');
   const kubeconfig = await running.said(/^at (\S+)$/m);
   expect(kubeconfig.startsWith(shared)).toBe(true);
@@ -72,7 +76,7 @@ test("a second user of the machine reads nothing of the first one's logins, kube
 
 test("a login that its owner may not remove is named with the reason", async ({ skip }) => {
   skip(process.getuid?.() !== 0, "only root can start processes as another user");
-  const parent = await tempFolder();
+  const parent = await temporaryFolder();
   await chmod(parent, 0o755);
   const user = await createUser(parent, FIRST, parent);
   const logins = join(user.home, ".local/state/cluster-connect/logins");

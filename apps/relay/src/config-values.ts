@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { parseClusterId } from "@cluster-connect/protocol";
+import { parseClusterId, UPSTREAM_PROBE } from "@cluster-connect/protocol";
 
 /** Whether a grant may name clusters so: an id, or `*` for all. */
 export function isClusterPattern(text: string): boolean {
@@ -10,6 +10,11 @@ export function isClusterPattern(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether a grant may name an upstream so. A pattern would grant what an agent is given later. */
+export function isUpstreamName(text: string): boolean {
+  return text !== UPSTREAM_PROBE && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
 }
 
 /** Whether the text is an IP address, or a network such as `10.0.0.0/8`. */

@@ -1,3 +1,5 @@
+import { LOGIN, type LoginSettings } from "@cluster-connect/api";
+import { isClusterAudience } from "@cluster-connect/protocol";
 import {
   type Environment,
   LOG_LEVELS,
@@ -8,25 +10,13 @@ import {
 } from "@cluster-connect/service";
 import { z } from "zod";
 import { ADMIN_SCHEMA, type AdminSpec } from "./admin/admins.ts";
+import type { SharedKeySettings } from "./agents/shared-keys.ts";
 import { AUDIT_SCHEMA, type AuditSettings } from "./audit/open.ts";
 import { isNetwork } from "./config-values.ts";
 import { GRANT_SCHEMA, type GrantSpec } from "./grants/grant.ts";
 import type { PeerSettings } from "./peers/tls.ts";
 import { LIMIT_SCHEMA, type LimitSettings } from "./quota/limit-settings.ts";
-import type { SharedKeySettings } from "./shared-keys.ts";
-import { countPlaces, type StoreSettings } from "./store/place.ts";
-
-/** What a CLI needs to sign a person in; handed out without a credential, so nothing in it is secret. */
-export interface LoginSettings {
-  /** The issuer people sign in at. */
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly scopes: readonly string[];
-  /** The relay's audience and the clusters'; they should differ, so that no token works at both. */
-  readonly audiences: { readonly relay: string; readonly cluster: string };
-  /** How the CLI names an audience at the token endpoint: RFC 8707 `resource`, a scope (Entra), or `audience`. */
-  readonly resourceParameter: "resource" | "scope" | "audience";
-}
+import { countPlaces, type StoreSettings } from "./store/open/place.ts";
 
 /** The relay's settings. @see apps/relay/README.md */
 export interface RelayConfig extends StoreSettings {
@@ -41,7 +31,7 @@ export interface RelayConfig extends StoreSettings {
   readonly grants: readonly GrantSpec[];
   /** A folder of YAML files with further grants; followed when they change. */
   readonly grantsDir?: string | undefined;
-  /** Who may use the routes for administrators. */
+  /** Callers who may use the routes for administrators. */
   readonly admins: readonly AdminSpec[];
   /** Told when a cluster's state changes. */
   readonly webhook?: { readonly url: string; readonly secretFile: string } | undefined;
@@ -59,18 +49,21 @@ export interface RelayConfig extends StoreSettings {
   readonly agents: SharedKeySettings;
   /** With other relays that share the store; absent for a relay alone. */
   readonly peers?: PeerSettings | undefined;
-  /** How long what was read last counts while the store does not answer. */
+  /** How long the last reading counts while the store does not answer. */
   readonly storeOutageSeconds: number;
   readonly log: { readonly level: LogLevel };
 }
 
-const LOGIN: z.ZodType<LoginSettings> = z.strictObject({
-  issuer: z.url({ protocol: /^https?$/ }),
-  clientId: z.string().min(1),
+const LOGIN_SETTING: z.ZodType<LoginSettings> = LOGIN.extend({
   scopes: z.array(z.string().min(1)).default(["openid", "profile", "offline_access"]),
-  audiences: z.strictObject({ relay: z.string().min(1), cluster: z.string().min(1) }),
-  resourceParameter: z.enum(["resource", "scope", "audience"]).default("resource"),
-});
+  audiences: LOGIN.shape.audiences.strict(),
+  resourceParameter: LOGIN.shape.resourceParameter.default("resource"),
+})
+  .strict()
+  .refine(({ audiences }) => !isClusterAudience(audiences.cluster, audiences.relay), {
+    path: ["audiences", "relay"],
+    error: "expected another audience than the clusters', so that a token for the relay is worth nothing there",
+  });
 
 const STORE: z.ZodType<NonNullable<StoreSettings["store"]>> = z.strictObject({
   sqlite: z.string().min(1).optional(),
@@ -118,7 +111,7 @@ const FIELDS = z.strictObject({
   metrics: z
     .strictObject({ host: z.string().min(1).default("127.0.0.1"), port: z.int().min(0).max(65_535) })
     .optional(),
-  login: LOGIN.optional(),
+  login: LOGIN_SETTING.optional(),
   trustedProxies: z
     .array(z.string().refine(isNetwork, "expected an address or network such as 10.0.0.0/8"))
     .default([]),

@@ -1,23 +1,23 @@
 import { existsSync } from "node:fs";
 import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf } from "@cluster-connect/service";
-import { describeAudit, requireAudit } from "./audit/verify.ts";
-import { checkFiles } from "./check-config.ts";
-import { type Command, parseCommandLine, USAGE, type Where } from "./command-line.ts";
 import { addCluster } from "./commands/add-cluster.ts";
+import { verifyAuditCommand } from "./commands/audit-verify.ts";
+import { checkFiles } from "./commands/check-config.ts";
 import { describeClusters } from "./commands/clusters.ts";
+import { type Command, parseCommandLine, USAGE, type Where } from "./commands/command-line.ts";
 import { makeEnrollmentCode } from "./commands/enroll.ts";
 import { forgetCluster } from "./commands/remove-cluster.ts";
 import { describeRevocation } from "./commands/revoke.ts";
 import { loadRelayConfig } from "./config.ts";
-import { serve } from "./serve.ts";
-import { revokeAgentKey } from "./store/agent-keys.ts";
-import { placeInFolder, readStorePlace } from "./store/place.ts";
+import { serveRelay } from "./serve.ts";
+import { placeInFolder, readStorePlace } from "./store/open/place.ts";
+import { revokeAgentKey } from "./store/queries/agent-keys.ts";
 import { openStore, type Store, type StorePlace } from "./store/store.ts";
 import { SOFTWARE } from "./version.ts";
 
-/** Does what the arguments say. @returns the exit code. */
-export function run(argv: readonly string[], deps: DaemonProcess): Promise<number> {
+/** Runs the command that the arguments name. @returns the exit code. */
+export function runRelay(argv: readonly string[], deps: DaemonProcess): Promise<number> {
   return exitCodeOf(async () => {
     await runCommand(parseCommandLine(argv), deps);
     return 0;
@@ -50,7 +50,7 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
       });
     case "auditVerify":
       return await withFormerStore(command.where, deps, async (store) => {
-        deps.stdout(describeAudit(await requireAudit(store.db, command.expected), command.output));
+        deps.stdout(await verifyAuditCommand(store, command, deps));
       });
     case "remove-cluster":
       return await withFormerStore(command.where, deps, async (store) => {
@@ -68,15 +68,17 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
 async function runServe(command: Extract<Command, { kind: "serve" }>, deps: DaemonProcess): Promise<void> {
   const config = await loadRelayConfig({ file: command.where.configFile, env: deps.env });
   if (command.checkConfig) {
-    await checkFiles(config);
+    await checkFiles(config, deps);
     deps.stderr("The settings are valid.");
     return;
   }
   const { level } = config.log;
-  await serve(config, {
+  await serveRelay(config, {
     signals: deps.signals,
+    env: deps.env,
     software: SOFTWARE,
-    createLog: (ids) => createLogger({ service: "relay", level, ids }),
+    createLog: (ids) => createLogger({ service: "relay", level, ids }, deps.logs),
+    droppedLines: () => deps.logs.dropped,
   });
 }
 

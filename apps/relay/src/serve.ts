@@ -1,27 +1,43 @@
-import { createReloadingVerifier, type ReloadEvent, type ReloadingVerifier } from "@cluster-connect/auth";
-import { SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
+import { randomBytes } from "node:crypto";
+import {
+  createFetchDocument,
+  createReloadingVerifier,
+  type ReloadEvent,
+  type ReloadingVerifier,
+  SYSTEM_RELOAD_DEPS,
+} from "@cluster-connect/auth";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createSessionDeps } from "@cluster-connect/framing";
+import { proxyFor } from "@cluster-connect/framing/ws";
 import {
   createInstanceId,
   createMetrics,
   createShutdown,
+  type Environment,
   errorFields,
   type Logger,
+  onHangup,
   type SignalSource,
-  SYSTEM_CLOCK,
 } from "@cluster-connect/service";
+import { requireOwnAudience, requireOwnAudiences } from "./audience-check.ts";
 import type { RelayConfig } from "./config.ts";
+import { createRelayIds } from "./ids.ts";
 import { startRelay } from "./relay.ts";
-import { readStorePlace } from "./store/place.ts";
+import { readStorePlace } from "./store/open/place.ts";
 import { openStore } from "./store/store.ts";
 
-/** What the `serve` command needs from its process. */
+/** Dependencies of the `serve` command on its process. */
 export interface ServeDeps {
   readonly signals: SignalSource;
   readonly software: string;
+  /** Names the HTTP proxies on the way to issuers. */
+  readonly env: Environment;
   readonly createLog: (ids: Readonly<Record<string, unknown>>) => Logger;
+  /** Lines of the log that were dropped. */
+  readonly droppedLines: () => number;
 }
 
-/** Time for what is left after the drain's own deadline. */
+/** Time for the sessions left after the drain's own deadline. */
 const CLOSE_MARGIN_MS = 5_000;
 
 /**
@@ -29,25 +45,36 @@ const CLOSE_MARGIN_MS = 5_000;
  *
  * @throws ConnectError when it cannot start.
  */
-export async function serve(config: RelayConfig, deps: ServeDeps): Promise<void> {
+export async function serveRelay(config: RelayConfig, deps: ServeDeps): Promise<void> {
   const instanceId = createInstanceId();
   const log = deps.createLog({ instanceId });
   const drainMs = config.drainSeconds * 1_000;
-  const verifier = await createVerifier(config, (event) => logReload(event, log));
+  const verifier = await createVerifier(config, { env: deps.env, onEvent: (event) => logReload(event, log) });
+  await requireOwnAudiences(config);
   const place = await readStorePlace(config);
   const onIdleError = (error: Error): void =>
     log.warn({ event: "store.interrupted", ...errorFields(error) }, "the database ended a channel that was not in use");
   const store = await openStore(place, new Date(), { onIdleError });
   const shutdown = createShutdown({ deadlineMs: drainMs + CLOSE_MARGIN_MS }, { signals: deps.signals, log });
+  onHangup(
+    { signal: shutdown.stopping },
+    { signals: deps.signals, log, reload: () => verifier.reload({ signal: shutdown.stopping }) },
+  );
   shutdown.add("store", () => store.close());
   const watching = verifier.watch({ signal: shutdown.stopping });
   shutdown.add("authentication", () => watching);
   try {
     const relay = await startRelay(config, {
-      ...{ instanceId, store, verifier, log, software: deps.software },
-      metrics: createMetrics({ service: "relay", process: true }),
+      instanceId,
+      software: deps.software,
+      store,
+      verifier,
+      log,
+      random: Math.random,
+      ids: createRelayIds(randomBytes),
+      metrics: createMetrics({ service: "relay", process: true, droppedLines: deps.droppedLines }),
       clock: SYSTEM_CLOCK,
-      sessionDeps: SYSTEM_SESSION_DEPS,
+      sessionDeps: createSessionDeps(),
     });
     shutdown.add("server", () => relay.close());
     shutdown.add("sessions", ({ signal }) => relay.drain({ deadlineMs: drainMs, signal }));
@@ -71,11 +98,17 @@ export async function serve(config: RelayConfig, deps: ServeDeps): Promise<void>
  * @throws ConnectError `CC_FILE_MISSING`, `CC_FILE_UNREADABLE` or `CC_CONFIG_INVALID`.
  */
 export function createVerifier(
-  config: Pick<RelayConfig, "authenticationConfig" | "allowInsecureLoopbackIssuer">,
-  onEvent: (event: ReloadEvent) => void = () => undefined,
+  config: Pick<RelayConfig, "authenticationConfig" | "allowInsecureLoopbackIssuer" | "login">,
+  options: { readonly env: Environment; readonly onEvent?: (event: ReloadEvent) => void },
 ): Promise<ReloadingVerifier> {
   const { authenticationConfig, allowInsecureLoopbackIssuer: allowInsecureLoopback } = config;
-  return createReloadingVerifier(authenticationConfig, { allowInsecureLoopback, onEvent });
+  const { env, onEvent = () => undefined } = options;
+  const fetchDocument = createFetchDocument({ proxyFor: (url) => proxyFor(url, env) });
+  return createReloadingVerifier(
+    authenticationConfig,
+    { allowInsecureLoopback, onEvent, checkAudience: (audience) => requireOwnAudience(config, audience) },
+    { ...SYSTEM_RELOAD_DEPS, fetchDocument },
+  );
 }
 
 function logReload(event: ReloadEvent, log: Logger): void {

@@ -1,9 +1,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { settingPaths } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { loadRelayConfig } from "../src/config.ts";
-import { temporaryFolder } from "./support/folder.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../../examples/relay.yaml");
 
@@ -36,11 +36,19 @@ test("the README lists every setting", async () => {
   const readme = await readFile(join(import.meta.dirname, "../README.md"), "utf8");
   const config = await loadRelayConfig({ file: EXAMPLE, env: {} });
   const optional = ["store.sqlite", "store.postgres.url", "grantsDir", "webhook.url", "webhook.secretFile"];
-  const further = ["audit.retentionDays", "audit.file", "audit.webhook.url", "metrics.host", "metrics.port", "peers"];
+  const further = [
+    "audit.retentionDays",
+    "audit.file",
+    "audit.webhook.url",
+    "audit.seal.keyFile",
+    "metrics.host",
+    "metrics.port",
+    "peers",
+  ];
   const limits = ["limits.bytesPerSecondPerCaller", "limits.bytesPerSecondPerCluster", "agents.perKey"];
   const paths = [...settingPaths(config), ...optional, ...further, ...limits, "tracing.endpoint"];
   expect(paths.length).toBeGreaterThan(45);
-  // What `login` holds is listed by its own name.
+  // The settings below `login` are listed by their own names.
   const named = (path: string): boolean => new RegExp(`\`${path.replace(/^login\./, "")}(\\[\\])?\``).test(readme);
   expect(paths.filter((path) => !named(path))).toEqual([]);
 });

@@ -4,11 +4,12 @@ import { readFile, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { createMetrics } from "@cluster-connect/service";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { AUDIT_SCHEMA } from "../src/audit/open.ts";
 import { alertTests } from "./support/alert-tests.ts";
 import { startFixture } from "./support/fixture.ts";
-import { temporaryFolder } from "./support/folder.ts";
 
 const deployPath = (name: string): string => join(import.meta.dirname, "../../../deploy/relay", name);
 const deploy = (name: string): Promise<string> => readFile(deployPath(name), "utf8");
@@ -18,7 +19,8 @@ async function metricNames(): Promise<ReadonlySet<string>> {
   const secretFile = join(await temporaryFolder(), "secret");
   await writeFile(secretFile, "s");
   const webhook = { url: "http://127.0.0.1:1/", secretFile };
-  const fixture = await startFixture({ config: { webhook, tracing: { endpoint: "http://127.0.0.1:1" } } });
+  const audit = AUDIT_SCHEMA.parse({ seal: { key: "s".repeat(32) } });
+  const fixture = await startFixture({ config: { webhook, audit, tracing: { endpoint: "http://127.0.0.1:1" } } });
   const own = await (await fetch(new URL("/metrics", fixture.url))).text();
   const process = await createMetrics({ service: "relay", process: true }).text();
   const types = [...`${own}\n${process}`.matchAll(/^# TYPE (\S+) (\S+)$/gm)];

@@ -1,15 +1,15 @@
 import { ConnectError, decodeProbe, encodeProbe } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseAuthorities } from "../src/authorities.ts";
-import { createCallerAddress } from "../src/caller-address.ts";
-import { parseCommandLine } from "../src/command-line.ts";
+import { parseAuthorities } from "../src/agents/authorities.ts";
+import { firstFailure } from "../src/agents/probe.ts";
+import { parseCommandLine } from "../src/commands/command-line.ts";
+import { parseDuration } from "../src/commands/duration.ts";
 import { isNetwork } from "../src/config-values.ts";
-import { parseDuration } from "../src/duration.ts";
-import { firstFailure } from "../src/probe.ts";
+import { createCallerAddress } from "../src/http/caller-address.ts";
 import { pem } from "./support/fixture.ts";
 
-/** Whatever comes in: a value, or an error of ours. */
+/** Every input gives a value, or an error of ours. */
 function isTotal<T>(parse: (input: T) => unknown): (input: T) => void {
   return (input) => {
     try {

@@ -37,7 +37,11 @@ describe("a stream", () => {
     await expect(request.promise).resolves.toMatchObject({
       kind: "open",
       open: {
-        ...{ cluster: "prod", upstream: "kubernetes", correlationId: "0123456789abcdef", forwarded: false, sessionId },
+        cluster: "prod",
+        upstream: "kubernetes",
+        correlationId: "0123456789abcdef",
+        viaPeer: false,
+        sessionId,
         caller: { issuer: fixture.issuer.url, subject: "jane", username: "jane", address: "198.51.100.7" },
       },
     });
@@ -77,7 +81,7 @@ describe("a stream", () => {
     const cli = await dialCli(fixture, await opsToken(fixture));
     const caller = { issuer: "x", subject: "x", username: "root" };
     const sessionId = parseSessionId("session-1");
-    for (const change of [{ caller }, { sessionId }, { forwarded: true }]) {
+    for (const change of [{ caller }, { sessionId }, { viaPeer: true }]) {
       await expect(cli.open({ ...openRequest(), ...change }).accepted).rejects.toMatchObject({ code: "CC_PROTOCOL" });
     }
   });

@@ -45,7 +45,7 @@ test("a stream goes on over a restarted relay without a lost or repeated byte", 
   const sent = randomBytes(3_000_000);
   const received = hashOf(stream);
   stream.write(sent.subarray(0, 1_000_000));
-  await vi.waitUntil(() => stream.bytesTaken > 100_000);
+  await vi.waitUntil(() => stream.bytesTaken > 100_000, { timeout: 30_000 });
   await before.stop();
   stream.write(sent.subarray(1_000_000, 2_000_000));
   const after = await startFixture({ after: before });
@@ -70,10 +70,12 @@ test("a stream waits for the one agent that holds it, and is not given to anothe
   await (await dialAgent(fixture, other)).ready;
   tunnel.close();
   await fixture.log.once("tunnel.closed");
-  await vi.waitUntil(() =>
-    fixture.log.lines.some(
-      ({ event, code, kind }) => event === "stream.refused" && code === "CC_AGENT_OFFLINE" && kind === "resume",
-    ),
+  await vi.waitUntil(
+    () =>
+      fixture.log.lines.some(
+        ({ event, code, kind }) => event === "stream.refused" && code === "CC_AGENT_OFFLINE" && kind === "resume",
+      ),
+    { timeout: 30_000 },
   );
   await (await dialAgent(fixture, holder, options)).ready;
   stream.end("still here");

@@ -5,15 +5,14 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { generateAgentKey, hashEnrollmentCode } from "@cluster-connect/auth";
-import { SYSTEM_CLOCK } from "@cluster-connect/service";
-import { createMemoryLogger } from "@cluster-connect/service/testing";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createMemoryLogger, createMemoryLogSink } from "@cluster-connect/service/testing";
+import { selfSigned, temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
-import { run } from "../src/run.ts";
-import { createRelayServer } from "../src/server.ts";
-import { placeInFolder } from "../src/store/place.ts";
+import { createRelayServer } from "../src/http/server.ts";
+import { runRelay } from "../src/run.ts";
+import { placeInFolder } from "../src/store/open/place.ts";
 import { openStore } from "../src/store/store.ts";
-import { selfSigned } from "./support/certificate.ts";
-import { temporaryFolder } from "./support/folder.ts";
 
 const AUTHENTICATION = `
 apiVersion: apiserver.config.k8s.io/v1
@@ -26,11 +25,12 @@ jwt:
 async function relay(argv: readonly string[], env: Record<string, string> = {}) {
   const out: string[] = [];
   const err: string[] = [];
-  const exitCode = await run(argv, {
+  const exitCode = await runRelay(argv, {
     env,
     signals: new EventEmitter(),
     stdout: (line) => void out.push(line),
     stderr: (line) => void err.push(line),
+    logs: createMemoryLogSink(),
   });
   return { exitCode, stdout: out.join("\n"), stderr: err.join("\n") };
 }
@@ -136,7 +136,7 @@ test("every command with the store speaks JSON when asked", async () => {
   expect(await json("revoke", "--key", keyId)).toEqual(revoked);
   expect(await json("remove-cluster", "--cluster", "prod")).toEqual({ clusterId: "prod", keys: 1, codes: 0 });
   const head = expect.stringMatching(/^5:[0-9a-f]{64}$/);
-  expect(await json("audit", "verify")).toEqual({ entries: 5, head, removed: null });
+  expect(await json("audit", "verify")).toEqual({ entries: 5, head, removed: null, sealed: null });
 });
 
 test.each([

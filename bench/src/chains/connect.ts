@@ -69,7 +69,7 @@ async function startRelay(folder: string, issuer: TestIssuer, site: Site): Promi
     dataDir: join(folder, "relay-data"),
     authenticationConfig,
     allowInsecureLoopbackIssuer: true,
-    grants: [{ clusters: ["*"], users: ["bench"] }],
+    grants: [{ clusters: ["*"], users: ["bench"], upstreams: ["kubernetes", "quiet", "bulk"] }],
     // One caller asks for all of it here.
     limits: { streamsPerCaller: 50_000, streamsPerCluster: 50_000, opensPerSecondPerCaller: 10_000 },
     drainSeconds: 0,

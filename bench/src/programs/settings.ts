@@ -13,7 +13,7 @@ const PROGRAMS: Readonly<Record<Program, URL>> = {
 };
 
 /** A program that has said it is ready. */
-export interface Ready<Answer> {
+export interface StartedProgram<Answer> {
   readonly running: Running;
   readonly answer: Answer;
 }
@@ -24,7 +24,7 @@ export async function startProgram<Answer>(
   settings: object,
   processes: Processes,
   options: { readonly name?: string; readonly execArgv?: readonly string[] } = {},
-): Promise<Ready<Answer>> {
+): Promise<StartedProgram<Answer>> {
   const main = fileURLToPath(PROGRAMS[program]);
   const running = await processes.node(options.name ?? program, main, {
     args: [JSON.stringify(settings)],

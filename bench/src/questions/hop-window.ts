@@ -5,7 +5,7 @@ import type { Question } from "../measure.ts";
 /** The 99th percentile needs some hundred round trips. */
 const DURATION_MS = 3_000;
 
-/** What the hop window does for a quiet stream beside eight bulk streams, and what it costs those. */
+/** The hop window's gain for a quiet stream beside eight bulk streams, and its cost for those. */
 export async function hopWindow(lab: Lab): Promise<Question> {
   const [on, off] = await lab.bareChains();
   if (on === undefined || off === undefined) throw new Error("the chains were not started");

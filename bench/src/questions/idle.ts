@@ -12,7 +12,7 @@ const KIB = 1_024;
 
 const LABELS: Readonly<Record<HopName, string>> = { near: "opener", middle: "relay", far: "agent" };
 
-/** What an idle stream costs each process: 5,000 of them, each of which has carried one byte both ways. */
+/** The cost of an idle stream for each process: 5,000 of them, each of which has carried one byte both ways. */
 export async function idle(lab: Lab): Promise<Question> {
   const units = HOPS.flatMap((hop) => [
     [`${LABELS[hop]} resident`, "KiB/stream"],

@@ -7,7 +7,7 @@ import { residentMib } from "../process/usage.ts";
 
 const STREAMS = 50;
 const MIB = 1_048_576;
-/** What each stream would send; far more than all windows and buffers on the way. */
+/** Bytes that each stream would send; far more than all windows and buffers on the way. */
 const STREAM_BYTES = 256 * MIB;
 const WARM_UP_BYTES = 64 * MIB;
 const BESIDE_BYTES = 128 * MIB;
@@ -29,7 +29,7 @@ async function run(lab: Lab): Promise<Sample> {
   const chain = await lab.freshConnect();
   const { bulk } = chain.ports;
   try {
-    // What carrying bytes costs in itself is there before: code, and one stream's share of buffers.
+    // Carrying bytes has a cost of its own: code, and one stream's share of buffers. It is there before.
     await download(bulk, WARM_UP_BYTES);
     const before = await sizes(chain, async (running) => (await running.memory()).residentBytes / MIB);
     const sockets = Array.from({ length: STREAMS }, () => openStalled(bulk, STREAM_BYTES));

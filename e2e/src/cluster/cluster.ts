@@ -1,14 +1,14 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import type { AuditEvent } from "./audit-log.ts";
+import type { AuditEvent } from "./control-plane/audit-log.ts";
 
-/** Loads no image: for providers whose nodes are somebody else's, or that have none. */
+/** Loads no image: for providers whose nodes are not ours, or that have none. */
 export const noImages = async (): Promise<never> => {
   throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", "This Kubernetes takes no images from here", {
     hint: "Push them to a registry that it reaches, and name that in the chart's values.",
   });
 };
 
-/** What a provider's cluster can do; suites leave out what needs more. */
+/** Features of a provider's cluster; suites leave out tests that need more. */
 interface ClusterFeatures {
   /** Controllers run: ServiceAccounts of new namespaces, garbage collection, Deployments. */
   readonly controllers: boolean;
@@ -18,10 +18,10 @@ interface ClusterFeatures {
   readonly auditLog: boolean;
 }
 
-/** Somebody on the network who is not in the cluster. */
+/** A host on the network that is not in the cluster. */
 export interface Outside {
   /**
-   * From now on nothing begins outside: whatever reaches a pod is an answer.
+   * From now on nothing begins outside: everything that reaches a pod is an answer.
    *
    * @param reachable Addresses that pods may dial outside, where the node is of our own; any without it.
    */
@@ -56,7 +56,7 @@ export interface Cluster extends AsyncDisposable {
    * ready. Undefined where they are not ours.
    */
   readonly restart?: (program: string) => Promise<void>;
-  /** What is outside of the cluster; undefined where there is no node of our own. */
+  /** A host outside of the cluster; undefined where there is no node of our own. */
   readonly outside?: Outside;
   /** Ends what the provider started and removes its files. */
   stop(): Promise<void>;

@@ -5,8 +5,8 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { parse } from "yaml";
 import { z } from "zod";
 import { runToEnd } from "../process/run-to-end.ts";
+import type { Tools } from "./binaries/tools.ts";
 import { type Cluster, noImages } from "./cluster.ts";
-import type { Tools } from "./tools.ts";
 
 const CONFIG = z.object({
   clusters: z

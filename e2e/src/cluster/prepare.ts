@@ -1,8 +1,8 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { startKeeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
-import { assetsDeps, findAssets } from "./assets.ts";
-import { findTools } from "./tools.ts";
+import { assetsDeps, findAssets } from "./binaries/assets.ts";
+import { findTools } from "./binaries/tools.ts";
 
 /**
  * Gets what the suites need before they run, so that minutes of building are seen and count against no test.

@@ -7,8 +7,8 @@ import { startKindCluster } from "./kind/kind-cluster.ts";
 import { type ProvideDeps, provideNodeCluster } from "./node/provide.ts";
 
 /**
- * A Kubernetes that runs pods, from the provider that `E2E_CLUSTER` names: `local` (the default) starts a node of our
- * own, `kind` makes a cluster with kind, `existing` uses the current context, or the one that `E2E_CONTEXT` names.
+ * A Kubernetes that runs pods, from the provider that `E2E_CLUSTER` names. `local`, the default, starts a node of our
+ * own. `kind` makes a cluster with kind. `existing` uses the current context, or the one that `E2E_CONTEXT` names.
  *
  * @throws ConnectError `CC_USAGE` for any other name, and what the provider throws.
  */

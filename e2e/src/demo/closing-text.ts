@@ -1,16 +1,16 @@
 import { delimiter } from "node:path";
-import type { Tools } from "../cluster/tools.ts";
+import type { Tools } from "../cluster/binaries/tools.ts";
 import { NAME_PREFIX } from "../stack/authentication.ts";
 import type { LocalProxy } from "../stack/cli.ts";
 
-/** Who looks at what. */
+/** The user of a demonstration, and the pod to look at. */
 export interface Demonstration {
   readonly user: string;
   /** The pod to exec into; undefined without a node. */
   readonly pod: string | undefined;
 }
 
-/** What a person may type now. */
+/** The commands that a person may type now. */
 export function closingText(
   { user, pod }: Demonstration,
   proxy: LocalProxy,

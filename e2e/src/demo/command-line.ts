@@ -1,9 +1,9 @@
-import { parseArgs } from "node:util";
 import { ConnectError } from "@cluster-connect/protocol";
-import { usageError } from "@cluster-connect/service";
+import { parseArguments } from "@cluster-connect/service";
+import { Command } from "commander";
 import { USERS } from "../stack/issuer.ts";
 
-/** What the person asked of the demo. */
+/** A demo as the person asked for it. */
 export type DemoRequest =
   | { readonly kind: "help" }
   | {
@@ -65,21 +65,23 @@ interface Flags {
 }
 
 function parseFlags(args: readonly string[]): Flags {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        user: { type: "string" },
-        context: { type: "string" },
-        node: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-    if (positionals.length === 0) return values;
-  } catch (cause) {
-    throw new ConnectError("CC_USAGE", usageError(cause).message, { cause, hint: HINT });
-  }
+  const { options, words } = parsed(args);
+  if (words.length === 0) return options;
   const word = args.find((argument) => !argument.startsWith("-")) ?? "";
   throw new ConnectError("CC_USAGE", `A command comes after --: demo -- ${word} …`, { hint: HINT });
+}
+
+function parsed(args: readonly string[]): ReturnType<typeof parseArguments<Flags>> {
+  const command = new Command()
+    .option("--user <value>")
+    .option("--context <value>")
+    .option("--node")
+    .helpOption(false)
+    .option("-h, --help");
+  try {
+    return parseArguments<Flags>(command, args);
+  } catch (cause) {
+    if (!(cause instanceof ConnectError)) throw cause;
+    throw new ConnectError("CC_USAGE", cause.message, { cause, hint: HINT });
+  }
 }

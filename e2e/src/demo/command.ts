@@ -55,7 +55,7 @@ async function whenEnded(child: ChildProcess, name: string): Promise<number> {
   return ended.promise;
 }
 
-/** Signals a process, or with a negative number its group; 0 is nobody. */
+/** Signals a process, or with a negative number its group; 0 is no process. */
 function send(target: number, signal: NodeJS.Signals): void {
   if (target === 0) return;
   try {

@@ -7,7 +7,7 @@ export interface SignalSource {
   readonly ppid: number;
 }
 
-/** The first signal ends everything, unless somebody took signals over; a second one in any case. */
+/** The first signal ends everything, unless a command took signals over; a second one in any case. */
 export interface Interrupts {
   readonly signal: AbortSignal;
   /** The signal that came. */

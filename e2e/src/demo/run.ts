@@ -2,11 +2,11 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeFailure } from "@cluster-connect/service";
-import { assetsDeps, findAssets } from "../cluster/assets.ts";
+import { assetsDeps, findAssets } from "../cluster/binaries/assets.ts";
+import { findTools, type Tools } from "../cluster/binaries/tools.ts";
 import { useExisting } from "../cluster/existing.ts";
 import { NODE_IMAGE } from "../cluster/node/image.ts";
 import { provideNodeCluster } from "../cluster/node/provide.ts";
-import { findTools, type Tools } from "../cluster/tools.ts";
 import { type Keeper, startKeeper } from "../process/keeper.ts";
 import { createProgress, type Progress, type ProgressTarget } from "../process/progress.ts";
 import type { LocalProxy } from "../stack/cli.ts";
@@ -57,7 +57,7 @@ export async function runDemo(argv: readonly string[], deps: DemoDeps): Promise<
   }
 }
 
-/** Whatever happens from here on, the keeper ends the processes and removes the folder. */
+/** The keeper ends the processes and removes the folder in any case from here on. */
 async function runWithKeeper(request: RunRequest, interrupts: Interrupts, deps: DemoDeps): Promise<number> {
   const progress = createProgress(deps.stderr, { now: () => performance.now() });
   await using keeper = await startKeeper();
@@ -66,7 +66,7 @@ async function runWithKeeper(request: RunRequest, interrupts: Interrupts, deps: 
   const { signal } = interrupts;
   const { env, platform, arch } = deps;
   const tools = await findTools({ signal }, { env, platform, arch, progress });
-  const stack = await start(request, folder, tools, keeper, progress, signal, deps);
+  const stack = await start(request, { folder, signal }, { tools, keeper, progress, demo: deps });
   try {
     if (request.node) await progress.during(`a pod named ${POD}`, () => startPod(stack.kubectlAsAdmin));
     const cli = await stack.cli(request.user);
@@ -74,21 +74,24 @@ async function runWithKeeper(request: RunRequest, interrupts: Interrupts, deps: 
       await cli.login(request.user, "browser");
       return cli.proxy([stack.clusterId]);
     });
-    return await use(request, folder, stack, proxy, tools, { keeper, interrupts, demo: deps });
+    return await use(request, { folder, stack, proxy, tools }, { keeper, interrupts, demo: deps });
   } finally {
     // A cluster that goes on must be left as it was; everything else is the keeper's.
     if (request.context !== undefined) await stack.stop();
   }
 }
 
+interface StartDeps {
+  readonly tools: Tools;
+  readonly keeper: Keeper;
+  readonly progress: Progress;
+  readonly demo: DemoDeps;
+}
+
 async function start(
   request: RunRequest,
-  folder: string,
-  tools: Tools,
-  keeper: Keeper,
-  progress: Progress,
-  signal: AbortSignal,
-  demo: DemoDeps,
+  { folder, signal }: { readonly folder: string; readonly signal: AbortSignal },
+  { tools, keeper, progress, demo }: StartDeps,
 ): Promise<Stack> {
   const { context, node } = request;
   const { env } = demo;
@@ -115,14 +118,15 @@ interface UseDeps {
   readonly demo: DemoDeps;
 }
 
-async function use(
-  request: RunRequest,
-  folder: string,
-  stack: Stack,
-  proxy: LocalProxy,
-  tools: Tools,
-  deps: UseDeps,
-): Promise<number> {
+/** The chain that has started, and the way into it. */
+interface StartedDemo {
+  readonly folder: string;
+  readonly stack: Stack;
+  readonly proxy: LocalProxy;
+  readonly tools: Tools;
+}
+
+async function use(request: RunRequest, { folder, stack, proxy, tools }: StartedDemo, deps: UseDeps): Promise<number> {
   const { interrupts, demo } = deps;
   const { command, user } = request;
   const showing = new AbortController();

@@ -4,11 +4,11 @@ import { startDaemon } from "../process/daemon.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { type LogEvent, waitForLogEvent } from "../process/log-events.ts";
 
-/** What a hostile dialer does, in a process of its own so that it costs nobody else's time. */
+/** An attack by a hostile dialer, in a process of its own so that it takes no other one's time. */
 export interface AttackOptions {
   /** A folder of its own. */
   readonly folder: string;
-  /** The relay, with TLS. */
+  /** The relay, with TLS, or another port. */
   readonly relay: string;
   readonly caFile: string;
   readonly attack: Attack;
@@ -22,7 +22,10 @@ export type Attack =
   | { readonly kind: "small-frames"; readonly count: number; readonly token: string; readonly cluster: string }
   | { readonly kind: "resets"; readonly count: number; readonly token: string; readonly cluster: string }
   | { readonly kind: "pings"; readonly count: number; readonly token: string }
-  | { readonly kind: "headers"; readonly count: number };
+  | { readonly kind: "headers"; readonly count: number }
+  | { readonly kind: "pipelined"; readonly count: number; readonly bytes: number; readonly path: string }
+  | { readonly kind: "slow-heads"; readonly count: number; readonly seconds: number }
+  | { readonly kind: "pings-before-hello"; readonly bytes: number };
 
 export interface Attacker {
   readonly program: Program;
@@ -45,7 +48,7 @@ export async function startAttacker(options: AttackOptions, deps: { readonly kee
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const spec = { name: attack.kind, main: MAIN, folder, config: { relay, caFile, attack } };
-  const logName = `${attack.kind}-${attack.count}`;
+  const logName = attack.kind;
   const { program } = await startDaemon({ ...spec, readyEvent: "attack.ready", logName }, { signal }, deps);
   const done = waitForLogEvent(program, ({ event }) => event === "attack.done", { signal });
   done.catch(() => undefined);

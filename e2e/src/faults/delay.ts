@@ -1,8 +1,8 @@
-import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/framing";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import type { Fault } from "./fault.ts";
 import { OPEN, type Way } from "./link.ts";
 
-/** What may be under way in one direction. */
+/** Bytes that may be under way in one direction. */
 const MAX_UNDER_WAY_BYTES = 33_554_432;
 
 /** Everything arrives so much later, in order. A link that was slow once stays so until it ends. */

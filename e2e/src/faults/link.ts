@@ -6,7 +6,7 @@ export interface Way {
   readonly to: Socket;
 }
 
-/** What becomes of what one side says. */
+/** The treatment of everything that one side says. */
 export interface Passage {
   bytes(chunk: Buffer, way: Way): void;
   /** It half-closed. */
@@ -63,7 +63,7 @@ export class Link {
     to.on("drain", () => {
       if (!this.#stalled) from.resume();
     });
-    // What it means is told by the close that follows.
+    // The close that follows tells what it means.
     from.on("error", () => {});
     return new Promise((resolve) => {
       from.once("close", () => {

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import {
   createStreamOpener,
   dialSession,
   type MuxStream,
   type ResumeCounters,
   type Session,
-  SYSTEM_CLOCK,
   supervise,
 } from "@cluster-connect/framing";
 import { dialWebSocket } from "@cluster-connect/framing/ws";
@@ -25,7 +25,7 @@ export interface RawLinkOptions {
   readonly token: () => Promise<string>;
 }
 
-/** What happened to the channel, and when: milliseconds since 1970. */
+/** An event of the channel, and its time in milliseconds since 1970. */
 export interface RawLinkEvent {
   /** `missing`: the agent's replica that holds a stream is not connected. */
   readonly kind: "connected" | "lost" | "missing";
@@ -61,6 +61,7 @@ export function startRawLink(options: RawLinkOptions): RawLink {
     {
       signal: stop.signal,
       backoff: BACKOFF,
+      atStake: () => opener.counters.suspended > 0,
       onReady: (session) => {
         opener.use(session);
         events.push({ kind: "connected", at: Date.now() });

@@ -1,7 +1,9 @@
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
-import { cacheRoot } from "../cluster/cache-folder.ts";
-import { findExecutable } from "../cluster/find-executable.ts";
+import { cacheRoot, fillOnce } from "../cluster/binaries/cache-folder.ts";
+import { findExecutable } from "../cluster/binaries/find-executable.ts";
+import { withLock } from "../cluster/lock.ts";
 import { NODE_PATH } from "../cluster/node/prerequisites.ts";
 import { definedOnly } from "../process/program-env.ts";
 import type { Progress } from "../process/progress.ts";
@@ -22,7 +24,8 @@ export async function missingForImages(env: NodeJS.ProcessEnv): Promise<string |
 }
 
 /**
- * Archives of the images, made from the sources as they are; from the folder `E2E_IMAGES` where that is set.
+ * Archives of the images, made from the sources as they are; from the folder `E2E_IMAGES` where that is set. All suites
+ * of one run, which `E2E_RUN` names by a folder of its own, have them made once.
  *
  * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with the last line of what failed.
  */
@@ -31,21 +34,47 @@ export async function provideImages(
   deps: { readonly env: NodeJS.ProcessEnv; readonly progress: Progress },
 ): Promise<readonly string[]> {
   const { env, progress } = deps;
-  const given = env["E2E_IMAGES"];
-  const folder = given || join(cacheRoot(env), "images");
   const { apps = CHART_APPS, signal } = options;
-  if (!given) await progress.during("images", () => make(folder, apps, { signal }, env));
+  const folder = env["E2E_IMAGES"] || (await progress.during("images", () => make(apps, { signal }, env)));
   return apps.map((app) => join(folder, `${app}.tar`));
 }
 
 async function make(
+  apps: readonly ImageApp[],
+  options: { readonly signal: AbortSignal },
+  env: NodeJS.ProcessEnv,
+): Promise<string> {
+  const run = env["E2E_RUN"];
+  const cache = join(cacheRoot(env), "images");
+  if (!run) {
+    await runDocker(cache, apps, options, env);
+    return cache;
+  }
+  return fillOnce(run, "images", options, {
+    isComplete: () => isFile(join(run, "images", "relay.tar")),
+    fill: (folder) => runDocker(folder, [], options, env),
+  });
+}
+
+const isFile = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** @param apps Every app when there are none. */
+async function runDocker(
   folder: string,
   apps: readonly ImageApp[],
   options: { readonly signal: AbortSignal },
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   const script = repositoryFile("e2e/images/make.sh");
-  const done = await runToEnd(script, [folder, ...apps], { env: definedOnly(env), ...options });
+  const docker = join(cacheRoot(env), "images", "docker");
+  // Two daemons cannot have the same data.
+  const done = await withLock(`${docker}.lock`, options, () =>
+    runToEnd(script, [folder, ...apps], { env: definedOnly({ ...env, DOCKER_FOLDER: docker }), ...options }),
+  );
   if (done.code === 0) {
     process.stderr.write(done.stdout);
     return;

@@ -1,6 +1,7 @@
 import { readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { systemCode } from "@cluster-connect/base";
 
 const ATTEMPTS = 100;
 const LOOK_EVERY_MS = 20;
@@ -14,15 +15,15 @@ async function removeTree(path: string): Promise<void> {
 }
 
 const isGone = (error: unknown, path: string): boolean =>
-  error instanceof Error && "code" in error && error.code === "ENOENT" && "path" in error && error.path === path;
+  error instanceof Error && systemCode(error) === "ENOENT" && "path" in error && error.path === path;
 
-const isBusy = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "EBUSY";
+const isBusy = (error: unknown): boolean => systemCode(error) === "EBUSY";
 
 /**
  * Removes a control group and those in it; nothing happens when there is none.
  *
- * The kernel refuses while a process is in it, and a killed process is in it until it is reaped, so this tries for
- * two seconds.
+ * The kernel refuses while a process is in it. A killed process is in it until it is reaped, so this tries for two
+ * seconds.
  */
 export async function removeCgroup(path: string): Promise<void> {
   for (let left = ATTEMPTS; ; left--) {

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { stringify } from "yaml";
+import { compileCacheEnv } from "./compile-cache.ts";
 import { freePort } from "./free-port.ts";
 import type { Keeper, Program } from "./keeper.ts";
 import { type LogEvent, waitForLogEvent } from "./log-events.ts";
@@ -47,7 +48,7 @@ export async function startDaemon(
     name,
     command: process.execPath,
     args: ["--conditions=source", spec.main, "--config", configPath],
-    env: { HOME: folder, TMPDIR: folder, PATH: "/usr/bin:/bin" },
+    env: { HOME: folder, TMPDIR: folder, PATH: "/usr/bin:/bin", ...compileCacheEnv(process.env) },
     cwd: folder,
     logPath: join(folder, `${spec.logName ?? name}.log`),
   });
@@ -55,7 +56,7 @@ export async function startDaemon(
   return { program, ready };
 }
 
-/** Starts something on a free port, and on another one when somebody else took it meanwhile. */
+/** Starts something on a free port, and on another one when another process took it meanwhile. */
 export async function onFreePort<T>(start: (port: number, attempt: number) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -56,7 +56,7 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-/** Applies a report; whatever is unknown was settled before. */
+/** Applies a report; one of an unknown program was settled before. */
 function apply(entries: Map<number, Entry>, report: KeeperReport): void {
   const entry = entries.get(report.id);
   if (entry === undefined) return;
@@ -100,7 +100,8 @@ function forkKeeper(): ChildProcess {
   // A session of its own: Ctrl-C and a killed process group reach the owner, and only then, by it, the keeper.
   return fork(KEEPER_PATH, [], {
     detached: true,
-    execArgv: [],
+    // The packages as their sources: a fresh clone has nothing compiled.
+    execArgv: ["--conditions=source"],
     env: {},
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });

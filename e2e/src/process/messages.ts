@@ -10,7 +10,7 @@ export interface ProgramSpec {
   readonly logPath: string;
 }
 
-/** What the owner asks of the keeper. */
+/** A request of the owner to the keeper. */
 export type KeeperRequest =
   | { readonly kind: "start"; readonly id: number; readonly program: ProgramSpec }
   | { readonly kind: "signal"; readonly id: number; readonly signal: NodeJS.Signals }
@@ -23,7 +23,7 @@ export type KeeperRequest =
   | { readonly kind: "release"; readonly pid: number }
   | { readonly kind: "end" };
 
-/** What the keeper tells its owner. */
+/** A report of the keeper to its owner. */
 export type KeeperReport =
   | { readonly kind: "started"; readonly id: number; readonly pid: number }
   | { readonly kind: "failed"; readonly id: number; readonly message: string }

@@ -11,7 +11,7 @@ const DEFAULT_INTERVAL_MS = 50;
 /**
  * Asks `probe` until it answers with something, and returns that.
  *
- * @throws the signal's reason once it aborts, or whatever `probe` throws.
+ * @throws the signal's reason once it aborts, or the error that `probe` throws.
  */
 export async function pollUntil<T>(probe: () => Promise<T | undefined>, options: PollOptions): Promise<T> {
   const { signal, intervalMs = DEFAULT_INTERVAL_MS } = options;

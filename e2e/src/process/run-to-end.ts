@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly input?: string;
 }
 
-/** What a command that ended left. */
+/** The outcome of a command that ended. */
 export interface RunResult {
   readonly code: number | null;
   readonly stdout: string;

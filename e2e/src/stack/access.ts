@@ -10,7 +10,7 @@ const ACCOUNT_FILE: string = repositoryFile("deploy/rbac/account.yaml");
 const ACCOUNT = { namespace: "cluster-connect", name: "cluster-connect-auth-proxy" } as const;
 const RBAC = "rbac.authorization.k8s.io";
 
-/** What the demo's users may do: a group each for `view` and `cluster-admin`. */
+/** The rights of the demo's users: a group each for `view` and `cluster-admin`. */
 function userBindings(): string {
   const roles = { view: "viewers", "cluster-admin": "admins" };
   const items = Object.entries(roles).map(([role, group]) => ({

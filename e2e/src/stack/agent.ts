@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { cp } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { startDaemon } from "../process/daemon.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import type { AuthProxy } from "./auth-proxy.ts";
@@ -31,7 +32,7 @@ export interface Agent {
 }
 
 const MAIN: string = repositoryFile("apps/agent/src/main.ts");
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
 
 /** Starts an agent and resolves when its tunnel is open. */
 export async function startAgent(options: AgentOptions, deps: { readonly keeper: Keeper }): Promise<Agent> {
@@ -69,4 +70,10 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
       program = undefined;
     },
   };
+}
+
+/** Copies an agent's identity: key and enrollment, not the records of the process that lives by them. */
+export async function copyAgentState(from: string, to: string): Promise<void> {
+  const isIdentity = (path: string): boolean => !/\.sock$|^instance-/.test(basename(path));
+  await cp(from, to, { recursive: true, filter: isIdentity });
 }

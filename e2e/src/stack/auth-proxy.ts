@@ -16,6 +16,8 @@ export interface AuthProxyOptions {
   readonly tracing?: { readonly endpoint: string };
   readonly clusterId: string;
   readonly issuerUrl: string;
+  /** May hold `{cluster}`; {@link CLUSTER_AUDIENCE} by default. */
+  readonly audience?: string;
   readonly apiserver: { readonly url: string; readonly caPem: string; readonly tokenFile: string };
 }
 
@@ -26,7 +28,7 @@ export interface AuthProxy {
   /** The authority that it publishes for callers. */
   readonly caFile: string;
   readonly program: Program;
-  /** What it has logged so far. */
+  /** Its log so far. */
   logEvents(): Promise<readonly LogEvent[]>;
   stop(): Promise<void>;
 }
@@ -39,7 +41,8 @@ export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authenticationPath = join(folder, "authentication.json");
   const apiserverCaPath = join(folder, "apiserver-ca.crt");
-  await writeAuthentication(authenticationPath, { issuerUrl: options.issuerUrl, audience: CLUSTER_AUDIENCE });
+  const { issuerUrl, audience = CLUSTER_AUDIENCE } = options;
+  await writeAuthentication(authenticationPath, { issuerUrl, audience });
   await writeFile(apiserverCaPath, apiserver.caPem);
   const socket = join(folder, "proxy.sock");
   const caFile = join(folder, "ca.crt");

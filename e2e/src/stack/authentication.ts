@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 /** Before every username and group that comes from the issuer. */
 export const NAME_PREFIX = "demo:";
 
-/** Whose tokens are believed. */
+/** An issuer with tokens that are believed. */
 export interface BelievedIssuer {
   readonly issuerUrl: string;
   /** PEM, where the issuer has TLS. */

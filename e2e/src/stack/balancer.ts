@@ -24,7 +24,7 @@ export interface Balancer {
 }
 
 const HAPROXY = "/usr/sbin/haproxy";
-const LISTEN_TIMEOUT_MS = 10_000;
+const LISTEN_TIMEOUT_MS = 60_000;
 
 /** Why there is no balancer on this machine; undefined when there is one. */
 export function missingBalancer(): string | undefined {

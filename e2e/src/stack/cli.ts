@@ -1,11 +1,13 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { compileCache } from "../process/compile-cache.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { waitForLogText } from "../process/log-events.ts";
 import { pollUntil } from "../process/poll.ts";
 import { type RunResult, runToEnd } from "../process/run-to-end.ts";
 import { signIn } from "./browser.ts";
 import { failureShown } from "./failure-shown.ts";
+import { RELAY_AUDIENCE } from "./issuer.ts";
 import type { Relay } from "./relay.ts";
 import { repositoryFile } from "./repository-file.ts";
 
@@ -17,6 +19,8 @@ export interface CliOptions {
   /** Stands for the person's home. */
   readonly folder: string;
   readonly relay: Pick<Relay, "url" | "caFile">;
+  /** Files with the authorities of clusters, by id: the stack knows them past the relay. */
+  readonly authorities?: Readonly<Record<string, string>>;
   /** `PATH` with kubectl and helm. */
   readonly path: string;
   readonly signal: AbortSignal;
@@ -31,7 +35,7 @@ export interface LocalProxy {
   readonly port: number;
   readonly kubeconfigPath: string;
   readonly program: Program;
-  /** What its screen has shown so far. */
+  /** All that its screen has shown so far. */
   screen(): Promise<string>;
   stop(): Promise<void>;
 }
@@ -42,7 +46,8 @@ export interface Cli {
   /** How the CLI is started: the program and its first arguments. */
   readonly command: readonly [string, ...string[]];
   run(args: readonly string[], options?: CliRunOptions): Promise<RunResult>;
-  login(user: string, flow: SignInFlow): Promise<void>;
+  /** @param clusters to sign in for ahead of time. */
+  login(user: string, flow: SignInFlow, clusters?: readonly string[]): Promise<void>;
   proxy(clusters: readonly string[], options?: ProxyOptions): Promise<LocalProxy>;
 }
 
@@ -64,10 +69,18 @@ const LAUNCHER = "cluster-connect.mjs";
 
 /** Starts the CLI with its folders here, from whichever environment: kubectl starts it, too. */
 function launcher(folders: Readonly<Record<string, string>>): string {
-  return `Object.assign(process.env, ${JSON.stringify(folders)});\nawait import(${JSON.stringify(`file://${MAIN}`)});\n`;
+  const cache = compileCache(process.env);
+  const lines = [
+    ...(cache === undefined
+      ? []
+      : ['import { enableCompileCache } from "node:module";', `enableCompileCache(${JSON.stringify(cache)});`]),
+    `Object.assign(process.env, ${JSON.stringify(folders)});`,
+    `await import(${JSON.stringify(`file://${MAIN}`)});`,
+  ];
+  return `${lines.join("\n")}\n`;
 }
 
-/** Prepares a person's CLI; nobody is signed in. */
+/** Prepares a person's CLI, not signed in yet. */
 export async function createCli(options: CliOptions, deps: { readonly keeper: Keeper }): Promise<Cli> {
   const { folder, relay, signal } = options;
   const temporary = join(folder, "tmp");
@@ -80,8 +93,12 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
     ...folders,
     HOME: folder,
     TMPDIR: temporary,
-    // Nothing of a suite goes into the key store of whoever runs it.
+    // Nothing of a suite goes into the key store of the person who runs it.
     CLUSTER_CONNECT_TOKEN_STORE: "file",
+    CLUSTER_CONNECT_RELAY_AUDIENCE: RELAY_AUDIENCE,
+    CLUSTER_CONNECT_CLUSTER_CA_FILE: Object.entries(options.authorities ?? {})
+      .map(([cluster, path]) => `${cluster}=${path}`)
+      .join(" "),
     PATH: options.path,
     KUBECACHEDIR: join(folder, "kube-cache"),
     ...options.env,
@@ -105,7 +122,7 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
         signal,
         ...(more.input === undefined ? {} : { input: more.input }),
       }),
-    login: (user, flow) => login(user, flow, relay, signal, start),
+    login: (user, flow, clusters = []) => login({ user, flow, clusters }, relay, signal, start),
     proxy: (clusters, more = {}) => {
       const id = `${clusters.join("-")}-${(runs.get("proxy") ?? 0) + 1}`;
       const readyPath = join(folder, `${id}.ready`);
@@ -117,16 +134,22 @@ export async function createCli(options: CliOptions, deps: { readonly keeper: Ke
 
 type Start = (name: string, args: readonly string[]) => Promise<Program>;
 
+interface LoginRun {
+  readonly user: string;
+  readonly flow: SignInFlow;
+  readonly clusters: readonly string[];
+}
+
 async function login(
-  user: string,
-  flow: SignInFlow,
+  { user, flow, clusters }: LoginRun,
   relay: CliOptions["relay"],
   signal: AbortSignal,
   start: Start,
 ): Promise<void> {
   const how = flow === "browser" ? "--no-browser" : "--device-code";
   const authority = relay.caFile === undefined ? [] : ["--ca-file", relay.caFile];
-  const program = await start("login", ["login", "--relay", relay.url, ...authority, how]);
+  const names = clusters.flatMap((name) => ["-n", name]);
+  const program = await start("login", ["login", "--relay", relay.url, ...authority, how, ...names]);
   const address = flow === "browser" ? /https?:\S+response_type=\S+/ : /https?:\S+user_code=\S+/;
   await signIn(await waitForLogText(program, address, { signal }), user, { signal }, { fetch });
   const { code } = await program.ended;

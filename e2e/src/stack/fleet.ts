@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createAuthority } from "../cluster/certificates.ts";
+import { UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
+import { createAuthority } from "../cluster/control-plane/certificates.ts";
 import { type Daemon, startDaemon } from "../process/daemon.ts";
 import { freePort } from "../process/free-port.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
@@ -22,6 +23,8 @@ export interface FleetOptions {
   /** The same database on another way, for every relay but the first. */
   readonly storeUrlOfOthers?: string;
   readonly drainSeconds: number;
+  /** Upstreams of agents that are granted beside the apiserver. */
+  readonly grantedUpstreams?: readonly string[];
 }
 
 /** One relay of several, that can be ended and started again at its ports. */
@@ -49,7 +52,7 @@ export interface Fleet {
 }
 
 const MAIN: string = repositoryFile("apps/relay/src/main.ts");
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
 const PROBE_SECONDS = 1;
 
 /** Starts relays and a balancer before them, and resolves when all listen. */
@@ -58,6 +61,7 @@ export async function startFleet(
   deps: { readonly keeper: Keeper; readonly now: () => Date },
 ): Promise<Fleet> {
   const { folder, count, signal } = options;
+  const upstreams = [UPSTREAM_KUBERNETES, ...(options.grantedUpstreams ?? [])];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const publicPort = await freePort();
   const url = `https://127.0.0.1:${publicPort}`;
@@ -82,11 +86,13 @@ export async function startFleet(
     peers: {
       listen: { host: "127.0.0.1", port: port.peers },
       address: `127.0.0.1:${port.peers}`,
-      ...{ certFile: files.cert, keyFile: files.key, caFile: files.ca },
+      certFile: files.cert,
+      keyFile: files.key,
+      caFile: files.ca,
     },
     authenticationConfig: authenticationPath,
     allowInsecureLoopbackIssuer: true,
-    grants: [{ clusters: ["*"], groups: [`${NAME_PREFIX}viewers`] }],
+    grants: [{ clusters: ["*"], groups: [`${NAME_PREFIX}viewers`], upstreams }],
     admins: [{ groups: [`${NAME_PREFIX}admins`] }],
     probe: { intervalSeconds: PROBE_SECONDS },
     drainSeconds: options.drainSeconds,
@@ -99,7 +105,11 @@ export async function startFleet(
     deps,
   );
   return {
-    ...{ url, caFile: files.ca, caPem: authority.certPem, relays, balancer },
+    url,
+    caFile: files.ca,
+    caPem: authority.certPem,
+    relays,
+    balancer,
     enrollmentCode: (clusterId, { uses, signal: waiting }) =>
       makeEnrollmentCode(join(folder, "relay-1"), "relay-1", clusterId, waiting, ["--uses", String(uses)]),
     stop: async () => {

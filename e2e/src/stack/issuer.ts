@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import { compileCacheEnv } from "../process/compile-cache.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { waitForLogEvent } from "../process/log-events.ts";
 import { type IssuerConfig, type IssuerUser, SIGNING_ALGORITHM } from "./issuer/config.ts";
@@ -16,7 +17,7 @@ export const CLI_CLIENT_ID = "cluster-connect-cli";
 /** A machine's client at the issuer. */
 export const MACHINE_CLIENT_ID = "cluster-connect-ci";
 
-/** Who can sign in. */
+/** The users who can sign in. */
 export const USERS: readonly IssuerUser[] = [
   { name: "viewer", email: "viewer@cluster-connect.test", groups: ["viewers"] },
   { name: "admin", email: "admin@cluster-connect.test", groups: ["admins", "viewers"] },
@@ -31,6 +32,8 @@ export interface IssuerOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly accessTokenSeconds?: number;
+  /** Of the clusters' tokens; {@link CLUSTER_AUDIENCE} without them. */
+  readonly clusterAudiences?: readonly string[];
   /** Address to listen at with TLS, for callers from elsewhere; plain HTTP on loopback without it. */
   readonly secure?: { readonly host: string; readonly certPem: string; readonly keyPem: string };
 }
@@ -77,7 +80,7 @@ export async function startIssuer(options: IssuerOptions, deps: { readonly keepe
       { id: CLI_CLIENT_ID, redirectUris: REDIRECT_URIS },
       { id: MACHINE_CLIENT_ID, secret: machineSecret },
     ],
-    audiences: [RELAY_AUDIENCE, CLUSTER_AUDIENCE],
+    audiences: [RELAY_AUDIENCE, ...(options.clusterAudiences ?? [CLUSTER_AUDIENCE])],
     accessTokenSeconds: options.accessTokenSeconds ?? ACCESS_TOKEN_SECONDS,
     cookieKey: randomBytes(24).toString("base64url"),
   };
@@ -97,7 +100,7 @@ async function run(
     name: "issuer",
     command: process.execPath,
     args: ["--conditions=source", MAIN, configPath],
-    env: { HOME: options.folder },
+    env: { HOME: options.folder, ...compileCacheEnv(process.env) },
     cwd: options.folder,
     logPath: join(options.folder, "issuer.log"),
   });

@@ -1,6 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
+import type { Tools } from "../cluster/binaries/tools.ts";
 import type { Cluster } from "../cluster/cluster.ts";
-import type { Tools } from "../cluster/tools.ts";
 import { definedOnly } from "../process/program-env.ts";
 import { runToEnd } from "../process/run-to-end.ts";
 

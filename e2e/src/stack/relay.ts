@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConnectError } from "@cluster-connect/protocol";
-import { createAuthority } from "../cluster/certificates.ts";
+import { ConnectError, UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
+import { createAuthority } from "../cluster/control-plane/certificates.ts";
+import { compileCacheEnv } from "../process/compile-cache.ts";
 import { onFreePort, startDaemon } from "../process/daemon.ts";
 import type { Keeper, Program } from "../process/keeper.ts";
 import { runToEnd } from "../process/run-to-end.ts";
@@ -23,6 +24,10 @@ export interface RelayOptions {
   readonly issuerCaPem?: string;
   /** The relay's `limits`, where its own are not wanted. */
   readonly limits?: Readonly<Record<string, number>>;
+  /** The clusters' audience; {@link CLUSTER_AUDIENCE} by default. */
+  readonly clusterAudience?: string;
+  /** Upstreams of agents that are granted beside the apiserver. */
+  readonly grantedUpstreams?: readonly string[];
   /** Behind something that the suite put in front, with TLS when its address says so; on a free port otherwise. */
   readonly behind?: { readonly publicUrl: string; readonly port: number };
 }
@@ -46,7 +51,7 @@ export interface Relay {
 const MAIN: string = repositoryFile("apps/relay/src/main.ts");
 const LOOPBACK = "127.0.0.1";
 const PROBE_SECONDS = 1;
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
 
 /** Starts the relay as a process and resolves when it listens. */
 export async function startRelay(
@@ -62,7 +67,16 @@ export async function startRelay(
   let run = 0;
   const startOn = async (port: number): Promise<Relay> => {
     const url = behind?.publicUrl ?? `https://${host}:${port}`;
-    const own = settings(folder, authenticationPath, url, { host, port }, issuerUrl, tls);
+    const own = settings({
+      folder,
+      authenticationConfig: authenticationPath,
+      publicUrl: url,
+      listen: { host, port },
+      issuer: issuerUrl,
+      tls,
+      grantedUpstreams: options.grantedUpstreams ?? [],
+      clusterAudience: options.clusterAudience ?? CLUSTER_AUDIENCE,
+    });
     const { limits, tracing } = options;
     const config = {
       ...own,
@@ -119,14 +133,22 @@ async function writeCertificate(folder: string, host: string, now: () => Date): 
   return { ...tls, renew };
 }
 
-function settings(
-  folder: string,
-  authenticationConfig: string,
-  publicUrl: string,
-  listen: { readonly host: string; readonly port: number },
-  issuer: string,
-  tls: Tls | undefined,
-): Readonly<Record<string, unknown>> {
+/** The settings that differ from one relay of the tests to the next. */
+interface OwnSettings {
+  readonly folder: string;
+  /** Path of the file. */
+  readonly authenticationConfig: string;
+  readonly publicUrl: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly issuer: string;
+  readonly tls: Tls | undefined;
+  readonly grantedUpstreams: readonly string[];
+  readonly clusterAudience: string;
+}
+
+function settings(given: OwnSettings): Readonly<Record<string, unknown>> {
+  const { folder, authenticationConfig, publicUrl, listen, issuer, tls, grantedUpstreams, clusterAudience } = given;
+  const upstreams = [UPSTREAM_KUBERNETES, ...grantedUpstreams];
   return {
     listen,
     publicUrl,
@@ -134,13 +156,13 @@ function settings(
     dataDir: join(folder, "data"),
     authenticationConfig,
     allowInsecureLoopbackIssuer: true,
-    grants: [{ clusters: ["*"], groups: ["viewers", "admins"].map((name) => `${NAME_PREFIX}${name}`) }],
+    grants: [{ clusters: ["*"], groups: ["viewers", "admins"].map((name) => `${NAME_PREFIX}${name}`), upstreams }],
     admins: [{ groups: [`${NAME_PREFIX}admins`] }],
     login: {
       issuer,
       clientId: CLI_CLIENT_ID,
       scopes: ["openid", "profile", "email", "groups", "offline_access"],
-      audiences: { relay: RELAY_AUDIENCE, cluster: CLUSTER_AUDIENCE },
+      audiences: { relay: RELAY_AUDIENCE, cluster: clusterAudience },
       resourceParameter: "resource",
     },
     probe: { intervalSeconds: PROBE_SECONDS },
@@ -163,7 +185,7 @@ export async function makeEnrollmentCode(
   const where = ["--config", join(folder, `${name}.yaml`), "--cluster", clusterId];
   const args = ["enroll", ...where, "--output", "json", ...flags];
   const made = await runToEnd(process.execPath, ["--conditions=source", MAIN, ...args], {
-    env: { HOME: folder },
+    env: { HOME: folder, ...compileCacheEnv(process.env) },
     cwd: folder,
     signal,
   });

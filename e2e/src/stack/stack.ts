@@ -1,16 +1,17 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Assets } from "../cluster/assets.ts";
+import { clusterAudienceOf, parseClusterId } from "@cluster-connect/protocol";
+import type { Assets } from "../cluster/binaries/assets.ts";
+import type { Tools } from "../cluster/binaries/tools.ts";
 import type { Cluster } from "../cluster/cluster.ts";
-import { startControlPlane } from "../cluster/control-plane.ts";
-import type { Tools } from "../cluster/tools.ts";
+import { startControlPlane } from "../cluster/control-plane/control-plane.ts";
 import type { Keeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
 import { expectNoInstallation, grantAccess, revokeAccess } from "./access.ts";
 import { type Agent, type AgentOptions, startAgent } from "./agent.ts";
 import { type AuthProxy, startAuthProxy } from "./auth-proxy.ts";
 import { type Cli, createCli } from "./cli.ts";
-import { type Issuer, startIssuer } from "./issuer.ts";
+import { CLUSTER_AUDIENCE, type Issuer, startIssuer } from "./issuer.ts";
 import { type AdminKubectl, adminKubectl } from "./kubectl.ts";
 import { type Relay, type RelayOptions, startRelay } from "./relay.ts";
 
@@ -25,13 +26,16 @@ export interface StackOptions {
   readonly startCluster?: (options: { readonly folder: string; readonly signal: AbortSignal }) => Promise<Cluster>;
   readonly relayBehind?: RelayOptions["behind"];
   readonly relayLimits?: RelayOptions["limits"];
+  readonly grantedUpstreams?: RelayOptions["grantedUpstreams"];
   readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
   readonly accessTokenSeconds?: number;
+  /** Ids of clusters that have an audience each; one serves all without them. */
+  readonly ownAudiences?: readonly string[];
   /** Of a collector that every hop sends spans to, the CLI too. */
   readonly collector?: string;
 }
 
-/** What the stack needs from its surroundings. */
+/** Dependencies of the stack. */
 export interface StackDeps {
   readonly keeper: Keeper;
   /** Finds Kubernetes' programs; asked only when there is no cluster yet. */
@@ -45,21 +49,27 @@ export interface StackDeps {
 /** The whole way from a person to a kube-apiserver, in processes. */
 export interface Stack {
   readonly clusterId: string;
+  /** May hold `{cluster}`. */
+  readonly clusterAudience: string;
   readonly cluster: Cluster;
   readonly issuer: Issuer;
   readonly relay: Relay;
   readonly authProxy: AuthProxy;
   readonly agent: Agent;
   readonly kubectlAsAdmin: AdminKubectl;
-  /** The CLI of a person who is not signed in yet. */
-  cli(name: string): Promise<Cli>;
+  /**
+   * The CLI of a person who is not signed in yet.
+   *
+   * @param authorities files with the authorities of further clusters, by id.
+   */
+  cli(name: string, authorities?: Readonly<Record<string, string>>): Promise<Cli>;
   /** Ends what it started, in order, and takes its objects out of a cluster that goes on. */
   stop(): Promise<void>;
 }
 
 /** The cluster's id in the demo and in the suites. */
 const CLUSTER_ID = "demo";
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 180_000;
 const LEAVE_TIMEOUT_MS = 60_000;
 
 /** Starts every hop, resolves when the agent's tunnel is open. */
@@ -90,22 +100,28 @@ async function startHops(
   deps: StackDeps,
 ): Promise<Stack> {
   const { progress, tools } = deps;
-  const { relayBehind, relayLimits, accessTokenSeconds, signal } = options;
+  const { relayBehind, relayLimits, grantedUpstreams, accessTokenSeconds, signal } = options;
   const folder = (name: string): string => join(options.folder, name);
   const waiting = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
   const tokenFile = folder("auth-proxy-token");
+  const clusterAudience = options.ownAudiences === undefined ? CLUSTER_AUDIENCE : `${CLUSTER_AUDIENCE}/{cluster}`;
+  const clusterAudiences = (options.ownAudiences ?? [CLUSTER_ID]).map((id) =>
+    clusterAudienceOf(clusterAudience, parseClusterId(id)),
+  );
   const life = accessTokenSeconds === undefined ? {} : { accessTokenSeconds };
   const traced = options.collector === undefined ? {} : { tracing: { endpoint: options.collector } };
   const behind = {
     ...traced,
+    clusterAudience,
     ...(relayBehind === undefined ? {} : { behind: relayBehind }),
     ...(relayLimits === undefined ? {} : { limits: relayLimits }),
+    ...(grantedUpstreams === undefined ? {} : { grantedUpstreams }),
   };
   const apiserver = { url: cluster.apiserverUrl, caPem: cluster.caPem, tokenFile };
   await mkdir(folder("issuer"), { mode: 0o700 });
   const [issuer] = await progress.during("2/6 issuer, and roles in the cluster", () =>
     Promise.all([
-      startIssuer({ folder: folder("issuer"), signal: waiting(), ...life }, deps),
+      startIssuer({ folder: folder("issuer"), signal: waiting(), clusterAudiences, ...life }, deps),
       grantAccess(tokenFile, { kubectl: kubectlAsAdmin }),
     ]),
   );
@@ -114,7 +130,10 @@ async function startHops(
     startRelay({ folder: folder("relay"), signal: waiting(), issuerUrl: issuer.url, ...behind }, deps),
   );
   const authProxy = await progress.during("4/6 auth proxy", () =>
-    startAuthProxy({ folder: folder("auth-proxy"), signal: waiting(), ...from, ...traced, apiserver }, deps),
+    startAuthProxy(
+      { folder: folder("auth-proxy"), signal: waiting(), ...from, audience: clusterAudience, ...traced, apiserver },
+      deps,
+    ),
   );
   const agent = await progress.during("5/6 agent", async () => {
     const code = await relay.enrollmentCode(CLUSTER_ID, { signal: waiting() });
@@ -122,11 +141,19 @@ async function startHops(
   });
   let people = 0;
   return {
-    ...{ clusterId: CLUSTER_ID, cluster, issuer, relay, authProxy, agent, kubectlAsAdmin },
-    cli: (name) => {
+    clusterId: CLUSTER_ID,
+    clusterAudience,
+    cluster,
+    issuer,
+    relay,
+    authProxy,
+    agent,
+    kubectlAsAdmin,
+    cli: (name, more = {}) => {
       people += 1;
       const own = { folder: folder(`cli-${people}-${name}`), relay, path: tools.path, signal };
-      return createCli({ ...own, ...traced }, deps);
+      const authorities = { [CLUSTER_ID]: authProxy.caFile, ...more };
+      return createCli({ ...own, ...traced, authorities }, deps);
     },
     stop: async () => {
       await agent.stop();

@@ -6,7 +6,7 @@ import { runToEnd } from "../process/run-to-end.ts";
 const UNIT = "cluster-connect-relay.service";
 const HEALTH = "http://127.0.0.1:443/healthz";
 const STATE = "/var/lib/cluster-connect/relay.db";
-const signal: AbortSignal = AbortSignal.timeout(60_000);
+const signal: AbortSignal = AbortSignal.timeout(120_000);
 const POWEROFF_SIGNAL = 48; // SIGRTMIN+14, see systemd(1)
 
 async function systemctl(...args: readonly string[]): Promise<string> {
@@ -35,13 +35,14 @@ async function look(): Promise<Readonly<Record<string, string>>> {
   const field = (name: string): string => lines.find(([key]) => key === name)?.[1] ?? "";
   const kept = await stat(STATE);
   return {
-    ...{ uid: field("Uid"), capabilities: field("CapEff"), bounding: field("CapBnd") },
-    ...{ noNewPrivileges: field("NoNewPrivs"), seccomp: field("Seccomp") },
-    ...{
-      state: await property("ActiveState"),
-      stateOwner: String(kept.uid),
-      stateMode: (kept.mode & 0o777).toString(8),
-    },
+    uid: field("Uid"),
+    capabilities: field("CapEff"),
+    bounding: field("CapBnd"),
+    noNewPrivileges: field("NoNewPrivs"),
+    seccomp: field("Seccomp"),
+    state: await property("ActiveState"),
+    stateOwner: String(kept.uid),
+    stateMode: (kept.mode & 0o777).toString(8),
   };
 }
 

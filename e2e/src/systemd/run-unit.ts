@@ -9,12 +9,12 @@ import { definedOnly } from "../process/program-env.ts";
 import { runToEnd } from "../process/run-to-end.ts";
 import { repositoryFile } from "../stack/repository-file.ts";
 
-/** What was seen while systemd ran the relay's unit. */
+/** Observations while systemd ran the relay's unit. */
 export interface UnitRun {
-  /** What the probe said, JSON; "" when it did not come to an end. */
+  /** The probe's answer, JSON; "" when it did not come to an end. */
   readonly probe: string;
   readonly relayLog: string;
-  /** What went wrong beside the relay. */
+  /** Errors of everything but the relay. */
   readonly errors: string;
 }
 

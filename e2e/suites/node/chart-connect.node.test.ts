@@ -32,7 +32,8 @@ describe.skipIf(missing !== undefined)("cluster-connect connect", () => {
     await cli.login("admin", "browser");
     authentication = join(folder, "authentication.yaml");
     await writeAuthentication(authentication, {
-      ...{ issuerUrl: issuer.url, audience: CLUSTER_AUDIENCE },
+      issuerUrl: issuer.url,
+      audience: CLUSTER_AUDIENCE,
       issuerCaPem,
     });
   });
@@ -54,7 +55,9 @@ describe.skipIf(missing !== undefined)("cluster-connect connect", () => {
     await writeFile(
       path,
       JSON.stringify({
-        ...{ apiVersion: "v1", kind: "Config", "current-context": "weak" },
+        apiVersion: "v1",
+        kind: "Config",
+        "current-context": "weak",
         contexts: [{ name: "weak", context: { cluster: "weak", user: "weak" } }],
         clusters: [
           {

@@ -11,7 +11,7 @@ import { faultScenes } from "./support/fault-scenes.ts";
 import { startStreams } from "./support/long-streams.ts";
 
 const missing = await missingForImages(process.env);
-/** What the pods have for their streams, see the values of the stack. */
+/** Time that the pods have for their streams, see the values of the stack. */
 const DRAIN_MS = 5_000;
 /** Until what ran on a pod ends with a reason. */
 const REASON_MS = 5_000;
@@ -32,7 +32,7 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
     expect(await person(["run", "counter", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"])).toMatchObject({
       code: 0,
     });
-    expect(await person(["wait", "--for=condition=Ready", "pod/counter", "--timeout=60s"])).toMatchObject({ code: 0 });
+    expect(await person(["wait", "--for=condition=Ready", "pod/counter", "--timeout=180s"])).toMatchObject({ code: 0 });
   });
 
   const ask = (): Promise<RunResult> => person(["get", "namespace", "default", "-o", "name"]);
@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
     const { asked, longestMs } = await askMeanwhile(ask, async () => {
       deletedAt = performance.now();
       await kubectl(["-n", NAMESPACE, "delete", victim, "--wait=true"]);
-      await kubectl(["-n", NAMESPACE, "rollout", "status", `deployment/${RELEASE}`, "--timeout=90s"]);
+      await kubectl(["-n", NAMESPACE, "rollout", "status", `deployment/${RELEASE}`, "--timeout=180s"]);
     });
     const ended = await streams.ended();
     const cut = ended.filter(({ whole }) => !whole);
@@ -82,7 +82,7 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
 
   test("the disruption budget lets one replica go and keeps the other", async () => {
     const { kubectl, cluster, tools, folder } = stack();
-    // Those that the upgrade before has replaced may still be ending.
+    // Pods that the upgrade before has replaced may still be ending.
     const two = async (): Promise<readonly string[] | undefined> => {
       const where = ["-n", NAMESPACE, "get", "pods", ...AGENTS, "-o", "jsonpath={.items[*].metadata.name}"];
       const names = (await kubectl(where)).split(" ");
@@ -107,7 +107,7 @@ describe.skipIf(missing !== undefined)("the chart over time", () => {
       const refused = await evict(second);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toContain("Cannot evict pod as it would violate the pod's disruption budget");
-      await kubectl(["-n", NAMESPACE, "rollout", "status", `deployment/${RELEASE}`, "--timeout=90s"]);
+      await kubectl(["-n", NAMESPACE, "rollout", "status", `deployment/${RELEASE}`, "--timeout=180s"]);
     });
     expect(longestMs).toBe(0);
   });

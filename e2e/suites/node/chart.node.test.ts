@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { missingForImages } from "../../src/images/provide.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import { CLUSTER_AUDIENCE, RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
 import { NO_END } from "../support/stack.ts";
-import { CLUSTER, installChart, NAMESPACE, RELEASE, useChartStack } from "./support/chart-stack.ts";
+import { CLUSTER, installChart, installedAuthority, NAMESPACE, RELEASE, useChartStack } from "./support/chart-stack.ts";
 import { liveThroughRelease } from "./support/helm-scene.ts";
 import { idleScene } from "./support/idle-scene.ts";
 import { answerScenes, streamScenes } from "./support/kubectl-scenes.ts";
@@ -43,13 +43,15 @@ async function sha256Of(path: string): Promise<string> {
 test.runIf(missing !== undefined)("the chart on a real node", (context) => context.skip(missing));
 
 describe.skipIf(missing !== undefined)("the chart", () => {
-  const stack = useChartStack(LONG ? { accessTokenSeconds: 1_800 } : {});
+  const stack = useChartStack();
   let env: Readonly<Record<string, string>>;
   const as =
     (given: () => Readonly<Record<string, string>>) =>
     (args: readonly string[], input?: string): Promise<RunResult> =>
       runToEnd(stack().tools.kubectl, args, {
-        ...{ env: given(), signal: NO_END, cwd: stack().folder },
+        env: given(),
+        signal: NO_END,
+        cwd: stack().folder,
         ...(input === undefined ? {} : { input }),
       });
   const person = as(() => env);
@@ -201,7 +203,7 @@ describe.skipIf(missing !== undefined)("the chart", () => {
   test("a pod of the cluster gets nothing from the auth proxy but its health", async () => {
     const { kubectl } = stack();
     await kubectl(["run", "stranger", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
-    await kubectl(["wait", "--for=condition=Ready", "pod/stranger", "--timeout=60s"]);
+    await kubectl(["wait", "--for=condition=Ready", "pod/stranger", "--timeout=180s"]);
     const ask = `for path in livez api/v1/namespaces; do wget -q -O /dev/null http://${await podAddress()}:8081/$path; echo $?; done`;
     expect(await kubectl(["exec", "stranger", "--", "sh", "-c", ask])).toBe("0\n1\n");
   });
@@ -213,7 +215,7 @@ describe.skipIf(missing !== undefined)("the chart", () => {
       expect(await kubectl(["run", pod, `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"])).toMatchObject({
         code: 0,
       });
-      expect(await kubectl(["wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=60s"])).toMatchObject({
+      expect(await kubectl(["wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=180s"])).toMatchObject({
         code: 0,
       });
     });
@@ -273,8 +275,8 @@ describe.skipIf(missing !== undefined)("the chart", () => {
       for (const args of [
         ["run", "answering", ...IMAGE_FLAGS],
         ["create", "deployment", "rolled", `--image=${NODE_IMAGE}`],
-        ["wait", "--for=condition=Ready", "pod/answering", "--timeout=60s"],
-        ["rollout", "status", "deployment/rolled", "--timeout=60s"],
+        ["wait", "--for=condition=Ready", "pod/answering", "--timeout=180s"],
+        ["rollout", "status", "deployment/rolled", "--timeout=180s"],
       ]) {
         expect(await person(args)).toMatchObject({ code: 0 });
       }
@@ -309,7 +311,10 @@ describe.skipIf(missing !== undefined)("the chart", () => {
     const signed = Object.entries(tokens).map(
       async ([key, aud]) => `--from-literal=${key}=${await issuer.sign({ ...claims, aud })}`,
     );
-    await kubectl(["-n", NAMESPACE, "create", "secret", "generic", "tokens", ...(await Promise.all(signed))]);
+    const { fingerprint256 } = new X509Certificate(await installedAuthority(kubectl));
+    const named = [`--from-literal=relay-audience=${RELAY_AUDIENCE}`];
+    named.push(`--from-literal=cluster-fingerprint=${CLUSTER}=${fingerprint256}`);
+    await kubectl(["-n", NAMESPACE, "create", "secret", "generic", "tokens", ...(await Promise.all(signed)), ...named]);
     expect(await installChart(stack(), ["--reuse-values", "--set", "test.existingSecret=tokens"])).toMatchObject({
       code: 0,
     });

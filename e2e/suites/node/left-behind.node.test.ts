@@ -9,7 +9,7 @@ import { pollUntil } from "../../src/process/poll.ts";
 import { notLocal } from "../support/provider.ts";
 
 const OWNER: string = fileURLToPath(new URL("./support/node-owner.ts", import.meta.url));
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 /** Several programs and control groups, and an interface. */
 const MIN_TRACES = 5;
 

@@ -32,8 +32,8 @@ const MIB = 1_048_576;
 const INPUT_BYTES = 8 * MIB;
 const INPUTS = 10;
 const COPY_BYTES = 100 * MIB;
-const WAIT_MS = 30_000;
-/** What Ctrl-D types. */
+const WAIT_MS = 60_000;
+/** The byte that Ctrl-D types. */
 const END_OF_INPUT = "\u0004";
 
 async function sha256Of(path: string): Promise<string> {
@@ -93,7 +93,7 @@ describe.each(PROTOCOLS)("over $name", (protocol) => {
       ...["run", name, ...IMAGE_FLAGS, "--restart=Never", `--overrides=${JSON.stringify({ spec })}`],
       ...["--override-type=strategic", "--command", "--", "sh", "-c", 'while read line; do echo "heard $line"; done'],
     ]);
-    await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+    await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=180s"]);
     const terminal = await openTerminal(`kubectl attach -i ${name}`, kubectl.env);
     for (const word of ["one", "two"]) {
       terminal.type(`${word}\n`);
@@ -145,8 +145,12 @@ test("logs -f shows what the pod says while it says it, and ends with the pod", 
   const name = newName("speaker");
   await startPod(kubectl, name);
   const logs = await keeper.start({
-    ...{ name: "logs", command: tools.kubectl, args: ["logs", "-f", name] },
-    ...{ env: kubectl.env, cwd: folder, logPath: join(folder, "logs.log") },
+    name: "logs",
+    command: tools.kubectl,
+    args: ["logs", "-f", name],
+    env: kubectl.env,
+    cwd: folder,
+    logPath: join(folder, "logs.log"),
   });
   const say = (word: string): Promise<string> =>
     kubectl.succeed(["exec", name, "--", "sh", "-c", `echo ${word} > /proc/1/fd/1`]);

@@ -19,9 +19,9 @@ const PARALLEL = 50;
 const BYTES = 262_144;
 const TURNS = 4;
 const ECHO_PORT = 8_080;
-const WAIT_MS = 30_000;
+const WAIT_MS = 60_000;
 
-/** A pod that sends back whatever it is sent. */
+/** A pod that sends back all that it is sent. */
 function echoPod(name: string): string {
   const ready = { tcpSocket: { port: ECHO_PORT }, periodSeconds: 1 };
   const command = ["nc", "-ll", "-p", String(ECHO_PORT), "-e", "cat"];
@@ -61,10 +61,14 @@ test.each(PROTOCOLS)("port-forward carries 50 at a time over $name, again and ag
   const kubectl = kubectlOver(protocol, admin, suite());
   const pod = newName("echo");
   await kubectl.succeed(["create", "-f", "-"], echoPod(pod));
-  await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=60s"]);
+  await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=180s"]);
   const forward: Program = await keeper.start({
-    ...{ name: "port-forward", command: tools.kubectl, args: ["port-forward", `pod/${pod}`, `:${ECHO_PORT}`] },
-    ...{ env: kubectl.env, cwd: folder, logPath: join(folder, `${pod}.log`) },
+    name: "port-forward",
+    command: tools.kubectl,
+    args: ["port-forward", `pod/${pod}`, `:${ECHO_PORT}`],
+    env: kubectl.env,
+    cwd: folder,
+    logPath: join(folder, `${pod}.log`),
   });
   const said = await waitForLogText(forward, /127\.0\.0\.1:\d+/, { signal: AbortSignal.timeout(WAIT_MS) });
   const port = Number(said.split(":")[1]);

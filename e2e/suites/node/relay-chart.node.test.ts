@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RawLink, startRawLink } from "../../src/faults/raw-link.ts";
 import { pollUntil } from "../../src/process/poll.ts";
 import { RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
-import { type Conversation, type Opener, startConversation, startOpener } from "../support/conversation.ts";
-import { startCluster } from "../support/fleet.ts";
+import { type Conversation, type Opener, startConversation, startOpener } from "../support/relays/conversation.ts";
+import { startCluster } from "../support/relays/fleet.ts";
 import { missingForRelayChart, NAMESPACE, RELEASE, useRelayChartStack } from "./support/relay-chart-stack.ts";
 
 const missing = await missingForRelayChart();
@@ -58,12 +58,17 @@ describe.skipIf(missing !== undefined)("the relay's chart", () => {
   function token(): Promise<string> {
     const now = Math.floor(Date.now() / 1_000);
     return stack().issuer.sign({
-      ...{ iss: stack().issuer.url, aud: RELAY_AUDIENCE, sub: "viewer", preferred_username: "viewer" },
-      ...{ groups: ["viewers"], iat: now, exp: now + 600 },
+      iss: stack().issuer.url,
+      aud: RELAY_AUDIENCE,
+      sub: "viewer",
+      preferred_username: "viewer",
+      groups: ["viewers"],
+      iat: now,
+      exp: now + 600,
     });
   }
 
-  /** Breaks something while everybody talks through the Service; no byte may be lost or changed. */
+  /** Breaks something while all talk through the Service; no byte may be lost or changed. */
   async function survives(breakSomething: () => Promise<void>): Promise<void> {
     const conversations = await Promise.all(links.map((link) => startConversation(link, CLUSTER)));
     const openers = links.map((link) => startOpener(link, CLUSTER));
@@ -139,7 +144,7 @@ describe.skipIf(missing !== undefined)("the relay's chart", () => {
     const before = await Promise.all(pods.map(uidOf));
     await survives(async () => {
       expect(await stack().install(["--set", "config.log.level=debug"])).toMatchObject({ code: 0 });
-      await inNamespace("rollout", "status", `statefulset/${RELEASE}`, "--timeout=90s");
+      await inNamespace("rollout", "status", `statefulset/${RELEASE}`, "--timeout=180s");
     });
     const after = await Promise.all(pods.map(uidOf));
     expect(after.filter((uid) => uid === undefined || before.includes(uid))).toEqual([]);
@@ -148,7 +153,7 @@ describe.skipIf(missing !== undefined)("the relay's chart", () => {
   });
 });
 
-/** Waits until everybody has heard and opened more. */
+/** Waits until each conversation has heard more and each opener has opened more. */
 async function talkOn(conversations: readonly Conversation[], openers: readonly Opener[]): Promise<void> {
   const goals = conversations.map((one) => one.heard + SENTENCES);
   const opened = openers.map((one) => one.opened + 2);

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 
 const NAME = "web";
-const TIMEOUT = "--timeout=90s";
+const TIMEOUT = "--timeout=180s";
 
 test("rollout status waits for a Deployment, its change and its way back", async () => {
   await kubectl.succeed(["create", "deployment", NAME, `--image=${NODE_IMAGE}`, "--replicas=2"]);

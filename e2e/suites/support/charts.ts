@@ -1,4 +1,4 @@
-import { findTools, type Tools } from "../../src/cluster/tools.ts";
+import { findTools, type Tools } from "../../src/cluster/binaries/tools.ts";
 import { SILENT } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import { repositoryFile } from "../../src/stack/repository-file.ts";

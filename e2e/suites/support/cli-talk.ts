@@ -4,8 +4,8 @@ import { request } from "node:https";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { reader } from "./conversation.ts";
-import { serverNameOf } from "./named-cluster.ts";
+import { reader } from "./relays/conversation.ts";
+import { serverNameOf } from "./relays/named-cluster.ts";
 
 /** A cluster behind the local port of a CLI. */
 export interface LocalCluster {
@@ -14,7 +14,7 @@ export interface LocalCluster {
   readonly ca: string;
 }
 
-/** Somebody behind a CLI: one conversation that goes on all the time, and requests one after the other. */
+/** A caller behind a CLI: one conversation that goes on all the time, and requests one after the other. */
 export interface CliTalk {
   readonly heard: number;
   readonly answered: number;
@@ -78,7 +78,7 @@ export async function startCliTalk(local: LocalCluster): Promise<CliTalk> {
       throw new WrongCluster(`asked for ${local.cluster}, reached ${version}`);
     } catch (error) {
       const code = error instanceof Error && "code" in error ? String(error.code) : "";
-      // Whoever shows another certificate is another cluster.
+      // Another certificate means another cluster.
       if (error instanceof WrongCluster || /CERT|SIGNATURE|ALTNAME|ISSUER/.test(code)) throw error;
       const what = code === "" && error instanceof Error ? error.message : code;
       failures.set(what, (failures.get(what) ?? 0) + 1);

@@ -5,17 +5,18 @@ import { fileURLToPath } from "node:url";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
 import { expect } from "vitest";
 import { parse } from "yaml";
-import { assetsDeps, findAssets } from "../../src/cluster/assets.ts";
+import { assetsDeps, findAssets } from "../../src/cluster/binaries/assets.ts";
+import { findTools, type Tools } from "../../src/cluster/binaries/tools.ts";
 import type { Cluster } from "../../src/cluster/cluster.ts";
-import { startControlPlane } from "../../src/cluster/control-plane.ts";
-import { findTools, type Tools } from "../../src/cluster/tools.ts";
+import { startControlPlane } from "../../src/cluster/control-plane/control-plane.ts";
+import { compileCacheEnv } from "../../src/process/compile-cache.ts";
 import { freePort } from "../../src/process/free-port.ts";
 import { type Keeper, type Program, startKeeper } from "../../src/process/keeper.ts";
 import { type LogEvent, readLogEvents, waitForLogEvent } from "../../src/process/log-events.ts";
 import { createProgress, type Progress } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
-import type { HttpsTarget } from "./https-client.ts";
 import { startOtherCluster } from "./provider.ts";
+import type { HttpsTarget } from "./wire/https-client.ts";
 
 const AUDIENCE = "https://cluster.example";
 const CLUSTER_ID = "direct";
@@ -132,7 +133,7 @@ async function buildWorld({ keeper, folder, tools, cluster, issuer, admin }: Par
       name: "auth-proxy",
       command: process.execPath,
       args: ["--conditions=source", MAIN, "--config", file],
-      env: { HOME: own, PATH: "/usr/bin:/bin" },
+      env: { HOME: own, PATH: "/usr/bin:/bin", ...compileCacheEnv(process.env) },
       cwd: own,
       logPath: join(own, "auth-proxy.log"),
     });

@@ -1,5 +1,5 @@
+import type { Tools } from "../../src/cluster/binaries/tools.ts";
 import { provideWithPods } from "../../src/cluster/provide-with-pods.ts";
-import type { Tools } from "../../src/cluster/tools.ts";
 import type { Keeper } from "../../src/process/keeper.ts";
 import type { Progress } from "../../src/process/progress.ts";
 import type { StackOptions } from "../../src/stack/stack.ts";

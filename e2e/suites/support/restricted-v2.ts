@@ -1,4 +1,4 @@
-/** What OpenShift's SecurityContextConstraints `restricted-v2` read of a pod. */
+/** The fields of a pod that OpenShift's SecurityContextConstraints `restricted-v2` read. */
 interface PodSpec {
   readonly hostNetwork?: boolean;
   readonly hostPID?: boolean;

@@ -2,8 +2,8 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { assetsDeps, findAssets } from "../../src/cluster/assets.ts";
-import { findTools, type Tools } from "../../src/cluster/tools.ts";
+import { assetsDeps, findAssets } from "../../src/cluster/binaries/assets.ts";
+import { findTools, type Tools } from "../../src/cluster/binaries/tools.ts";
 import { type Keeper, startKeeper } from "../../src/process/keeper.ts";
 import { createProgress } from "../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
@@ -15,7 +15,7 @@ import { startOtherCluster } from "./provider.ts";
 export interface Person {
   readonly cli: Cli;
   readonly proxy: LocalProxy;
-  /** kubectl or helm against the tunnel; whatever the exit code is. */
+  /** kubectl or helm against the tunnel; any exit code is let be. */
   run(tool: "kubectl" | "helm", args: readonly string[], input?: string): Promise<RunResult>;
 }
 
@@ -29,6 +29,9 @@ export interface SuiteStack {
 }
 
 type Before = (ports: { readonly folder: string; readonly keeper: Keeper }) => Promise<Partial<StackOptions>>;
+
+/** A suite on a slow machine is over before a token ends that it did not ask to end. */
+export const SUITE_TOKEN_SECONDS = 3_600;
 
 export const NO_END: AbortSignal = new AbortController().signal;
 
@@ -58,9 +61,19 @@ async function startSuite(keeper: Keeper, before: Before): Promise<SuiteStack> {
   const progress = createProgress(process.stderr, { now: () => performance.now() });
   const tools = await findTools({ signal }, { env, platform, arch, progress });
   const stack = await startStack(
-    { folder, signal, ...startOtherCluster({ keeper, tools, progress }), ...(await before({ folder, keeper })) },
     {
-      ...{ keeper, tools, env, progress, now: () => new Date() },
+      folder,
+      signal,
+      accessTokenSeconds: SUITE_TOKEN_SECONDS,
+      ...startOtherCluster({ keeper, tools, progress }),
+      ...(await before({ folder, keeper })),
+    },
+    {
+      keeper,
+      tools,
+      env,
+      progress,
+      now: () => new Date(),
       findAssets: () => findAssets({ signal }, assetsDeps({ signal }, { env, progress, keeper })),
     },
   );

@@ -32,9 +32,13 @@ export interface Transport extends SuiteStack {
 /** Names of the agent's raw upstreams. */
 export const ECHO = "echo";
 export const SOURCE = "source";
+/** One that no grant names. */
+export const UNGRANTED = "ungranted";
+/** One that a grant names and the agent does not have. */
+export const UNSERVED = "unserved";
 
 const TOKEN_SECONDS = 3_600;
-const BASELINE_TIMEOUT_MS = 20_000;
+const BASELINE_TIMEOUT_MS = 60_000;
 
 /** Starts it before the file's tests and ends it after them. */
 export function useTransport(): () => Transport {
@@ -52,8 +56,13 @@ export function useTransport(): () => Transport {
       relayBehind: { publicUrl: `https://127.0.0.1:${agentSide.port}`, port: ports.relay },
       // One caller opens thousands of streams here, as fast as it can.
       relayLimits: { opensPerSecondPerCaller: 100_000 },
+      grantedUpstreams: [ECHO, SOURCE, UNSERVED],
       agent: {
-        upstreams: { [ECHO]: `127.0.0.1:${echo.echoPort}`, [SOURCE]: `127.0.0.1:${echo.sourcePort}` },
+        upstreams: {
+          [ECHO]: `127.0.0.1:${echo.echoPort}`,
+          [SOURCE]: `127.0.0.1:${echo.sourcePort}`,
+          [UNGRANTED]: `127.0.0.1:${echo.echoPort}`,
+        },
         healthPort: ports.health,
       },
     };
@@ -91,7 +100,9 @@ async function describe(
     link: () => startRawLink({ relay: relayUrl, caPem, cluster: stack.clusterId, token: () => relayToken(suite) }),
     person: async (user) => {
       const relay = { url: relayUrl, caFile };
-      const options = { folder: join(folder, `far-${user}`), relay, path: tools.path, signal: NO_END };
+      const authorities = { [stack.clusterId]: stack.authProxy.caFile };
+      const own = { folder: join(folder, `far-${user}`), relay, path: tools.path, signal: NO_END };
+      const options = { ...own, authorities };
       const cli = await createCli(options, { keeper });
       await cli.login(user, "browser");
       return cli;

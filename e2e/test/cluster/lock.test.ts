@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { withLock } from "../../src/cluster/lock.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 const HOLDER = fileURLToPath(new URL("./fixtures/hold-lock.ts", import.meta.url));
 const signal = new AbortController().signal;

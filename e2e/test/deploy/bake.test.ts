@@ -44,7 +44,7 @@ test.each(list("app"))("the Dockerfile of %s takes each argument, from a variabl
     expect(bake).toMatch(new RegExp(`^variable "${name}" {`, "m"));
     expect(dockerfile).toMatch(new RegExp(`^ARG ${name}=`, "m"));
   }
-  // What runs while an image is built would need each platform's own processor, or an emulator.
+  // A RUN at the build of an image would need each platform's own processor, or an emulator.
   expect(dockerfile).not.toMatch(/^RUN /m);
 });
 

@@ -2,13 +2,13 @@ import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { findTools } from "../../src/cluster/tools.ts";
+import { findTools } from "../../src/cluster/binaries/tools.ts";
 import type { Progress } from "../../src/process/progress.ts";
 import { repositoryFile } from "../../src/stack/repository-file.ts";
 import { type PodOf, RESTRICTED_V2 } from "../../suites/support/restricted-v2.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 const CHART = join(import.meta.dirname, "../../../deploy/charts/cluster-connect-relay");
 const exec = promisify(execFile);
@@ -30,6 +30,7 @@ grantsConfigMap: relay-grants
 trustedProxies: [10.0.0.0/8]
 admins: [{ groups: [oidc:platform-admins] }]
 config: { limits: { sessionsPerCaller: 20 }, audit: { whenFull: drop } }
+audit: { seal: { existingSecret: relay-seal, key: now, formerKeys: [before] } }
 autoscaling: { enabled: true }
 networkPolicy: { enabled: true }
 metrics: { serviceMonitor: true }

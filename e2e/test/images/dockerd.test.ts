@@ -1,9 +1,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
 import { repositoryFile } from "../../src/stack/repository-file.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 const SCRIPT = repositoryFile("e2e/images/dockerd.sh");
 const signal = new AbortController().signal;

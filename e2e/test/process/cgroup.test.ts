@@ -1,8 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { removeCgroup } from "../../src/process/cgroup.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 test("a group goes with those in it, and one that is gone already is no error", async () => {
   const group = join(await temporaryFolder(), "group");

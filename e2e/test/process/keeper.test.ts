@@ -4,11 +4,11 @@ import { access, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { type Keeper, startKeeper } from "../../src/process/keeper.ts";
 import type { ProgramSpec } from "../../src/process/messages.ts";
 import { pollUntil } from "../../src/process/poll.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 const OWNER = fileURLToPath(new URL("./fixtures/owner.ts", import.meta.url));
 const DEADLINE_MS = 20_000;
@@ -67,6 +67,12 @@ test("a program's output lands in its log and its exit code is reported", async 
   const program = await keeper.start(shell(folder, "echo out; echo err >&2; exit 7"));
   expect(await program.ended).toEqual({ code: 7, signal: null });
   expect(await readFile(program.logPath, "utf8")).toBe("out\nerr\n");
+});
+
+test.runIf(process.platform === "linux")("runs on the sources, so that it needs nothing compiled", async () => {
+  await using keeper = await startKeeper();
+  const words = (await readFile(`/proc/${keeper.pid}/cmdline`, "utf8")).split("\0");
+  expect(words).toContain("--conditions=source");
 });
 
 test("a command that does not exist is reported as CC_COMMAND_NOT_FOUND", async () => {

@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { type Program, startKeeper } from "../../src/process/keeper.ts";
 import { waitForLogEvent } from "../../src/process/log-events.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
 
 const signal = AbortSignal.timeout(20_000);
 

@@ -18,6 +18,11 @@ export const KEYS_COOLDOWN_MS = 10_000;
 /** The same while no keys were fetched yet, so that an issuer that starts late is found soon. */
 export const KEYS_FIRST_COOLDOWN_MS = 1_000;
 
+/**
+ * Most tokens with an unknown key that wait for one fetch of their issuer's keys; any client can invent such tokens.
+ */
+export const MAX_WAITING_FOR_KEYS = 64;
+
 /** Most issuers of one configuration, as Kubernetes has it. */
 export const MAX_ISSUERS = 64;
 /** Longest configuration file that is read. */

@@ -4,11 +4,11 @@ export interface ChannelEnd {
   readonly reason: string;
 }
 
-/** What a channel tells its one user. None of these may throw. */
+/** Events of a channel for its one user. None of these may throw. */
 export interface ChannelListener {
   /**
    * The next bytes of the peer's messages, in order, in pieces of any size: where a message begins does not matter.
-   * They are true during the call only: whoever keeps them copies them.
+   * They are true during the call only: a listener that keeps them copies them.
    */
   message(bytes: Uint8Array): void;
   /** `bufferedBytes` fell to the low mark: there is room to send again. */
@@ -27,6 +27,8 @@ export interface MessageChannel {
   append(parts: readonly Uint8Array[]): void;
   /** Sends the message, if one was begun. */
   flush(): void;
+  /** The peer has passed the handshake: its pings are answered from now on, and it may send as much as it likes. */
+  admit(): void;
   /** Stops taking messages from the peer; one or a few that were already read may still come. */
   pause(): void;
   resume(): void;

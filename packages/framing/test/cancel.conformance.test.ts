@@ -1,7 +1,7 @@
 import { parseInstanceId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import type { MuxStream } from "../src/index.ts";
-import { createChain, createFakeClock, createSeededRandom, TEST_OPEN } from "../src/testing/index.ts";
+import { createFakeClock, createSeededRandom, createSessionChain, TEST_OPEN } from "../src/testing/index.ts";
 
 const ROUNDS = 1_000;
 const STREAMS = 100;
@@ -9,7 +9,7 @@ const STREAMS = 100;
 test("100,000 streams cancelled in every phase leave no stream, no byte and no timer", async () => {
   const clock = createFakeClock();
   const random = createSeededRandom(1);
-  const chain = createChain({}, { clock });
+  const chain = createSessionChain({}, { clock });
   const { cli, agent, relayToCli, relayToAgent, incoming } = chain;
   await clock.advance(1_000);
   const timers = clock.pendingTimers;
@@ -47,7 +47,7 @@ test("100,000 streams cancelled in every phase leave no stream, no byte and no t
     stream.resume();
     if (random.chance(0.5)) stream.end();
     else stream.destroy();
-    // Who waits for an end that the other side does not give waits for ever: one of the two gives up.
+    // A side that waits for an end that the other side does not give waits for ever. One of the two gives up.
     if (random.chance(0.9)) stream.destroy();
     else clock.setTimer(0, () => stream.destroy());
   }

@@ -1,17 +1,11 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import { parseInstanceId, parseSessionId, SUBPROTOCOL } from "@cluster-connect/protocol";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import {
-  acceptSession,
-  dialSession,
-  type MessageChannel,
-  type Session,
-  SYSTEM_CLOCK,
-  SYSTEM_SESSION_DEPS,
-} from "../src/index.ts";
+import { acceptSession, createSessionDeps, dialSession, type MessageChannel, type Session } from "../src/index.ts";
 import {
   CHANNEL_SUITE,
   type ChannelPair,
@@ -102,12 +96,12 @@ function sessionsOver(channels: ChannelPair): { dialer: Session; acceptor: Sessi
       instanceId: parseInstanceId("relay-01"),
       authenticate: () => Promise.resolve({ sessionId: parseSessionId("session-1") }),
     },
-    SYSTEM_SESSION_DEPS,
+    createSessionDeps(),
   );
   const dialer = dialSession(
     channels.near,
     { ...common, role: "cli", instanceId: parseInstanceId("cli-0001") },
-    SYSTEM_SESSION_DEPS,
+    createSessionDeps(),
   );
   return { dialer, acceptor, incoming };
 }

@@ -15,8 +15,8 @@ import {
 } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createDecoder } from "../src/decode.ts";
-import { encodeFrame } from "../src/encode.ts";
+import { createDecoder } from "../src/frames/decode.ts";
+import { encodeFrame } from "../src/frames/encode.ts";
 import {
   acceptSession,
   createBudget,
@@ -37,14 +37,14 @@ import {
 const KEY = parseSecret("K".repeat(43));
 const AGENT = parseInstanceId("agent-01");
 const OFFSETS = { received: 0, consumed: 0, windowBytes: 100 };
-const OPEN = encodeOpen({ ...TEST_OPEN, windowBytes: 1_000, key: KEY, graceMs: 1_000, forwarded: false });
+const OPEN = encodeOpen({ ...TEST_OPEN, windowBytes: 1_000, key: KEY, graceMs: 1_000, viaPeer: false });
 const RESUME = encodeResume({
   ...OFFSETS,
   cluster: TEST_OPEN.cluster,
   instanceId: AGENT,
   key: KEY,
   attempt: 1,
-  forwarded: false,
+  viaPeer: false,
 });
 
 const TYPES: readonly FrameType[] = [
@@ -64,7 +64,7 @@ const TYPES: readonly FrameType[] = [
   "RELAYS",
 ];
 
-/** What makes sense after a type, so that runs get further than the first frame. */
+/** Payloads that make sense after a type, so that runs get further than the first frame. */
 const SENSIBLE: Readonly<Partial<Record<FrameType, readonly Uint8Array[]>>> = {
   OPEN: [OPEN],
   RESUME: [RESUME],
@@ -160,7 +160,7 @@ test("whatever both peers of a relay send, at most their own session ends, and n
         if (peer !== undefined) sendMessage(peer, [sent]);
       }
       await clock.settle();
-      // A session ends for what its own peer did, never for what the other one did.
+      // A session ends for a fault of its own peer, never for one of the other peer.
       if (!spoke.cli) expect(cli.session.state).toBe("open");
       if (!spoke.agent) expect(agent.session.state).toBe("open");
       cli.session.close();

@@ -46,9 +46,9 @@ async function pingThrough(path: Path, count: number): Promise<number[]> {
   far.on("data", (chunk: Buffer) => far.write(chunk));
   const times: number[] = [];
   let sentAt = 0;
-  near.on("data", () => times.push(path.clock.now() - sentAt));
+  near.on("data", () => times.push(path.clock.monotonicNow() - sentAt));
   for (let index = 0; index < count; index += 1) {
-    sentAt = path.clock.now();
+    sentAt = path.clock.monotonicNow();
     near.write("x");
     while (times.length <= index) await path.clock.advance(5);
     await path.clock.advance(100);
@@ -108,21 +108,21 @@ test("windows grow no further than their budget, and give it back", async () => 
   expect(windows.usedBytes).toBe(0);
 });
 
-test("streams that nobody reads are reset when they hold more than the budget, small ones are not", async () => {
+test("uploads that nobody reads wait within the budget, and none is reset", async () => {
   const buffers = createBudget(2_000_000);
   const path = pathOf(0, 1_000_000, { budgets: { buffers } });
   const [small, smallFar] = await opened(path, 100);
   small.write("hello");
   const far: MuxStream[] = [];
-  for (let count = 0; count < 20; count += 1) {
+  for (let count = 0; count < 80; count += 1) {
     const [near, taken] = await opened(path, 100);
     near.write(Buffer.alloc(INITIAL_WINDOW_BYTES));
     await path.clock.advance(100);
     far.push(taken);
   }
-  const ends = far.filter((stream) => stream.destroyed);
-  expect(ends.length).toBeGreaterThan(5);
-  await expect(ends[0]?.done).resolves.toMatchObject({ error: { code: "CC_LIMIT_REACHED" } });
-  expect(buffers.usedBytes).toBeLessThanOrEqual(2_000_000 + 2 * INITIAL_WINDOW_BYTES);
+  expect(far.filter((stream) => stream.destroyed)).toEqual([]);
+  const unread = far.reduce((sum, { endpoint }) => sum + endpoint.unreadBytes, 0);
+  expect(unread).toBeGreaterThan(500_000);
+  expect(unread).toBeLessThanOrEqual(buffers.limitBytes);
   expect(String(smallFar.read())).toBe("hello");
 });

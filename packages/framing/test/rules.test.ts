@@ -17,9 +17,16 @@ import {
 } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createDecoder, type Frame } from "../src/decode.ts";
-import { encodeFrame } from "../src/encode.ts";
-import { acceptSession, dialSession, type MuxStream, type Session } from "../src/index.ts";
+import { createDecoder, type Frame } from "../src/frames/decode.ts";
+import { encodeFrame } from "../src/frames/encode.ts";
+import {
+  acceptSession,
+  createBudget,
+  dialSession,
+  type MuxStream,
+  type Session,
+  type SessionBudgets,
+} from "../src/index.ts";
 import {
   createCountingSecrets,
   createFakeClock,
@@ -42,11 +49,13 @@ const OPEN = encodeOpen({
   windowBytes: INITIAL_WINDOW_BYTES,
   key: parseSecret("A".repeat(43)),
   graceMs: 0,
-  forwarded: false,
+  viaPeer: false,
 });
 
 /** An acceptor that takes every stream, and a dialer that is a list of bytes. */
-async function rawPeer(options: { readonly greet?: boolean; readonly maxStreams?: number } = {}) {
+async function rawPeer(
+  options: { readonly greet?: boolean; readonly maxStreams?: number; readonly budgets?: SessionBudgets } = {},
+) {
   const clock = createFakeClock();
   const channel = memoryChannelPair({}, { clock });
   const frames: Frame[] = [];
@@ -58,6 +67,7 @@ async function rawPeer(options: { readonly greet?: boolean; readonly maxStreams?
       instanceId: parseInstanceId("relay-01"),
       software: "test",
       limits: { maxStreams: options.maxStreams ?? 1_000 },
+      ...(options.budgets === undefined ? {} : { budgets: options.budgets }),
       authenticate: () => Promise.resolve({ sessionId: parseSessionId("session-1") }),
       onStream: (incoming) => {
         if (incoming.request.kind === "open") streams.push(incoming.accept({ instanceId: HELLO.instanceId }));
@@ -113,6 +123,28 @@ test("PING is answered with its number", async () => {
   const { send, last } = await rawPeer();
   await send("PING", 0, encodeU64(42));
   expect(last("PONG").payload).toEqual(new Uint8Array(encodeU64(42)));
+});
+
+test("an opener may send what its OPEN says unasked, and one byte more resets the stream", async () => {
+  const { send, resetCode, streams } = await rawPeer({ budgets: { buffers: createBudget(1_000_000) } });
+  const saying = { ...TEST_OPEN, windowBytes: 1, unaskedBytes: 50_000, key: parseSecret("A".repeat(43)), graceMs: 0 };
+  await send("OPEN", 1, encodeOpen({ ...saying, viaPeer: false }));
+  await send("DATA", 1, Buffer.alloc(50_000));
+  expect(streams[0]?.destroyed).toBe(false);
+  await send("DATA", 1, Buffer.alloc(1));
+  expect(resetCode()).toBe("CC_FLOW_CONTROL");
+});
+
+test("openers that say no number may exceed the budget together: those that hold the most are reset", async () => {
+  const buffers = createBudget(1_000_000);
+  const { send, resetCode, streams } = await rawPeer({ budgets: { buffers } });
+  for (let id = 1; id < 16; id += 2) {
+    await send("OPEN", id, OPEN);
+    for (let sent = 0; sent < INITIAL_WINDOW_BYTES; sent += 65_536) await send("DATA", id, Buffer.alloc(65_536));
+  }
+  expect(streams.filter(({ destroyed }) => destroyed).length).toBeGreaterThan(2);
+  expect(resetCode()).toBe("CC_LIMIT_REACHED");
+  expect(buffers.usedBytes).toBeLessThanOrEqual(1_000_000 + 65_536);
 });
 
 test("more bytes than credit reset that stream, not the session", async () => {

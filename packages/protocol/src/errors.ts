@@ -26,13 +26,15 @@ export type ErrorCode =
   | "CC_DRAINING"
   | "CC_LIMIT_REACHED"
   | "CC_SESSION_CLOSED"
-  | "CC_FORWARD_LOOP"
+  | "CC_PEER_LOOP"
   | "CC_CHANNEL_LOST"
   | "CC_RESUME_UNKNOWN"
   | "CC_RESUME_GAP"
   | "CC_RESUME_EXPIRED"
   | "CC_STREAM_FINISHED"
   | "CC_SUPERSEDED"
+  | "CC_RESUME_FULL"
+  | "CC_AGENT_REPLACED"
   | "CC_NOT_LOGGED_IN"
   | "CC_TOKEN_MISSING"
   | "CC_TOKEN_EXPIRED"
@@ -54,6 +56,10 @@ export type ErrorCode =
   | "CC_GRANT_MISSING"
   | "CC_ADMIN_REQUIRED"
   | "CC_CLUSTER_CA_CHANGED"
+  | "CC_CLUSTER_UNTRUSTED"
+  | "CC_AUDIENCE_REFUSED"
+  | "CC_FLEET_KEY_INVALID"
+  | "CC_REVOCATIONS_REFUSED"
   | "CC_ENROLLMENT_CODE_INVALID"
   | "CC_AGENT_KEY_REFUSED"
   | "CC_CHALLENGE_FAILED"
@@ -167,7 +173,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     retry: true,
     hint: "Repeat the command; the session it ran on is closed.",
   },
-  CC_FORWARD_LOOP: {
+  CC_PEER_LOOP: {
     wire: 13,
     http: 508,
     exit: 20,
@@ -219,7 +225,23 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     hint: "Nothing needs to be done; the stream goes on over a newer channel.",
   },
 
-  // Who is calling
+  CC_RESUME_FULL: {
+    wire: 26,
+    http: 503,
+    exit: 27,
+    retry: false,
+    hint: "Repeat the command; the agent could not hold the stream while it had no channel.",
+  },
+
+  CC_AGENT_REPLACED: {
+    wire: 27,
+    http: 503,
+    exit: 28,
+    retry: false,
+    hint: "Repeat the command; the agent that held the stream was killed, and another process took its place.",
+  },
+
+  // The caller's identity
   CC_NOT_LOGGED_IN: {
     http: 401,
     exit: 30,
@@ -347,7 +369,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     http: 403,
     exit: 41,
     retry: false,
-    hint: "Ask the relay's administrator for a grant on this cluster.",
+    hint: "Ask the relay's administrator for a grant on this cluster; one for another upstream than its apiserver names that in `upstreams`.",
   },
   CC_ADMIN_REQUIRED: {
     http: 403,
@@ -360,6 +382,30 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 42,
     retry: false,
     hint: "Compare the fingerprint with the cluster's administrator, then run `cluster-connect clusters trust`.",
+  },
+  CC_AUDIENCE_REFUSED: {
+    http: 403,
+    exit: 43,
+    retry: false,
+    hint: "Ask the relay's administrator which audience it has, then name it with --relay-audience.",
+  },
+  CC_CLUSTER_UNTRUSTED: {
+    http: 403,
+    exit: 45,
+    retry: false,
+    hint: "Ask the cluster's administrator for its fingerprint, then give --cluster-fingerprint NAME=SHA256.",
+  },
+  CC_FLEET_KEY_INVALID: {
+    http: 400,
+    exit: 46,
+    retry: false,
+    hint: "Give the line that `cluster-connect fleet-key create` printed.",
+  },
+  CC_REVOCATIONS_REFUSED: {
+    http: 403,
+    exit: 47,
+    retry: false,
+    hint: "Get the newest list from whoever holds the fleet key.",
   },
 
   // Enrollment and the agent's own credential
@@ -415,7 +461,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     hint: "Correct what is named, then repeat the command: it goes on where it ended.",
   },
 
-  // What a person typed, files, the machine
+  // Typed input, files, the machine
   CC_USAGE: { http: 400, exit: 2, retry: false, hint: "Run the command with --help." },
   CC_CONFIG_INVALID: {
     http: 500,
@@ -497,7 +543,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
   },
 };
 
-/** Extra facts an error carries for whoever shows it. */
+/** Extra facts an error carries for the code that shows it. */
 export interface ConnectErrorOptions extends ErrorOptions {
   /** Milliseconds after which a retry makes sense, from the peer's own word. */
   readonly retryAfterMs?: number;
@@ -515,7 +561,7 @@ export class ConnectError extends Error {
   readonly code: ErrorCode;
   readonly retryAfterMs: number | undefined;
   readonly hint: string;
-  /** Finds the stream in every hop's log; noted by whoever opened it. */
+  /** Finds the stream in every hop's log; noted by the stream's opener. */
   correlationId: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: ConnectErrorOptions = {}) {

@@ -1,3 +1,4 @@
+import { parseSecret, type Secret } from "./agent/secret.ts";
 import { ConnectError } from "./errors.ts";
 import { decodeFields, encodeFields, type Fields } from "./fields.ts";
 import {
@@ -10,15 +11,14 @@ import {
   parseSessionId,
   type SessionId,
 } from "./ids.ts";
-import { HOP_ACK_EVERY_BYTES, MAX_STREAMS, MAX_WINDOW_BYTES } from "./limits.ts";
-import { parseSecret, type Secret } from "./secret.ts";
+import { HOP_ACK_EVERY_BYTES, MAX_FOLLOWED, MAX_STREAMS, MAX_WINDOW_BYTES } from "./limits.ts";
 import { MINOR_VERSION, type MinorRange, OLDEST_MINOR_VERSION } from "./version.ts";
 
-/** What a process is; a relay is `relay` to those who dial it and `peer` to another relay it dials. */
+/** The kind of a process; a relay is `relay` to its dialers and `peer` to another relay it dials. */
 export type Role = "cli" | "agent" | "relay" | "peer";
 const ROLES: readonly Role[] = ["cli", "agent", "relay", "peer"];
 
-/** What one side takes from the other in this session. */
+/** Limits that one side sets for the other in this session. */
 export interface HelloLimits {
   /** Streams the peer may have open at once. */
   readonly maxStreams: number;
@@ -38,6 +38,8 @@ export interface AgentProof {
   readonly signature: string;
   /** PEM of the authorities that may sign the cluster's serving certificate; the relay hands it to callers. */
   readonly clusterAuthorities?: string;
+  /** Secrets of killed processes whose place this one took: their streams are over. */
+  readonly follows?: readonly Secret[];
 }
 
 /** First message of each side; the acceptor sends its own as soon as the channel is open. */
@@ -56,7 +58,7 @@ export interface Hello {
   readonly liveRelays?: number;
 }
 
-/** The acceptor's last word of the handshake: the dialer is who it says, the session is open. */
+/** The acceptor's last message of the handshake: the dialer's identity holds, the session is open. */
 export interface Ready {
   readonly sessionId: SessionId;
   /** Minor version both sides speak from here on. */
@@ -114,8 +116,8 @@ export function decodeReady(bytes: Uint8Array): Ready {
 }
 
 /**
- * The bytes an agent signs: a fixed label, then the challenge, the relay's and the agent's instance ids, the cluster
- * and the dialed authority, one a line. The authority keeps a hostile relay from passing the challenge on.
+ * The bytes an agent signs. They are a fixed label, the challenge, the relay's and the agent's instance ids, the
+ * cluster and the dialed authority, one a line. The authority keeps a hostile relay from passing the challenge on.
  */
 export function agentChallengeInput(parts: {
   readonly challenge: Secret;
@@ -131,13 +133,20 @@ export function agentChallengeInput(parts: {
 
 function agentProof(fields: Fields): AgentProof {
   const clusterAuthorities = fields.optionalString("clusterAuthorities", 12_288);
+  const follows = fields.optionalParsed("follows", parseFollows);
   return {
     clusterId: fields.parsed("clusterId", parseClusterId),
     keyId: fields.parsed("keyId", parseKeyId),
     authority: fields.string("authority", 300),
     signature: fields.string("signature", 128),
     ...(clusterAuthorities === undefined ? {} : { clusterAuthorities }),
+    ...(follows === undefined ? {} : { follows }),
   };
+}
+
+function parseFollows(value: unknown): readonly Secret[] {
+  if (Array.isArray(value) && value.length <= MAX_FOLLOWED) return value.map(parseSecret);
+  throw new ConnectError("CC_FRAME_INVALID", `An agent follows at most ${MAX_FOLLOWED} others`);
 }
 
 function parseRole(value: unknown): Role {

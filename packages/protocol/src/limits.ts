@@ -10,11 +10,17 @@ export const MAX_TEXT_BYTES = 1_024;
 /** Largest WebSocket message: one full frame and room for small ones beside it. */
 export const MAX_MESSAGE_BYTES: number = HEADER_BYTES + MAX_PAYLOAD_BYTES + 4_096;
 
-/** What an opener may send before ACCEPT tells the acceptor's window. */
+/** Largest window to begin with; also the bytes that an opener may send before ACCEPT where its OPEN names no number. */
 export const INITIAL_WINDOW_BYTES = 262_144;
+/** Bytes that openers send before ACCEPT tells the taker's window: more than any ClientHello, little with many streams. */
+export const UNASKED_BYTES = 16_384;
+/** Smallest window a stream begins with, however many there are. */
+export const MIN_WINDOW_BYTES = 4_096;
+/** Sum of the windows that a session's streams begin with, as long as each gets more than the smallest; bytes. */
+export const INITIAL_BUDGET_BYTES = 67_108_864;
 /** Largest receive window of one stream. */
 export const MAX_WINDOW_BYTES = 16_777_216;
-/** Receive windows of one session together, unless configured otherwise. */
+/** Sum that the windows of one session may grow by, and bytes that may wait in it, unless configured otherwise. */
 export const SESSION_BUDGET_BYTES = 134_217_728;
 
 /** Streams open at once in one session, unless HELLO says otherwise. */
@@ -32,7 +38,11 @@ export const PING_BUSY_INTERVAL_MS = 5_000;
 export const PING_IDLE_INTERVAL_MS = 15_000;
 /** Unanswered pings that end a session. */
 export const PING_MISSES = 2;
+/** Killed processes that an agent's HELLO may name as those it follows. */
+export const MAX_FOLLOWED = 8;
 /** How long both ends keep a stream whose channel was lost. */
 export const RESUME_GRACE_MS = 60_000;
+/** Longest PROXY header between agent and auth proxy, its fixed part included: more than any OPEN can make it. */
+export const MAX_PROXY_HEADER_BYTES = 4_096;
 /** Bytes of a stream's secret key and of the relay's challenge. */
 export const SECRET_BYTES = 32;

@@ -1,3 +1,4 @@
+import { parseSecret, type Secret } from "./agent/secret.ts";
 import { decodeFields, encodeFields, type Fields } from "./fields.ts";
 import {
   type ClusterId,
@@ -9,13 +10,13 @@ import {
   parseSessionId,
   type SessionId,
 } from "./ids.ts";
-import { parseSecret, type Secret } from "./secret.ts";
+import { INITIAL_WINDOW_BYTES } from "./limits.ts";
 
 /** Where the agent takes a stream: the auth proxy, its own health answer, or another upstream it is configured for. */
 export const UPSTREAM_KUBERNETES = "kubernetes";
 export const UPSTREAM_PROBE = "probe";
 
-/** Who opened a stream, as the relay verified it; set by the relay, refused from a CLI. */
+/** The opener of a stream, as the relay verified it; set by the relay, refused from a CLI. */
 export interface Caller {
   readonly issuer: string;
   readonly subject: string;
@@ -24,12 +25,14 @@ export interface Caller {
   readonly address?: string;
 }
 
-/** OPEN: the opener wants a stream. DATA may follow at once, up to `INITIAL_WINDOW_BYTES`. */
+/** OPEN: the opener wants a stream. DATA may follow at once, up to `unaskedBytes`. */
 export interface Open {
   readonly cluster: ClusterId;
   readonly upstream: string;
   /** The opener's receive window. */
   readonly windowBytes: number;
+  /** Bytes that the opener may send before it has an answer; `INITIAL_WINDOW_BYTES` where it is absent. */
+  readonly unaskedBytes?: number;
   /** Secret that a later RESUME shows; made by the opener for this stream alone. */
   readonly key: Secret;
   /** How long the opener would keep the stream without a channel; 0 for not at all. */
@@ -39,7 +42,7 @@ export interface Open {
   /** The caller's session at the relay. */
   readonly sessionId?: SessionId;
   /** Set by a relay that passes the stream to its peer; such a stream is not passed on again. */
-  readonly forwarded: boolean;
+  readonly viaPeer: boolean;
   /** W3C trace context, when tracing is on. */
   readonly traceparent?: string;
 }
@@ -53,7 +56,7 @@ export interface Accept {
   readonly graceMs: number;
 }
 
-/** What both ends tell about a stream that moves to a new channel; FIN counts as one byte in every offset. */
+/** Offsets that both ends tell about a stream that moves to a new channel; FIN counts as one byte in every offset. */
 export interface Offsets {
   /** Bytes received in order so far: the peer goes on from here. */
   readonly received: number;
@@ -65,12 +68,14 @@ export interface Offsets {
 /** RESUME: the opener moves a stream to this session under a new stream id. */
 export interface Resume extends Offsets {
   readonly cluster: ClusterId;
+  /** As in the stream's OPEN; absent for `kubernetes`. */
+  readonly upstream?: string;
   readonly instanceId: InstanceId;
   readonly key: Secret;
   /** Counts up with each RESUME of a stream, so that a late one does not undo a newer. */
   readonly attempt: number;
   readonly caller?: Caller;
-  readonly forwarded: boolean;
+  readonly viaPeer: boolean;
 }
 
 /** RESUMED: the agent goes on with the stream here. */
@@ -86,6 +91,7 @@ export function decodeOpen(bytes: Uint8Array): Open {
   const caller = callerOf(fields);
   const sessionId = fields.optionalParsed("sessionId", parseSessionId);
   const traceparent = fields.optionalString("traceparent", 128);
+  const unaskedBytes = fields.optionalInteger("unaskedBytes", 0, INITIAL_WINDOW_BYTES);
   return {
     cluster: fields.parsed("cluster", parseClusterId),
     upstream: fields.string("upstream", 63),
@@ -93,11 +99,17 @@ export function decodeOpen(bytes: Uint8Array): Open {
     key: fields.parsed("key", parseSecret),
     graceMs: graceMs(fields),
     correlationId: fields.parsed("correlationId", parseCorrelationId),
-    forwarded: fields.boolean("forwarded", false),
+    viaPeer: fields.boolean("viaPeer", false),
     ...(caller === undefined ? {} : { caller }),
     ...(sessionId === undefined ? {} : { sessionId }),
     ...(traceparent === undefined ? {} : { traceparent }),
+    ...(unaskedBytes === undefined ? {} : { unaskedBytes }),
   };
+}
+
+/** The bytes that the opener of a stream may send before it has an answer. */
+export function unaskedBytesOf({ unaskedBytes = INITIAL_WINDOW_BYTES }: Pick<Open, "unaskedBytes">): number {
+  return unaskedBytes;
 }
 
 export function encodeAccept(accept: Accept): Uint8Array {
@@ -122,13 +134,15 @@ export function encodeResume(resume: Resume): Uint8Array {
 export function decodeResume(bytes: Uint8Array): Resume {
   const fields = decodeFields(bytes, "RESUME");
   const caller = callerOf(fields);
+  const upstream = fields.optionalString("upstream", 63);
   return {
     ...offsetsOf(fields),
     cluster: fields.parsed("cluster", parseClusterId),
     instanceId: fields.parsed("instanceId", parseInstanceId),
     key: fields.parsed("key", parseSecret),
     attempt: fields.integer("attempt", 1, 0x7fff_ffff),
-    forwarded: fields.boolean("forwarded", false),
+    viaPeer: fields.boolean("viaPeer", false),
+    ...(upstream === undefined ? {} : { upstream }),
     ...(caller === undefined ? {} : { caller }),
   };
 }

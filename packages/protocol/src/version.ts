@@ -17,7 +17,7 @@ export interface MinorRange {
 /**
  * The minor version two sides speak: the smaller of their newest.
  *
- * @returns undefined where that is older than what either side still understands.
+ * @returns undefined where that is older than the oldest that either side still understands.
  */
 export function negotiateMinor(own: MinorRange, peer: MinorRange): number | undefined {
   const minor = Math.min(own.minor, peer.minor);

@@ -9,6 +9,7 @@ import {
   decodeHello,
   decodeHopAck,
   decodeOpen,
+  decodeProxyHeader,
   decodeReady,
   decodeRelays,
   decodeResume,
@@ -16,6 +17,7 @@ import {
   decodeU64,
   decodeWindow,
   ERRORS,
+  encodeProxyHeader,
   FRAME_TYPE_NUMBERS,
   type FrameType,
   HEADER_BYTES,
@@ -84,8 +86,17 @@ test("the documented frames say what the text beside them says", () => {
   expect(decoded("FIN")).toEqual([5]);
   expect(decoded("REJECT")).toEqual([{ code: "CC_AGENT_OFFLINE", retryAfterMs: 2_000, text: "prod is offline" }]);
   expect(decoded("RESUMED")).toEqual([{ received: 9, consumed: 4, windowBytes: 262_144 }]);
-  const [, agent] = decoded("HELLO") as Array<{ role: string; agent?: AgentProof }>;
+  const [, agent, follower] = decoded("HELLO") as Array<{ role: string; agent?: AgentProof }>;
   expect(agent).toMatchObject({ role: "agent", agent: { clusterId: "a", authority: "relay.example.com" } });
+  expect(follower).toMatchObject({ instanceId: "agent-02", agent: { follows: ["D".repeat(43)] } });
+});
+
+test("docs/protocol.md has a PROXY header that says what the text beside it says", () => {
+  const [, hex = ""] = /```proxy-header\n([^`]+)```/.exec(protocol) ?? [];
+  const bytes = Uint8Array.from(Buffer.from(hex.replaceAll(/\s/g, ""), "hex"));
+  const origin = { address: "203.0.113.7", sessionId: "session-1", username: "alice" };
+  expect(decodeProxyHeader(bytes)).toEqual({ kind: "complete", headerBytes: bytes.length, origin });
+  expect(encodeProxyHeader(origin)).toEqual(bytes);
 });
 
 test("docs/errors.md lists exactly the codes of the table, in its order, with the same numbers and hints", () => {

@@ -1,22 +1,18 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { ERRORS } from "../src/errors.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-const WORKSPACES = ["packages", "apps", "e2e"];
+const FILES = ["{packages,apps}/*/{src,test}/**/*.ts", "e2e/{src,test,suites}/**/*.ts"];
 /** Here codes are listed, not produced. */
 const TABLES = /packages\/protocol\/(src|test)\/errors/;
 /** A line on which a test makes an error itself, to see what becomes of it. */
 const MADE = /new ConnectError\(|(rejection|refusal) = |\.(reset|reject|close|goaway)\(/;
 
 function filesThat(matches: (path: string) => boolean): readonly string[] {
-  return WORKSPACES.flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-      .map((name) => join(folder, name))
-      .filter((path) => !/(^|\/)(node_modules|dist)\//.test(path) && !TABLES.test(path) && matches(path)),
-  );
+  return globSync(FILES, { cwd: ROOT }).filter((path) => !TABLES.test(path) && matches(path));
 }
 
 /** Every code that the lines of these files name. */

@@ -15,6 +15,7 @@ import {
   encodeProbe,
   encodeResume,
   type Hello,
+  MAX_FOLLOWED,
   MAX_JSON_BYTES,
   type Open,
   OWN_VERSIONS,
@@ -38,7 +39,7 @@ const open: Open = {
   key,
   graceMs: 60_000,
   correlationId: parseCorrelationId("00112233445566778899aabbccddeeff"),
-  forwarded: false,
+  viaPeer: false,
   caller: { issuer: "https://issuer.example", subject: "s", username: "ada", address: "192.0.2.1" },
   sessionId: parseSessionId("session-1"),
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -51,7 +52,13 @@ const hello: Hello = {
   software: "cluster-connect/0.1.0",
   limits: DEFAULT_HELLO_LIMITS,
   challenge: key,
-  agent: { clusterId: cluster, keyId: parseKeyId("B".repeat(43)), authority: "relay.example", signature: "c" },
+  agent: {
+    clusterId: cluster,
+    keyId: parseKeyId("B".repeat(43)),
+    authority: "relay.example",
+    signature: "c",
+    follows: [key],
+  },
   liveRelays: 3,
 };
 
@@ -63,7 +70,7 @@ const resume: Resume = {
   received: 10,
   consumed: 7,
   windowBytes: 1,
-  forwarded: true,
+  viaPeer: true,
 };
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
@@ -79,6 +86,17 @@ test("HELLO, OPEN and RESUME read back the same", () => {
   expect(decodeHello(encodeHello(hello))).toEqual(hello);
   expect(decodeOpen(encodeOpen(open))).toEqual(open);
   expect(decodeResume(encodeResume(resume))).toEqual(resume);
+  expect(decodeResume(encodeResume({ ...resume, upstream: "db" }))).toEqual({ ...resume, upstream: "db" });
+});
+
+test("an agent's HELLO names up to eight killed agents by their secrets, and no more", () => {
+  const following = (follows: unknown) => json({ ...hello, agent: { ...hello.agent, follows } });
+  const eight = Array.from({ length: MAX_FOLLOWED }, () => key);
+  expect(decodeHello(following(eight)).agent?.follows).toEqual(eight);
+  expect(decodeHello(following([])).agent?.follows).toEqual([]);
+  for (const wrong of [[...eight, key], ["short"], key, [1]]) {
+    expect(() => decodeHello(following(wrong))).toThrow("HELLO.agent.follows");
+  }
 });
 
 test("a field of a later minor version is ignored", () => {
@@ -92,7 +110,7 @@ test.each([
   ["key", "short"],
   ["graceMs", -1],
   ["correlationId", "XYZ"],
-  ["forwarded", "yes"],
+  ["viaPeer", "yes"],
   ["caller", { issuer: "" }],
   ["upstream", ""],
 ])("an OPEN whose %s is %j is refused by that name", (name, value) => {

@@ -1,3 +1,4 @@
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import {
   createLogger,
@@ -5,11 +6,10 @@ import {
   errorFields,
   parseDaemonFlags,
   readSettingFile,
-  SYSTEM_CLOCK,
 } from "@cluster-connect/service";
 import { type AgentConfig, loadAgentConfig } from "../config.ts";
-import { type EnrollDeps, enrollAgain, ensureIdentity, readCode } from "../enroll.ts";
-import { type Identity, readIdentity } from "../identity.ts";
+import { type EnrollDeps, enrollAgain, ensureIdentity, readCode } from "../identity/enroll.ts";
+import { type Identity, readIdentity } from "../identity/state-folder.ts";
 
 /** The cluster that the code must be for. */
 const CLUSTER_VARIABLE = "CC_CLUSTER_ID";
@@ -28,7 +28,7 @@ export async function runEnroll(argv: readonly string[], deps: DaemonProcess): P
   if (checkConfig) return deps.stderr("The settings are valid.");
   const { caFile } = config.relay;
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
-  const log = createLogger({ service: "agent", level: config.log.level, ids: {} });
+  const log = createLogger({ service: "agent", level: config.log.level, ids: {} }, deps.logs);
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) deps.signals.on(signal, () => stop.abort());
   const enrollDeps = { env: deps.env, log, clock: SYSTEM_CLOCK, random: Math.random };

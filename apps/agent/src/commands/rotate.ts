@@ -1,12 +1,7 @@
-import {
-  createLogger,
-  type DaemonProcess,
-  parseDaemonFlags,
-  readSettingFile,
-  SYSTEM_CLOCK,
-} from "@cluster-connect/service";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createLogger, type DaemonProcess, parseDaemonFlags, readSettingFile } from "@cluster-connect/service";
 import { loadAgentConfig } from "../config.ts";
-import { rotateKey } from "../rotate.ts";
+import { rotateKey } from "../identity/rotate.ts";
 
 const TIMEOUT_MS = 120_000;
 
@@ -20,7 +15,7 @@ export async function runRotate(argv: readonly string[], deps: DaemonProcess): P
   if (checkConfig) return deps.stderr("The settings are valid.");
   const { caFile } = config.relay;
   const ca = caFile === undefined ? undefined : await readSettingFile("relay.caFile", caFile);
-  const log = createLogger({ service: "agent", level: config.log.level, ids: {} });
+  const log = createLogger({ service: "agent", level: config.log.level, ids: {} }, deps.logs);
   const { key, clusterId } = await rotateKey(
     config,
     { ca, signal: AbortSignal.timeout(TIMEOUT_MS) },

@@ -1,12 +1,12 @@
-import { parseArgs } from "node:util";
 import { ConnectError } from "@cluster-connect/protocol";
-import { type DaemonProcess, usageError } from "@cluster-connect/service";
+import { type DaemonProcess, parseArguments } from "@cluster-connect/service";
+import { Command } from "commander";
 import { readPodAccount } from "../secret/account.ts";
 import { folderToSecret, secretToFolder } from "../secret/files.ts";
 
 const TIMEOUT_MS = 60_000;
 
-/** `secret read|write --secret NAME --dir FOLDER`: the cluster's Secret into a folder, or back. */
+/** `secret read|write --secret NAME --dir FOLDER [--authority-dir FOLDER]`: the cluster's Secret into a folder, or back. */
 export async function runSecret(argv: readonly string[], deps: DaemonProcess): Promise<void> {
   const { direction, ...place } = parseFlags(argv);
   const account = await readPodAccount(deps.env);
@@ -27,34 +27,32 @@ export async function runSecret(argv: readonly string[], deps: DaemonProcess): P
   }
 }
 
+interface SecretFlags {
+  readonly secret?: string;
+  readonly dir?: string;
+  readonly authorityDir?: string;
+}
+
 function parseFlags(argv: readonly string[]): {
   readonly direction: "read" | "write";
   readonly secret: string;
   readonly folder: string;
+  readonly authorityFolder?: string;
 } {
-  const { values, positionals } = parse(argv);
-  const [direction] = positionals;
-  if ((direction !== "read" && direction !== "write") || positionals.length !== 1) {
+  const command = new Command()
+    .helpOption(false)
+    .option("--secret <value>")
+    .option("--dir <value>")
+    .option("--authority-dir <value>");
+  const { options, words } = parseArguments<SecretFlags>(command, argv);
+  const [direction] = words;
+  if ((direction !== "read" && direction !== "write") || words.length !== 1) {
     throw new ConnectError("CC_USAGE", "expected secret read or secret write");
   }
-  if (values.secret === undefined || values.dir === undefined) {
+  if (options.secret === undefined || options.dir === undefined) {
     throw new ConnectError("CC_USAGE", "expected --secret NAME and --dir FOLDER");
   }
-  return { direction, secret: values.secret, folder: values.dir };
-}
-
-function parse(argv: readonly string[]): ReturnType<typeof parseWords> {
-  try {
-    return parseWords(argv);
-  } catch (cause) {
-    throw usageError(cause);
-  }
-}
-
-function parseWords(argv: readonly string[]): {
-  readonly values: { readonly secret?: string | undefined; readonly dir?: string | undefined };
-  readonly positionals: readonly string[];
-} {
-  const options = { secret: { type: "string" }, dir: { type: "string" } } as const;
-  return parseArgs({ args: [...argv], allowPositionals: true, options });
+  const { authorityDir: authorityFolder } = options;
+  const place = { secret: options.secret, folder: options.dir };
+  return authorityFolder === undefined ? { direction, ...place } : { direction, ...place, authorityFolder };
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { text as readText } from "node:stream/consumers";
+import { systemCode } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
 import type { PodAccount } from "./account.ts";
@@ -86,7 +87,7 @@ function send(
   outgoing.on("error", reject);
   outgoing.end(body);
   return promise.catch((cause: unknown) => {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "no answer";
+    const code = systemCode(cause) || "no answer";
     throw new ConnectError("CC_APISERVER_UNREACHABLE", `The kube-apiserver ${url.host} did not answer: ${code}`, {
       cause,
     });

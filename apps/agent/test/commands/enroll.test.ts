@@ -1,11 +1,12 @@
 import { EventEmitter } from "node:events";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createMemoryLogSink } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import { readIdentity } from "../../src/identity.ts";
+import { readIdentity } from "../../src/identity/state-folder.ts";
 import { run } from "../../src/run.ts";
 import { configFor } from "../support/fixture.ts";
-import { temporaryFolder } from "../support/folder.ts";
 import { startTestRelay } from "../support/test-relay.ts";
 
 async function prepare() {
@@ -28,7 +29,13 @@ async function prepare() {
   const lines: string[] = [];
   const write = (line: string): void => void lines.push(line);
   const enroll = (env: Readonly<Record<string, string>> = {}): Promise<number> =>
-    run(["enroll", "--config", file], { env, signals: new EventEmitter(), stdout: write, stderr: write });
+    run(["enroll", "--config", file], {
+      env,
+      signals: new EventEmitter(),
+      logs: createMemoryLogSink(),
+      stdout: write,
+      stderr: write,
+    });
   return { relay, folder, lines, enroll };
 }
 

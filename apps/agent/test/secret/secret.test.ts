@@ -3,11 +3,10 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { selfSigned, temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { readPodAccount } from "../../src/secret/account.ts";
 import { folderToSecret, KEPT_FILES, secretToFolder } from "../../src/secret/files.ts";
-import { selfSigned } from "../support/certificate.ts";
-import { temporaryFolder } from "../support/folder.ts";
 
 const TOKEN = "account-token";
 const NAME = "identity";
@@ -68,6 +67,30 @@ test("the folder's files go into the Secret in one request, and those that it ha
   expect(data["agent-key.pem"]).toBe(base64("agent-key.pem"));
   expect(await folderToSecret(place, account, { signal })).toEqual([]);
   expect(requests.map(({ method }) => method)).toEqual(["GET", "PATCH", "GET"]);
+});
+
+test("the authority goes to a folder of its own and comes back from there", async () => {
+  const kept = Object.fromEntries(KEPT_FILES.map((name) => [name, base64(name)]));
+  const { account, requests, data } = await startApiserver({ ...kept });
+  const [folder, authorityFolder] = [join(await temporaryFolder(), "a"), join(await temporaryFolder(), "b")];
+  const place = { secret: NAME, folder, authorityFolder };
+  expect(await secretToFolder(place, account, { signal })).toEqual([...KEPT_FILES]);
+  expect((await readdir(folder)).toSorted()).toEqual(["agent-key.pem", "enrolled.json"]);
+  expect(await readdir(authorityFolder)).toEqual(["authority.pem"]);
+  await writeFile(join(authorityFolder, "authority.pem"), "renewed");
+  expect(await folderToSecret(place, account, { signal })).toEqual(["authority.pem"]);
+  expect(data).toEqual({ ...kept, "authority.pem": base64("renewed") });
+  expect(requests.map(({ method }) => method)).toEqual(["GET", "GET", "PATCH"]);
+});
+
+test("a Secret that holds nothing yet leaves both folders empty, for what is made in them", async () => {
+  const { account } = await startApiserver({});
+  const [folder, authorityFolder] = [join(await temporaryFolder(), "a"), join(await temporaryFolder(), "b")];
+  expect(await secretToFolder({ secret: NAME, folder, authorityFolder }, account, { signal })).toEqual([]);
+  for (const path of [folder, authorityFolder]) {
+    expect(await readdir(path)).toEqual([]);
+    expect((await stat(path)).mode & 0o777).toBe(0o700);
+  }
 });
 
 test("a folder that lacks a file changes nothing", async () => {

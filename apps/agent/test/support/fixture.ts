@@ -3,22 +3,17 @@ import { copyFile } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createSessionDeps } from "@cluster-connect/framing";
 import { parseCorrelationId, parseSessionId } from "@cluster-connect/protocol";
-import {
-  createHealth,
-  createInstanceId,
-  createMetrics,
-  type Environment,
-  type Health,
-  SYSTEM_CLOCK,
-} from "@cluster-connect/service";
+import { createHealth, createInstanceId, createMetrics, type Environment, type Health } from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { onTestFinished } from "vitest";
 import { type RunningAgent, startAgent } from "../../src/agent.ts";
 import type { AgentConfig } from "../../src/config.ts";
-import type { UpstreamAddress } from "../../src/upstream-address.ts";
-import { temporaryFolder } from "./folder.ts";
+import { LIMIT_SCHEMA } from "../../src/limits.ts";
+import type { UpstreamAddress } from "../../src/streams/upstream-address.ts";
 import type { TestRelay } from "./test-relay.ts";
 
 /** A config whose auth proxy is a socket in a folder of its own; nothing listens there yet. */
@@ -41,6 +36,7 @@ export async function configFor(
     upstreams: {},
     resumeGraceSeconds: 30,
     drainSeconds: 5,
+    limits: LIMIT_SCHEMA.parse({}),
     log: { level: "debug" },
     ...change,
   };
@@ -69,16 +65,15 @@ export async function startTestAgent(
     config,
     { signal: new AbortController().signal, keyWatch },
     {
-      ...{
-        instanceId: createInstanceId(),
-        software: "agent/test",
-        env,
-        health,
-        log,
-        metrics: createMetrics({ service: "agent" }),
-        clock: SYSTEM_CLOCK,
-      },
-      ...{ random: () => 0.01, sessionDeps: SYSTEM_SESSION_DEPS },
+      instance: { instanceId: createInstanceId(), follows: [] },
+      software: "agent/test",
+      env,
+      health,
+      log,
+      metrics: createMetrics({ service: "agent" }),
+      clock: SYSTEM_CLOCK,
+      random: () => 0.01,
+      sessionDeps: createSessionDeps(),
     },
   );
   onTestFinished(() => agent.close());
@@ -122,7 +117,7 @@ export async function listenHttp(answer: () => { readonly status: number; readon
   return new URL(`http://127.0.0.1:${portOf(server.address())}/readyz`);
 }
 
-/** What a relay writes into OPEN. */
+/** The part of OPEN that a relay writes. */
 export const CALLER = { issuer: "https://login.test", subject: "jane", username: "oidc:jane", address: "198.51.100.7" };
 export const CORRELATION_ID = parseCorrelationId("0123456789abcdef");
 export const SESSION_ID = parseSessionId("session-of-jane");

@@ -24,7 +24,7 @@ export interface RotationBody {
   readonly newSignature: string;
 }
 
-/** What the test relay does; a test may change it while it runs. */
+/** Behaviour of the test relay; a test may change it while it runs. */
 export interface RelayBehaviour {
   /** Answer of `/v1/enroll`. */
   enroll: (body: EnrollmentBody) => { readonly status: number; readonly body: unknown };

@@ -1,7 +1,7 @@
 import { type DaemonProcess, parseDaemonFlags } from "@cluster-connect/service";
-import { refreshAuthority } from "../authority-renewal.ts";
+import { publishAuthorities } from "../certificates/publish.ts";
+import { refreshAuthority } from "../certificates/renewal.ts";
 import { loadProxyConfig } from "../config.ts";
-import { publishAuthorities } from "../publish.ts";
 
 /** `authority --config FILE`: makes the authority or renews it in time, publishes it, and ends. */
 export async function runAuthority(argv: readonly string[], deps: DaemonProcess): Promise<void> {

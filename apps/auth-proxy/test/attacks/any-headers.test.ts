@@ -1,7 +1,7 @@
 import { toHeaderLines } from "@cluster-connect/auth";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { upstreamHeaders } from "../../src/upstream-headers.ts";
+import { upstreamHeaders } from "../../src/admission/upstream-headers.ts";
 import { createFixture, type Fixture, OWN_TOKEN } from "../support/fixture.ts";
 import { requestText, sendRaw } from "../support/raw-client.ts";
 import { assertOurIdentity } from "./harness.ts";
@@ -68,6 +68,7 @@ test("no headers, however arranged, change who is calling", () => {
         method: "GET",
         auditId: "ours",
         token: OWN_TOKEN,
+        acting: false,
         identity: {
           username: "alice@example.org",
           uid: "alice",

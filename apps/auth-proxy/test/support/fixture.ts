@@ -9,20 +9,14 @@ import {
   type TrustedIssuer,
 } from "@cluster-connect/auth";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
-import {
-  type Clock,
-  createHealth,
-  createMetrics,
-  type Health,
-  type Metrics,
-  SYSTEM_CLOCK,
-} from "@cluster-connect/service";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createHealth, createMetrics, type Health, type Metrics } from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
-import { type App, startApp } from "../../src/app.ts";
-import { loadAuthority } from "../../src/authority.ts";
+import { type App, type AppDeps, startApp } from "../../src/app.ts";
+import { loadAuthority } from "../../src/certificates/authority.ts";
 import type { Config } from "../../src/config.ts";
-import { DEFAULT_LIMITS } from "../../src/limits.ts";
-import { createProxyMetrics } from "../../src/proxy-metrics.ts";
+import { DEFAULT_LIMITS } from "../../src/limits/limits.ts";
+import { createProxyMetrics } from "../../src/observe/metrics.ts";
 import type { RawTarget } from "./raw-client.ts";
 import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
 
@@ -39,18 +33,26 @@ export interface Fixture extends AsyncDisposable {
   readonly metrics: Metrics;
   readonly health: Health;
   readonly folder: string;
+  /** PEM of the apiserver's authority. */
+  readonly upstreamCa: string;
   readonly target: RawTarget;
-  /** A token for alice, in two groups, with what is given over it. */
+  /** A token for alice, in two groups; the given claims replace its own. */
   token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
 export interface FixtureOptions {
   readonly config?: Partial<Config>;
+  /** Takes the place of the recording one. */
+  readonly upstream?: { readonly url: string; readonly caPem: string };
   readonly trusted?: Partial<TrustedIssuer>;
   /** Called before the auth proxy starts. */
   readonly prepare?: (upstream: RecordingUpstream) => void;
   readonly clock?: Clock;
-  /** Takes what is shown as the right role. */
+  /** Whether the issuer is still trusted. */
+  readonly isTrusted?: () => boolean;
+  readonly memory?: AppDeps["memory"];
+  readonly openFileLimit?: AppDeps["openFileLimit"];
+  /** Takes the shown rules as the right role. */
   readonly shown?: string[];
   /** For a start that fails. */
   readonly log?: MemoryLogger;
@@ -62,9 +64,10 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
   const ca = await loadAuthority(join(folder, "upstream"), { clusterId: "up", seconds: 3_600, now: new Date() });
   const upstream = await startRecordingUpstream(await ca.issue(["127.0.0.1"], { seconds: 3_600, now: new Date() }));
   options.prepare?.(upstream);
-  await writeFile(join(folder, "ca.crt"), ca.certPem);
+  const upstreamCa = options.upstream?.caPem ?? ca.certPem;
+  await writeFile(join(folder, "ca.crt"), upstreamCa);
   await writeFile(join(folder, "token"), `${OWN_TOKEN}\n`);
-  const config = testConfig(folder, upstream.url, options.config);
+  const config = testConfig(folder, options.upstream?.url ?? upstream.url, options.config);
   const { log = createMemoryLogger() } = options;
   const metrics = createMetrics({ service: "auth-proxy" });
   const health = createHealth();
@@ -74,16 +77,22 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
     await upstream[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   };
+  const verifier = createTokenVerifier([trust(issuer, options.trusted)], {}, SYSTEM_VERIFIER_DEPS);
   try {
     const app = await startApp(config, {
-      verifier: createTokenVerifier([trust(issuer, options.trusted)], {}, SYSTEM_VERIFIER_DEPS),
+      verifier: {
+        verify: verifier.verify,
+        status: () => (options.isTrusted?.() === false ? [] : verifier.status()),
+      },
       clock: options.clock ?? SYSTEM_CLOCK,
       log,
       metrics,
       proxyMetrics: createProxyMetrics(metrics),
       health,
+      memory: options.memory ?? (() => ({ usedBytes: 0, limitBytes: 0 })),
       showRbac: (yaml) => options.shown?.push(yaml),
       stopping: stopping.signal,
+      openFileLimit: options.openFileLimit,
     });
     return {
       app,
@@ -93,6 +102,7 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
       metrics,
       health,
       folder,
+      upstreamCa,
       target: { port: app.port ?? 0, caPem: app.caPem },
       token: (claims = {}) =>
         issuer.sign({ aud: AUDIENCE, sub: "alice", email: ALICE, groups: ["dev", "ops"], ...claims }),
@@ -135,13 +145,14 @@ function testConfig(folder: string, url: string, changes: Partial<Config> = {}):
   return {
     clusterId: "demo",
     listen: { host: "127.0.0.1", port: 0, proxyProtocol: true },
+    http2: true,
     stateDir: join(folder, "state"),
     publishCaPath: join(folder, "published", "ca.crt"),
     authenticationConfig: join(folder, "issuers.yaml"),
     allowInsecureLoopbackIssuer: true,
     upstream: { url, caFile: join(folder, "ca.crt"), tokenFile: join(folder, "token") },
     health: { host: "127.0.0.1", port: 0 },
-    certificate: { suffix: "clusters.example", caSeconds: 3_600, servingSeconds: 3_600 },
+    certificate: { caSeconds: 3_600, servingSeconds: 3_600 },
     impersonation: IMPERSONATION,
     tokenReview: { enabled: false, audiences: [] },
     issuers: {},

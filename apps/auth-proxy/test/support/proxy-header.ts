@@ -1,4 +1,4 @@
-/** What a test puts into the PROXY header. */
+/** Fields that a test puts into the PROXY header. */
 export interface HeaderFields {
   readonly address?: readonly [number, number, number, number];
   readonly sessionId?: string;

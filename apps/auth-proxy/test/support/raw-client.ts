@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
-import { connect, type TLSSocket } from "node:tls";
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 import { buildProxyHeader, type HeaderFields } from "./proxy-header.ts";
 
-/** What came back on a raw stream. */
+/** The answer on a raw stream. */
 export interface RawAnswer {
   readonly status: number;
   readonly head: string;
@@ -25,10 +25,19 @@ export async function openStream(target: RawTarget, fields: HeaderFields = {}): 
 }
 
 export async function secure(socket: Socket, target: RawTarget): Promise<TLSSocket> {
-  const stream = connect({ socket, ca: target.caPem, servername: target.servername ?? "localhost" });
+  const stream = connect({ socket, secureContext: contextOf(target), servername: target.servername ?? "localhost" });
   await once(stream, "secureConnect");
   stream.on("error", () => stream.destroy());
   return stream;
+}
+
+/** Reading an authority takes as long as a handshake: tests with thousands of streams read it once. */
+const contexts = new WeakMap<RawTarget, SecureContext>();
+
+function contextOf(target: RawTarget): SecureContext {
+  const known = contexts.get(target) ?? createSecureContext({ ca: target.caPem });
+  contexts.set(target, known);
+  return known;
 }
 
 /** Sends bytes as they are and reads until the other side closes or one whole answer is there. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { ServingIdentity } from "../../src/authority.ts";
+import type { ServingIdentity } from "../../src/certificates/authority.ts";
 
 /** One request as it came out of the auth proxy. */
 export interface Recorded {
@@ -15,7 +15,7 @@ export interface Recorded {
   body: string;
 }
 
-/** Stands where the kube-apiserver is and writes down what it is sent. */
+/** Stands where the kube-apiserver is and writes down each request. */
 export interface RecordingUpstream extends AsyncDisposable {
   readonly url: string;
   readonly requests: Recorded[];
@@ -29,13 +29,13 @@ export interface RecordingUpstream extends AsyncDisposable {
   readonly sockets: () => number;
 }
 
-/** The values of a header in what was recorded, in order. */
+/** The values of a header in a recorded request, in order. */
 export function valuesOf(recorded: Recorded | undefined, name: string): readonly string[] {
   const raw = recorded?.rawHeaders ?? [];
   return raw.filter((_, index) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === name.toLowerCase());
 }
 
-/** The names in what was recorded, lower-case. */
+/** The header names of a recorded request, lower-case. */
 export function namesOf(recorded: Recorded | undefined): readonly string[] {
   return (recorded?.rawHeaders ?? []).filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
 }
@@ -44,7 +44,12 @@ export async function startRecordingUpstream(identity: ServingIdentity, port = 0
   const requests: Recorded[] = [];
   const sockets = new Set<Socket>();
   let after = "";
-  const server = createServer({ cert: identity.certPem, key: identity.keyPem, keepAliveTimeout: 60_000 });
+  const server = createServer({
+    cert: identity.certPem,
+    key: identity.keyPem,
+    keepAliveTimeout: 60_000,
+    maxHeaderSize: 2_097_152,
+  });
   server.maxHeadersCount = 0;
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);

@@ -1,6 +1,6 @@
-import type { Clock } from "@cluster-connect/service";
+import type { Clock } from "@cluster-connect/base";
 
-/** A clock that a test moves; whoever waits goes on when its time has come. */
+/** A clock that a test moves; a waiter goes on when its time has come. */
 export interface SteppedClock extends Clock {
   /** Lets this much time pass, then everything that was waiting for it run. */
   pass(ms: number): Promise<void>;
@@ -11,13 +11,12 @@ export function steppedClock(startAt: number): SteppedClock {
   const waiting = new Set<{ readonly at: number; readonly go: () => void }>();
   return {
     now: () => now,
-    wait: (ms, { signal }) =>
-      new Promise((resolve, reject) => {
-        if (signal.aborted) return reject(signal.reason);
-        const entry = { at: now + ms, go: resolve };
-        waiting.add(entry);
-        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      }),
+    monotonicNow: () => now,
+    setTimer(delayMs, fire) {
+      const entry = { at: now + delayMs, go: fire };
+      waiting.add(entry);
+      return { cancel: () => void waiting.delete(entry) };
+    },
     async pass(ms) {
       now += ms;
       for (const entry of [...waiting]) {

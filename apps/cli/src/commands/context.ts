@@ -1,9 +1,9 @@
 import type { CliDeps } from "../deps.ts";
-import type { Interrupts } from "../interrupts.ts";
+import type { CommandInterrupts } from "../terminal/interrupts.ts";
 
-/** What every command gets besides its own flags. */
+/** Inputs of every command besides its own flags. */
 export interface CommandContext {
   readonly deps: CliDeps;
   readonly signal: AbortSignal;
-  readonly interrupts: Interrupts;
+  readonly interrupts: CommandInterrupts;
 }

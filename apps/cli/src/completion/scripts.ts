@@ -2,6 +2,11 @@ import type { Shell } from "./shells.ts";
 import type { CompletionNode } from "./tree.ts";
 
 const PROGRAM = "cluster-connect";
+/** Flags whose value is a file. */
+const FILE_FLAGS = [
+  ...["-f", "--file", "--ca-file", "--token-file", "--relay-token-file", "--ready-file", "--bundle"],
+  ...["--authentication", "--code-file", "--values", "--certificate", "--client-secret-file", "--kubeconfig"],
+];
 
 /** A script that makes a shell complete this program's commands, flags and clusters. */
 export function completionScript(shell: Shell, tree: readonly CompletionNode[]): string {
@@ -9,8 +14,7 @@ export function completionScript(shell: Shell, tree: readonly CompletionNode[]):
     case "bash":
       return bash(tree);
     case "zsh":
-      // zsh runs bash's completions.
-      return `#compdef ${PROGRAM}\nautoload -U +X bashcompinit && bashcompinit\n${bash(tree)}`;
+      return zsh(tree);
     case "fish":
       return fish(tree);
     case "powershell":
@@ -32,6 +36,13 @@ function choices(tree: readonly CompletionNode[]): readonly (readonly [string, s
   return [...new Map(found)];
 }
 
+/** Flags whose value is a context of the kubeconfig, as keys of {@link choices}. */
+function contextFlags(tree: readonly CompletionNode[]): readonly string[] {
+  return tree.flatMap(({ path, flags }) =>
+    flags.filter(({ isContext }) => isContext).map(({ name }) => `${path}:${name}`),
+  );
+}
+
 function bash(tree: readonly CompletionNode[]): string {
   const byPath = tree.map((node) => `    "${node.path}") words="${words(node)}" ;;`);
   const byFlag = choices(tree).map(([key, values]) => `    "${key}") words="${values}" ;;`);
@@ -47,10 +58,13 @@ function bash(tree: readonly CompletionNode[]): string {
   done
   case "$previous" in
     -n|--name) words="$(${PROGRAM} clusters --output name 2>/dev/null)" ;;
-    -f|--file|--ca-file|--token-file|--relay-token-file|--ready-file|--bundle) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    ${FILE_FLAGS.join("|")}) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   case "$path:$previous" in
 ${byFlag.join("\n")}
+${contextFlags(tree)
+  .map((key) => `    "${key}") words="$(kubectl config get-contexts -o name 2>/dev/null)" ;;`)
+  .join("\n")}
   esac
   if [ -z "$words" ]; then
     case "$path" in
@@ -61,6 +75,48 @@ ${byPath.join("\n")}
 }
 complete -o default -F _cluster_connect ${PROGRAM}
 `;
+}
+
+/** Works as a file of `fpath`, and when it is sourced. No variable is called `path`: in zsh that is PATH. */
+function zsh(tree: readonly CompletionNode[]): string {
+  const byPath = tree.map((node) => `      (${quoteForZsh(node.path)}) offered=${quoteForZsh(words(node))} ;;`);
+  const byFlag = choices(tree).map(([key, values]) => `    (${quoteForZsh(key)}) offered=${quoteForZsh(values)} ;;`);
+  const paths = tree.map(({ path }) => path).filter((path) => path !== "");
+  return `#compdef ${PROGRAM}
+_cluster_connect() {
+  local word place="" offered="" previous="\${words[CURRENT-1]}"
+  for word in "\${(@)words[2,CURRENT-1]}"; do
+    [[ "$word" == -- ]] && { _default; return }
+    case "\${place:+$place }$word" in
+      (${paths.map(quoteForZsh).join("|")}) place="\${place:+$place }$word" ;;
+    esac
+  done
+  case "$place:$previous" in
+${byFlag.join("\n")}
+${contextFlags(tree)
+  .map(
+    (key) =>
+      `    (${quoteForZsh(key)}) compadd -- \${(f)"$(kubectl config get-contexts -o name 2>/dev/null)"}; return ;;`,
+  )
+  .join("\n")}
+  esac
+  case "$previous" in
+    (-n|--name) compadd -- \${(f)"$(${PROGRAM} clusters --output name 2>/dev/null)"}; return ;;
+    (${FILE_FLAGS.join("|")}) _files; return ;;
+  esac
+  if [[ -z "$offered" ]]; then
+    case "$place" in
+${byPath.join("\n")}
+    esac
+  fi
+  compadd -- \${=offered}
+}
+if [[ "\${funcstack[1]}" == _${PROGRAM} ]]; then _cluster_connect "$@"; else compdef _cluster_connect ${PROGRAM}; fi
+`;
+}
+
+function quoteForZsh(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function quote(text: string): string {
@@ -81,9 +137,13 @@ function fish(tree: readonly CompletionNode[]): string {
     for (const { name, description } of commands) {
       lines.push(`complete -c ${PROGRAM} -n ${quote(inside)} -a ${name} -d ${quote(description)}`);
     }
-    for (const { name, description, takesValue, choices: values, isCluster } of flags) {
+    for (const { name, description, takesValue, choices: values, isCluster, isContext } of flags) {
       const flag = name.startsWith("--") ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`;
-      const offered = isCluster ? `(${PROGRAM} clusters --output name 2>/dev/null)` : values.join(" ");
+      const offered = isCluster
+        ? `(${PROGRAM} clusters --output name 2>/dev/null)`
+        : isContext
+          ? "(kubectl config get-contexts -o name 2>/dev/null)"
+          : values.join(" ");
       const value = takesValue ? ` -r${offered === "" ? " -F" : ` -a ${quote(offered)}`}` : "";
       lines.push(`complete -c ${PROGRAM} -n ${quote(inside)} ${flag}${value} -d ${quote(description)}`);
     }

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 
-/** What can be typed after a command's name. */
+/** The words and flags that can be typed after a command's name. */
 export interface CompletionNode {
   /** Words from the program's name on, without it: `clusters trust`. */
   readonly path: string;
   readonly commands: readonly { readonly name: string; readonly description: string }[];
   readonly flags: readonly CompletionFlag[];
-  /** What its first argument can be, where that is fixed. */
+  /** Values of its first argument, where they are fixed. */
   readonly choices: readonly string[];
 }
 
@@ -18,7 +18,12 @@ export interface CompletionFlag {
   readonly choices: readonly string[];
   /** The value is a cluster. */
   readonly isCluster: boolean;
+  /** The value is a context that the kubeconfig has. */
+  readonly isContext: boolean;
 }
+
+/** Commands that give a new context its name. */
+const NAMING: ReadonlySet<string> = new Set(["proxy", "kubeconfig"]);
 
 /** Every command of a program with its flags, the program itself first. */
 export function completionTree(program: Command, path: readonly string[] = []): readonly CompletionNode[] {
@@ -39,6 +44,7 @@ export function completionTree(program: Command, path: readonly string[] = []): 
             takesValue: option.required || option.optional,
             choices: option.argChoices ?? [],
             isCluster: option.long === "--name",
+            isContext: option.long === "--kube-context" && !NAMING.has(path[0] ?? ""),
           })),
       ),
   };

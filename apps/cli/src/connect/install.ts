@@ -10,22 +10,30 @@ export interface InstallOptions {
   readonly namespace: string;
   readonly timeoutSeconds: number;
   readonly dryRun: boolean;
-  /** Values of our own; what the person gives wins. */
+  /** Values of our own; the person's values win. */
   readonly values: Readonly<Record<string, unknown>>;
   readonly valueFiles: readonly string[];
   readonly sets: readonly string[];
   readonly signal: AbortSignal;
 }
 
-const LOOK_EVERY_MS = 1_000;
-const JOB = z.object({ items: z.array(z.object({ status: z.object({ failed: z.number().optional() }).optional() })) });
+const POLL_MS = 1_000;
+const JOBS = z.object({
+  items: z.array(
+    z.object({
+      metadata: z.object({ name: z.string(), uid: z.string() }),
+      status: z.object({ failed: z.number().optional() }).optional(),
+    }),
+  ),
+});
+type Job = Readonly<z.infer<typeof JOBS>["items"][number]>;
 const ENROLLMENT = "app.kubernetes.io/component=enrollment";
 
 /**
  * Installs or upgrades the release and waits for its pods; ends early when the enrollment fails.
  *
  * @returns helm's last word, or what a dry run has shown.
- * @throws ConnectError `CC_INSTALL_FAILED` with what the enrollment or helm said.
+ * @throws ConnectError `CC_INSTALL_FAILED` with the message of the enrollment or of helm.
  */
 export async function install(options: InstallOptions, tools: ClusterTools): Promise<string> {
   const { chart, namespace, timeoutSeconds, dryRun } = options;
@@ -40,7 +48,10 @@ export async function install(options: InstallOptions, tools: ClusterTools): Pro
   const failed = new AbortController();
   if (!dryRun) {
     const watch = AbortSignal.any([options.signal, stop.signal]);
-    failWithEnrollment(namespace, watch, tools).catch((error: unknown) => failed.abort(error));
+    const select = ["--namespace", namespace, "--selector", `app.kubernetes.io/instance=${RELEASE},${ENROLLMENT}`];
+    // A Job of another code may fail once more while helm replaces it: only those that helm makes now count.
+    const former = new Set((await enrollments(select, tools)).map(({ metadata }) => metadata.uid));
+    failWithEnrollment(former, select, watch, tools).catch((error: unknown) => failed.abort(error));
   }
   try {
     const done = await tools.helm(args, JSON.stringify(options.values), failed.signal);
@@ -58,40 +69,59 @@ function helmFailed(done: ToolResult, namespace: string): ConnectError {
   return new ConnectError("CC_INSTALL_FAILED", `helm: ${lastLine(done)}`, busy ? { hint } : {});
 }
 
-/** Rejects when the enrollment Job has failed, with the line of its log that says why. */
-async function failWithEnrollment(namespace: string, signal: AbortSignal, tools: ClusterTools): Promise<never> {
-  const select = ["--namespace", namespace, "--selector", `app.kubernetes.io/instance=${RELEASE},${ENROLLMENT}`];
-  const known = await failures(select, tools);
+/** Rejects when an enrollment Job that was not there before has failed, with the line of its log that says why. */
+async function failWithEnrollment(
+  former: ReadonlySet<string>,
+  select: readonly string[],
+  signal: AbortSignal,
+  tools: ClusterTools,
+): Promise<never> {
   for (;;) {
     await pause(signal);
-    if ((await failures(select, tools)) <= known) continue;
-    const logs = await tools.kubectl(["logs", ...select, "--container", "enroll", "--tail", "20"]);
-    const line = logs.stdout.split("\n").find((text) => text.startsWith("error:")) ?? lastLine(logs);
+    const jobs = await enrollments(select, tools);
+    const job = jobs.find(({ metadata, status }) => !former.has(metadata.uid) && (status?.failed ?? 0) > 0);
+    if (job === undefined) continue;
+    const line = await reasonOfFailure(job, select.slice(0, 2), tools);
     throw new ConnectError("CC_INSTALL_FAILED", `The enrollment failed: ${line.replace(/^error: /, "")}`, {
       hint: "Make another code with `cluster-connect admin codes create`, then run `cluster-connect connect` again.",
     });
   }
 }
 
-async function failures(select: readonly string[], tools: ClusterTools): Promise<number> {
+/** The Job tries again beside the pod that has failed: only the failed one has the reason. */
+async function reasonOfFailure(
+  { metadata: { name } }: Job,
+  inNamespace: readonly string[],
+  tools: ClusterTools,
+): Promise<string> {
+  const failed = ["--field-selector", "status.phase=Failed", "--sort-by", "metadata.creationTimestamp"];
+  const select = [...inNamespace, "--selector", `batch.kubernetes.io/job-name=${name}`];
+  const pods = await tools.kubectl(["get", "pods", ...select, ...failed, "--output", "name"]);
+  const pod = pods.stdout.trim().split("\n").at(-1);
+  if (!pod) return pods.code === 0 ? "its pod is gone, `kubectl describe job` says why" : lastLine(pods);
+  const logs = await tools.kubectl(["logs", pod, ...inNamespace, "--container", "enroll", "--tail", "20"]);
+  return logs.stdout.split("\n").find((text) => text.startsWith("error:")) ?? lastLine(logs);
+}
+
+/** The enrollment Jobs that are there; none where they cannot be read, as before the namespace is made. */
+async function enrollments(select: readonly string[], tools: ClusterTools): Promise<readonly Job[]> {
   const jobs = await tools.kubectl(["get", "jobs", ...select, "--output", "json"]);
   try {
-    const { items } = JOB.parse(JSON.parse(jobs.stdout));
-    return items.reduce((sum, { status }) => sum + (status?.failed ?? 0), 0);
+    return JOBS.parse(JSON.parse(jobs.stdout)).items;
   } catch {
-    return 0;
+    return [];
   }
 }
 
 async function pause(signal: AbortSignal): Promise<void> {
   const { setTimeout: delay } = await import("node:timers/promises");
-  await delay(LOOK_EVERY_MS, undefined, { signal });
+  await delay(POLL_MS, undefined, { signal });
 }
 
 const AUTHENTICATION = z.object({ jwt: z.array(z.record(z.string(), z.unknown())) });
 
 /**
- * Whose tokens the cluster believes, from a file with Kubernetes' AuthenticationConfiguration.
+ * The issuers that the cluster believes, from a file with Kubernetes' AuthenticationConfiguration.
  *
  * @throws ConnectError `CC_CONFIG_INVALID` when it is none.
  */
@@ -104,7 +134,8 @@ export async function readAuthentication(file: string): Promise<readonly unknown
 }
 
 /**
- * Looks before a code is made whether a first installation says whose tokens are believed: the chart lets nobody in else.
+ * Requires, before a code is made, that a first installation names the issuers to believe. The chart lets no one else
+ * in.
  *
  * @throws ConnectError `CC_USAGE` when neither the file nor values of the person's own can say it.
  */

@@ -1,10 +1,11 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
+import { parseJson } from "../json.ts";
 import { type ClusterTools, lastLine } from "./tool.ts";
 
-/** Name of the release and of what it installs. */
+/** Name of the release and of the objects that it installs. */
 export const RELEASE = "cluster-connect-agent";
-/** What is installed in a cluster by now. */
+/** The present state of an installation in a cluster. */
 export interface Installation {
   /** Of the chart; undefined when nothing is installed. */
   readonly revision: number | undefined;
@@ -31,21 +32,13 @@ export async function findInstallation(namespace: string, tools: ClusterTools): 
     throw new ConnectError("CC_INSTALL_FAILED", `helm status: ${lastLine(status)}`);
   }
   const given = await tools.helm(["get", "values", RELEASE, "--namespace", namespace, "--output", "json"]);
-  const values = VALUES.safeParse(parse(given.stdout)).data;
+  const values = VALUES.safeParse(parseJson(given.stdout)).data;
   const secret = await tools.kubectl(["get", "secret", `${RELEASE}-identity`, "-n", namespace, "-o", "json"]);
-  const files = SECRET.safeParse(parse(secret.stdout)).data?.data ?? {};
+  const files = SECRET.safeParse(parseJson(secret.stdout)).data?.data ?? {};
   return {
-    revision: STATUS.safeParse(parse(status.stdout)).data?.version,
+    revision: STATUS.safeParse(parseJson(status.stdout)).data?.version,
     isEnrolled: files["agent-key.pem"] !== undefined && files["enrolled.json"] !== undefined,
     cluster: values?.global?.resourceName,
     relay: values?.relay?.url,
   };
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,9 +1,10 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
-import type { Finding, Report } from "../doctor/report.ts";
+import type { DoctorReport, Finding } from "../doctor/report.ts";
+import { parseJson } from "../json.ts";
 import { type ClusterTools, lastLine } from "./tool.ts";
 
-/** What installing creates, and what that takes. */
+/** Permissions that the installation takes, for the objects that it creates. */
 const NEEDED: readonly (readonly [verb: string, group: string, resource: string])[] = [
   ["create", "", "secrets"],
   ["create", "", "configmaps"],
@@ -17,7 +18,7 @@ const NEEDED: readonly (readonly [verb: string, group: string, resource: string]
   ["create", "rbac.authorization.k8s.io", "rolebindings"],
   ["create", "rbac.authorization.k8s.io", "clusterroles"],
   ["create", "rbac.authorization.k8s.io", "clusterrolebindings"],
-  // The role holds verbs that whoever creates it may lack: then this permits it.
+  // The role holds verbs that its creator may lack: then this permits it.
   ["escalate", "rbac.authorization.k8s.io", "clusterroles"],
   ["bind", "rbac.authorization.k8s.io", "clusterroles"],
 ];
@@ -34,12 +35,12 @@ const REVIEW = z.object({
 const CREATED = z.object({ metadata: z.object({ creationTimestamp: z.string() }) });
 
 /**
- * Looks at the cluster before anything is changed in it: whether it answers, its version, its clock, and whether the
- * person may do what installing takes.
+ * Looks at the cluster before anything is changed in it. It checks that the cluster answers, its version, its clock,
+ * and the person's permissions for the installation.
  */
 export async function checkTarget(
   namespace: string,
-  report: Report,
+  report: DoctorReport,
   tools: ClusterTools,
   deps: { readonly now: () => number },
 ): Promise<void> {
@@ -58,7 +59,7 @@ export async function checkTarget(
 
 async function checkVersion(tools: ClusterTools): Promise<Finding<string>> {
   const asked = await tools.kubectl(["version", "--output", "json", "--request-timeout=10s"]);
-  const parsed = VERSION.safeParse(parse(asked.stdout));
+  const parsed = VERSION.safeParse(parseJson(asked.stdout));
   if (!parsed.success) {
     throw new ConnectError("CC_APISERVER_UNREACHABLE", `kubectl does not reach the cluster: ${lastLine(asked)}`, {
       hint: "Choose the context with --kube-context; `kubectl get nodes` has to work.",
@@ -100,7 +101,7 @@ async function checkPermissions(namespace: string, tools: ClusterTools): Promise
 async function checkClock(tools: ClusterTools, deps: { readonly now: () => number }): Promise<Finding<number>> {
   const probe = ["create", "configmap", "clock", "--dry-run=server", "--namespace", "default", "--output", "json"];
   const asked = await tools.kubectl(probe);
-  const parsed = CREATED.safeParse(parse(asked.stdout));
+  const parsed = CREATED.safeParse(parseJson(asked.stdout));
   if (!parsed.success) return { value: 0, detail: `not known: ${lastLine(asked)}` };
   // The cluster tells whole seconds.
   const skewMs = Date.parse(parsed.data.metadata.creationTimestamp) + 500 - deps.now();
@@ -113,19 +114,11 @@ async function checkClock(tools: ClusterTools, deps: { readonly now: () => numbe
 
 /** kubectl prints one JSON document after another, or a List. */
 function parseStream(text: string): readonly unknown[] {
-  const whole = parse(text);
+  const whole = parseJson(text);
   if (typeof whole === "object" && whole !== null && "items" in whole && Array.isArray(whole.items)) return whole.items;
   if (whole !== undefined) return [whole];
   return text
     .split(/^(?=\{)/m)
-    .map(parse)
+    .map(parseJson)
     .filter((value) => value !== undefined);
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

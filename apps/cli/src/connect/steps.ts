@@ -1,6 +1,7 @@
 import type { CliDeps } from "../deps.ts";
-import { type CheckResult, createReport, type Report } from "../doctor/report.ts";
-import { createStyle, type Style } from "../style.ts";
+import { createDoctorReport, type DoctorReport, type DoctorResult } from "../doctor/report.ts";
+import { printable } from "../terminal/printable.ts";
+import { createStyle, type Style } from "../terminal/style.ts";
 
 export interface StepFlags {
   readonly output: "text" | "json";
@@ -8,7 +9,7 @@ export interface StepFlags {
 
 /** The steps of a command that changes a cluster: shown one by one, or as one JSON document at the end. */
 export interface Steps {
-  readonly report: Report;
+  readonly report: DoctorReport;
   /** @returns the exit code. */
   end(facts: Readonly<Record<string, unknown>>): number;
 }
@@ -20,7 +21,7 @@ export function createSteps(
 ): Steps {
   const style = createStyle(deps.stdout, deps.env);
   const isText = flags.output === "text";
-  const report = createReport(options, (result) => {
+  const report = createDoctorReport(options, (result) => {
     if (isText) deps.stdout.write(formatStep(result, style));
   });
   return {
@@ -36,13 +37,13 @@ export function createSteps(
 
 const WIDTH = 18;
 
-function formatStep({ check, status, detail, hint }: CheckResult, style: Style): string {
+function formatStep({ check, status, detail, hint }: DoctorResult, style: Style): string {
   const marks = {
     ok: style.good("ok  "),
     warning: style.strong("warn"),
     failed: style.bad("FAIL"),
     skipped: style.faint("skip"),
   };
-  const line = `${marks[status]}  ${check.padEnd(WIDTH)} ${detail}\n`;
-  return hint === null ? line : `${line}${" ".repeat(WIDTH + 7)}${hint}\n`;
+  const line = `${marks[status]}  ${check.padEnd(WIDTH)} ${printable(detail)}\n`;
+  return hint === null ? line : `${line}${" ".repeat(WIDTH + 7)}${printable(hint)}\n`;
 }

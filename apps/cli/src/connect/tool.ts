@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
+import { onAbort, systemCode } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
-import { systemCode } from "../files/system-error.ts";
 
 /** How kubectl or helm ended. */
 export interface ToolResult {
@@ -35,12 +35,12 @@ export function clusterTools(
     (name: string, flag: string) =>
     (args: readonly string[], input = "", stop?: AbortSignal): Promise<ToolResult> => {
       const signal = stop === undefined ? options.signal : AbortSignal.any([options.signal, stop]);
-      return run(name, [...args, ...context(flag)], input, env, signal);
+      return runTool(name, [...args, ...context(flag)], input, env, signal);
     };
   return { kubectl: tool("kubectl", "--context"), helm: tool("helm", "--kube-context") };
 }
 
-function run(
+function runTool(
   name: string,
   args: readonly string[],
   input: string,
@@ -52,7 +52,7 @@ function run(
   // A process group of its own: Ctrl-C reaches it by way of us, once.
   const child = spawn(name, args, { env, stdio: "pipe", detached: true });
   const end = (): void => void child.kill("SIGTERM");
-  signal.addEventListener("abort", end, { once: true });
+  const leave = onAbort(signal, end);
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
@@ -67,14 +67,14 @@ function run(
     reject(new ConnectError("CC_COMMAND_NOT_FOUND", `${name} ${reason}`, { cause }));
   });
   child.once("close", (code) => {
-    signal.removeEventListener("abort", end);
+    leave();
     if (signal.aborted) reject(signal.reason);
     else resolve({ code: code ?? 1, stdout, stderr });
   });
   return promise;
 }
 
-/** The line of what a tool said that tells most; the last one that is not empty. */
+/** The line of a tool's output that tells most: the last one that is not empty. */
 export function lastLine({ stderr, stdout }: Pick<ToolResult, "stderr" | "stdout">): string {
   const lines = `${stdout}\n${stderr}`.split("\n").filter((line) => line.trim() !== "");
   return (lines.at(-1) ?? "it says nothing").trim();

@@ -7,24 +7,24 @@ export interface SeenCluster {
   readonly reason: string | null;
 }
 
-const LOOK_EVERY_MS = 1_000;
+const POLL_MS = 1_000;
 
 /**
  * Waits until the relay's probe has come through agent and auth proxy to the kube-apiserver and back.
  *
- * @param look asks the relay; undefined when it does not know the cluster.
+ * @param poll asks the relay; undefined when it does not know the cluster.
  * @throws ConnectError `CC_AGENT_OFFLINE` with the hop that is missing.
  */
 export async function waitConnected(
   cluster: string,
   options: { readonly timeoutSeconds: number; readonly signal: AbortSignal },
-  look: () => Promise<SeenCluster | undefined>,
+  poll: () => Promise<SeenCluster | undefined>,
 ): Promise<string> {
   const deadline = AbortSignal.timeout(options.timeoutSeconds * 1_000);
   let last = "the relay has not seen it";
   while (!deadline.aborted) {
     try {
-      const found = await look();
+      const found = await poll();
       if (found?.status.toLowerCase() === "connected") return found.status;
       if (found !== undefined) last = `${found.status}${found.reason === null ? "" : `, ${found.reason}`}`;
     } catch (error) {
@@ -32,7 +32,7 @@ export async function waitConnected(
       if (!ERRORS[known.code].retry) throw known;
       last = known.message;
     }
-    await delay(LOOK_EVERY_MS, undefined, { signal: options.signal });
+    await delay(POLL_MS, undefined, { signal: options.signal });
   }
   throw new ConnectError("CC_AGENT_OFFLINE", `${cluster} is installed, but not connected: ${last}`);
 }

@@ -5,7 +5,7 @@ import type { CliDeps } from "../deps.ts";
 import { writePrivateFile } from "../files/private-file.ts";
 import { type TarFile, tarArchive } from "../files/tar.ts";
 import { readTextFileIfAny } from "../files/text-file.ts";
-import { type KnownProxy, listProxies, proxiesFolder } from "../proxies/running.ts";
+import { type KnownProxy, listProxies, proxiesFolder } from "../proxies/list.ts";
 import { foldersOf } from "../settings/folders.ts";
 import { redact } from "./redact.ts";
 
@@ -17,8 +17,8 @@ const SHOWN = /^(https?_proxy|all_proxy|no_proxy|node_extra_ca_certs|cluster_con
 const NAMED = /^(cluster_connect_|xdg_|kube|actions_|system_|ssl_cert|node_)/i;
 
 /**
- * Writes an archive for whoever helps: the report, versions, settings, proxies and the last lines of their logs. Every
- * file of it goes through {@link redact}.
+ * Writes an archive for the person who helps: the report, versions, settings, proxies and the last lines of their logs.
+ * Every file of it goes through {@link redact}.
  *
  * @returns the names of the files in it.
  */
@@ -31,8 +31,8 @@ export async function writeBundle(path: string, report: string, deps: CliDeps): 
       name: "config.yaml",
       text: (await readTextFileIfAny(join(folders.config, "config.yaml")).catch(unreadable)) ?? "",
     },
-    { name: "proxies.json", text: await proxies(deps) },
-    ...(await logs(join(folders.state, "logs"))),
+    { name: "proxies.json", text: await listedProxies(deps) },
+    ...(await lastLogs(join(folders.state, "logs"))),
   ];
   const redacted = files.map(({ name, text }) => ({ name: `cluster-connect/${name}`, text: redact(text) }));
   await writePrivateFile(path, gzipSync(tarArchive(redacted, deps.now() / 1_000)));
@@ -46,10 +46,10 @@ function environment({ env, platform }: CliDeps): string {
   return `${[`platform ${platform}-${process.arch}, node ${process.versions.node}`, ...lines.sort()].join("\n")}\n`;
 }
 
-async function proxies(deps: CliDeps): Promise<string> {
-  const shown = (await listProxies(proxiesFolder(deps))).map(({ record, alive, process: owner }: KnownProxy) => ({
+async function listedProxies(deps: CliDeps): Promise<string> {
+  const shown = (await listProxies(proxiesFolder(deps))).map(({ record, liveness, process: owner }: KnownProxy) => ({
     pid: owner.pid,
-    alive,
+    liveness,
     clusters: record.clusters,
     relay: record.relay,
     port: record.port,
@@ -59,7 +59,7 @@ async function proxies(deps: CliDeps): Promise<string> {
 }
 
 /** The last lines of the newest logs. */
-async function logs(folder: string): Promise<readonly TarFile[]> {
+async function lastLogs(folder: string): Promise<readonly TarFile[]> {
   const names = (await readdir(folder).catch(() => [])).filter((name) => /^[\w.-]{1,60}\.log$/.test(name)).sort();
   const files: TarFile[] = [];
   for (const name of names.slice(-MAX_LOGS)) {

@@ -3,9 +3,10 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { isIP } from "node:net";
 import { connect, type DetailedPeerCertificate, type PeerCertificate, rootCertificates } from "node:tls";
+import { bareHost } from "@cluster-connect/base";
 import { connectThroughProxy } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
-import { networkError } from "../network-error.ts";
+import { networkError } from "../relay/network-error.ts";
 import type { Finding } from "./report.ts";
 
 export interface CertificateCheck {
@@ -18,15 +19,15 @@ export interface CertificateCheck {
 const TIMEOUT_MS = 10_000;
 
 /**
- * Looks at the relay's certificate whoever signed it, also through an HTTP proxy: one that intercepts TLS is told apart
- * by its signer. Nothing is sent over the connection; it is closed once the certificate was seen.
+ * Looks at the relay's certificate, with any signer, also through an HTTP proxy. A proxy that intercepts TLS is told
+ * apart by its signer. Nothing is sent over the connection; it is closed once the certificate was seen.
  */
 export async function checkCertificate(
   { relay, proxy, expectsOwn }: CertificateCheck,
   options: { readonly signal: AbortSignal },
 ): Promise<Finding<boolean>> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const host = relay.hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = bareHost(relay.hostname);
   const port = relay.port === "" ? 443 : Number(relay.port);
   let way: Socket | undefined;
   let socket: ReturnType<typeof connect> | undefined;
@@ -41,7 +42,7 @@ export async function checkCertificate(
     });
     await once(socket, "secureConnect", { signal });
     const certificate = socket.getPeerCertificate(true);
-    const signer = nameOf(certificate.issuer);
+    const signer = signerName(certificate.issuer);
     if (!socket.authorized) {
       throw new ConnectError(
         "CC_TLS_UNTRUSTED",
@@ -51,7 +52,7 @@ export async function checkCertificate(
         },
       );
     }
-    return describe(certificate, signer, expectsOwn);
+    return describeCertificate(certificate, signer, expectsOwn);
   } catch (cause) {
     throw networkError(relay.host, "CC_RELAY_UNREACHABLE", signal.aborted ? signal.reason : cause);
   } finally {
@@ -60,7 +61,11 @@ export async function checkCertificate(
   }
 }
 
-function describe(certificate: DetailedPeerCertificate, signer: string, expectsOwn: boolean): Finding<boolean> {
+function describeCertificate(
+  certificate: DetailedPeerCertificate,
+  signer: string,
+  expectsOwn: boolean,
+): Finding<boolean> {
   const detail = `signed by ${signer}, until ${certificate.valid_to}`;
   if (isPublic(certificate)) return { value: true, detail: `${detail}; a public authority` };
   if (expectsOwn) return { value: true, detail: `${detail}; not a public authority, as --ca-file says` };
@@ -82,7 +87,7 @@ function isPublic(certificate: DetailedPeerCertificate): boolean {
   return rootCertificates.some((pem) => new X509Certificate(pem).fingerprint256 === top.fingerprint256);
 }
 
-function nameOf(names: PeerCertificate["issuer"]): string {
+function signerName(names: PeerCertificate["issuer"]): string {
   const found = names.CN ?? names.O ?? "nobody";
   return (Array.isArray(found) ? found.join(", ") : String(found)).replaceAll(/\p{Cc}/gu, " ");
 }

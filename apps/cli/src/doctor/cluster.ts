@@ -1,17 +1,26 @@
 import { buffer } from "node:stream/consumers";
 import { type ClusterId, ConnectError, decodeProbe, type HopHealth, UPSTREAM_PROBE } from "@cluster-connect/protocol";
-import type { ClusterEnd, OpenClusterStream } from "../clusters/ask.ts";
-import type { KnownClusters } from "../clusters/known-clusters.ts";
-import { checkReady } from "../clusters/ready.ts";
-import { countRules } from "../clusters/rules.ts";
-import { trustCluster } from "../clusters/trust.ts";
-import { askWhoIAm } from "../clusters/who-am-i.ts";
-import { formatAge } from "../output.ts";
-import type { Cluster } from "../relay-api.ts";
-import type { RelayLink } from "../relay-link.ts";
-import type { Finding, Report } from "./report.ts";
+import { describePending } from "../cluster/pending-authority.ts";
+import { checkReady } from "../cluster/ready.ts";
+import type { ClusterEnd, OpenClusterStream } from "../cluster/request.ts";
+import { countRules } from "../cluster/rules.ts";
+import { type TrustedBy, trustCluster } from "../cluster/trust.ts";
+import type { TrustSources } from "../cluster/trust-sources.ts";
+import { askWhoIAm } from "../cluster/who-am-i.ts";
+import type { Cluster } from "../relay/api.ts";
+import type { RelayConnection } from "../relay/connection.ts";
+import { formatAge } from "../terminal/listing.ts";
+import type { DoctorReport, Finding } from "./report.ts";
 
-/** Where everybody looks first. */
+const TRUSTED_BY: Readonly<Record<TrustedBy, string>> = {
+  before: "",
+  fingerprint: ", by its fingerprint",
+  file: ", by the file that was given",
+  fleet: ", signed by the fleet key",
+  person: ", as you confirmed",
+};
+
+/** The namespace that every person looks at first. */
 const NAMESPACE = "default";
 
 export interface ClusterCheck {
@@ -19,25 +28,28 @@ export interface ClusterCheck {
   readonly cluster: Cluster;
   /** For the clusters' audience; undefined when there is none. */
   readonly token: string | undefined;
-  readonly link: RelayLink;
-  readonly known: KnownClusters;
+  readonly connection: RelayConnection;
+  readonly sources: TrustSources;
   readonly now: number;
 }
 
-/** Checks a cluster hop by hop, from what the relay says about it to what it says about the caller. */
+/** Checks a cluster hop by hop, from the relay's word about it to its own word about the caller. */
 export async function checkCluster(
   check: ClusterCheck,
-  report: Report,
+  report: DoctorReport,
   options: { readonly signal: AbortSignal },
 ): Promise<void> {
-  const { cluster, link, token } = check;
+  const { cluster, connection, token } = check;
   const name = (hop: string): string => `${cluster.id}: ${hop}`;
   await report.check(name("agent"), async () => tellAgent(cluster));
-  await checkHops(cluster.id, link, report, options);
+  await checkHops(cluster.id, connection, report, options);
+  const pending = describePending(cluster);
   const trust = await report.check(name("trust"), async () => {
-    const found = await trustCluster(check.relay, cluster, check.known, { ...options, now: check.now });
+    const found = await trustCluster(check.relay, cluster, check.sources, { ...options, now: check.now });
     const fingerprint = found.authorities.fingerprints[0] ?? "";
-    return { value: found, detail: `SHA-256 ${fingerprint}${found.isNew ? ", seen for the first time" : ""}` };
+    const detail = `SHA-256 ${fingerprint}${TRUSTED_BY[found.by]}`;
+    if (pending === undefined) return { value: found, detail };
+    return { value: found, detail: `${detail}. ${pending.text}`, warning: pending.hint };
   });
   if (trust === undefined || token === undefined) {
     const reason = token === undefined ? "there is no token for clusters" : "its authority is not trusted";
@@ -49,9 +61,10 @@ export async function checkCluster(
     serverName: cluster.serverName,
     authorities: trust.authorities.pem,
     token,
+    pending,
   };
-  const open = async ({ signal }: { readonly signal: AbortSignal }): ReturnType<RelayLink["open"]> =>
-    await link.open(cluster.id, { signal });
+  const open = async ({ signal }: { readonly signal: AbortSignal }): ReturnType<RelayConnection["open"]> =>
+    await connection.open(cluster.id, { signal });
   await report.check(name("kube-apiserver"), async () => {
     const { version, durationMs } = await checkReady(end, options, open);
     return {
@@ -107,13 +120,13 @@ function tellAgent(cluster: Cluster): { value: true; detail: string; warning?: s
 /** The agent's own answer about the way behind it. */
 async function checkHops(
   cluster: ClusterId,
-  link: RelayLink,
-  report: Report,
+  connection: RelayConnection,
+  report: DoctorReport,
   options: { readonly signal: AbortSignal },
 ): Promise<void> {
   const document = await report.check(`${cluster}: probe`, async () => {
     const startedAt = performance.now();
-    const stream = await link.open(cluster, { ...options, upstream: UPSTREAM_PROBE });
+    const stream = await connection.open(cluster, { ...options, upstream: UPSTREAM_PROBE });
     await stream.accepted;
     const acceptedMs = Math.round(performance.now() - startedAt);
     stream.end();

@@ -1,4 +1,4 @@
-import { type Clock, wait } from "@cluster-connect/framing";
+import { type Clock, wait } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Finding } from "./report.ts";
 
@@ -26,10 +26,10 @@ export async function checkIdle(
   deps: { readonly clock: Clock },
 ): Promise<Finding<boolean>> {
   const { losses } = channel;
-  const startedAt = deps.clock.now();
+  const startedAt = deps.clock.monotonicNow();
   const either = AbortSignal.any([options.signal, channel.lost]);
   await wait(idleMs, { signal: either }, deps).catch(() => options.signal.throwIfAborted());
-  const seconds = (): number => Math.round((deps.clock.now() - startedAt) / 1_000);
+  const seconds = (): number => Math.round((deps.clock.monotonicNow() - startedAt) / 1_000);
   if (channel.losses > losses) throw cut(`was cut after ${seconds()} s without traffic`);
   try {
     await channel.ask({ signal: AbortSignal.any([options.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) });

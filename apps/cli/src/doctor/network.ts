@@ -1,14 +1,16 @@
 import { lookup } from "node:dns/promises";
 import { once } from "node:events";
 import { connect } from "node:net";
+import type { RelayInfo } from "@cluster-connect/api";
+import { bareHost } from "@cluster-connect/base";
 import { proxyFor } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
-import { networkError } from "../network-error.ts";
-import { isLoopback } from "../relay-address.ts";
-import { fetchRelayInfo, type RelayInfo } from "../relay-api.ts";
+import { isLoopback } from "../relay/address.ts";
+import { fetchRelayInfo } from "../relay/api.ts";
+import { networkError } from "../relay/network-error.ts";
 import { checkCertificate } from "./certificate.ts";
-import type { Finding, Report } from "./report.ts";
+import type { DoctorReport, Finding } from "./report.ts";
 
 const TIMEOUT_MS = 10_000;
 const MAX_SKEW_MS = 60_000;
@@ -21,7 +23,7 @@ const ROUND_TRIPS = 3;
  */
 export async function checkNetwork(
   relay: URL,
-  report: Report,
+  report: DoctorReport,
   options: { readonly signal: AbortSignal; readonly expectsOwnAuthority: boolean },
   deps: CliDeps,
 ): Promise<RelayInfo | undefined> {
@@ -30,7 +32,7 @@ export async function checkNetwork(
     return { value: found ?? null, detail: found === undefined ? "none for this relay" : `by way of ${found.host}` };
   });
   const first = proxy ?? relay;
-  const host = first.hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = bareHost(first.hostname);
   const address = await report.check("name", async () => {
     try {
       const { address: found } = await lookup(host);
@@ -44,7 +46,7 @@ export async function checkNetwork(
       report.skip(name, "the name does not resolve");
     return undefined;
   }
-  await report.check("connection", async () => await checkTcp(host, portOf(first), options.signal));
+  await report.check("connection", async () => await checkTcp(host, portOfUrl(first), options.signal));
   if (relay.protocol === "http:") report.skip("certificate", "on this machine, without TLS");
   else {
     const check = { relay, proxy: proxy ?? undefined, expectsOwn: options.expectsOwnAuthority };
@@ -112,7 +114,7 @@ async function measureRoundTrip(relay: URL, signal: AbortSignal, deps: CliDeps):
   return { value: bestMs, detail: `to the relay and back in ${Math.round(bestMs)} ms` };
 }
 
-function portOf(url: URL): number {
+function portOfUrl(url: URL): number {
   return url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
 }
 

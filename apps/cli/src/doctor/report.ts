@@ -2,19 +2,19 @@ import { type ConnectError, ERRORS, type ErrorCode, toConnectError } from "@clus
 
 export type CheckStatus = "ok" | "warning" | "failed" | "skipped";
 
-/** What one check found. */
-export interface CheckResult {
+/** The finding of one check. */
+export interface DoctorResult {
   readonly check: string;
   readonly status: CheckStatus;
   /** One line without secrets. */
   readonly detail: string;
-  /** What to do, when something is to be done. */
+  /** The next step, when there is one. */
   readonly hint: string | null;
   readonly code: ErrorCode | null;
   readonly durationMs: number | null;
 }
 
-/** What a check returns when it worked. */
+/** The result of a check that worked. */
 export interface Finding<T> {
   readonly value: T;
   readonly detail: string;
@@ -23,9 +23,9 @@ export interface Finding<T> {
 }
 
 /** Runs checks one after another and keeps what they found. */
-export interface Report {
-  readonly results: readonly CheckResult[];
-  /** @returns what the check found, or undefined when it failed: what builds on it is skipped then. */
+export interface DoctorReport {
+  readonly results: readonly DoctorResult[];
+  /** @returns what the check found, or undefined when it failed: checks that build on it are skipped then. */
   check<T>(name: string, work: () => Promise<Finding<T>>): Promise<T | undefined>;
   skip(name: string, reason: string): void;
   /** 0, or the exit code of the first failure. */
@@ -33,12 +33,12 @@ export interface Report {
 }
 
 /** @param onResult is told each result as it comes, for the screen. */
-export function createReport(
+export function createDoctorReport(
   options: { readonly signal: AbortSignal },
-  onResult: (result: CheckResult) => void,
-): Report {
-  const results: CheckResult[] = [];
-  const add = (result: CheckResult): void => {
+  onResult: (result: DoctorResult) => void,
+): DoctorReport {
+  const results: DoctorResult[] = [];
+  const add = (result: DoctorResult): void => {
     results.push(result);
     onResult(result);
   };

@@ -1,69 +1,96 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { createHash } from "node:crypto";
 import { hostname } from "node:os";
+import { systemCode } from "@cluster-connect/base";
+import { currentPlatform } from "../platform/current.ts";
+import type { Platform } from "../platform/platform.ts";
 
 /**
- * A process, told apart from a later one with the same number: host and process namespace, number, and start time
- * where the system tells it.
+ * A process, told apart from every other one that ever had its number. It is known by machine, start of the machine,
+ * namespace of process numbers, number, and start time.
  */
 export interface ProcessId {
-  readonly host: string;
-  readonly pid: number;
+  /** Host name and machine id, hashed: neither alone tells two clones of one machine apart. */
+  readonly machine: string;
+  /** This start of the machine; "" where the system does not tell, as with the next two. */
+  readonly boot: string;
+  readonly namespace: string;
   readonly startedAt: string;
+  readonly pid: number;
 }
+
+/** Whether a process runs; `unknown` for one of another container or machine, which may or may not. */
+export type Liveness = "alive" | "gone" | "unknown";
+
+/** The system facts that tell processes apart, and whether a number is in use. */
+export interface ProcessDeps {
+  readonly platform: Platform;
+  readonly hostName: string;
+  /** Throws as `process.kill(pid, 0)` does. */
+  readonly probe: (pid: number) => void;
+}
+
+/** Of a signed 32-bit number, as systems keep it. */
+const MAX_PID = 0x7f_ff_ff_ff;
+
+const SYSTEM: ProcessDeps = {
+  platform: currentPlatform(),
+  hostName: hostname(),
+  probe: (pid) => void process.kill(pid, 0),
+};
 
 /** This process, or another one of this machine. */
-export function identifyProcess(pid: number): ProcessId {
-  return { host: thisHost(), pid, startedAt: statusOf(pid).startedAt };
+export function identifyProcess(pid: number, deps: ProcessDeps = SYSTEM): ProcessId {
+  return { ...scopeOf(deps), pid, startedAt: deps.platform.processFacts(pid)?.startedAt ?? "" };
 }
 
-/** Whether the process may still run; true when this machine cannot tell. */
-export function mayBeAlive(id: ProcessId): boolean {
-  if (id.host !== thisHost()) return true;
+export function livenessOf(id: ProcessId, deps: ProcessDeps = SYSTEM): Liveness {
+  const here = scopeOf(deps);
+  if (id.boot === "" || here.boot === "") return "unknown";
+  // A machine that was started again has none of its former processes.
+  if (id.boot !== here.boot) return id.machine === here.machine ? "gone" : "unknown";
+  if (id.namespace === "" || id.namespace !== here.namespace) return "unknown";
   try {
-    process.kill(id.pid, 0);
+    deps.probe(id.pid);
   } catch (error) {
-    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+    if (systemCode(error) === "ESRCH") return "gone";
   }
-  const { startedAt, isOver } = statusOf(id.pid);
-  return !isOver && (id.startedAt === "" || startedAt === "" || id.startedAt === startedAt);
+  const facts = deps.platform.processFacts(id.pid);
+  if (facts?.isOver === true) return "gone";
+  if (facts?.startedAt === undefined || id.startedAt === "") return "unknown";
+  return facts.startedAt === id.startedAt ? "alive" : "gone";
+}
+
+/** Eight characters that differ where process numbers mean something else: for names of files. */
+export function processScope(deps: ProcessDeps = SYSTEM): string {
+  return shortHash(Object.values(scopeOf(deps)).join(" ")).slice(0, 8);
 }
 
 /** One line without spaces in its parts. */
-export function formatProcessId(id: ProcessId): string {
-  return `${id.pid} ${id.startedAt === "" ? "-" : id.startedAt} ${id.host}`;
+export function formatProcessId({ machine, boot, namespace, pid, startedAt }: ProcessId): string {
+  return [pid, startedAt || "-", boot || "-", namespace || "-", machine].join(" ");
 }
 
 /** Undefined unless the text was made by {@link formatProcessId}. */
 export function parseProcessId(text: string): ProcessId | undefined {
-  const [, pid, startedAt, host] = /^(\d{1,10}) (-|\d{1,20}) (\S{1,300})$/.exec(text) ?? [];
-  if (pid === undefined || startedAt === undefined || host === undefined) return undefined;
-  return { host, pid: Number(pid), startedAt: startedAt === "-" ? "" : startedAt };
+  const [, number, startedAt, boot, namespace, machine] =
+    /^(\d{1,10}) (-|[\w:-]{1,60}) (\S{1,100}) (\S{1,100}) ([0-9a-f]{16})$/.exec(text) ?? [];
+  if (number === undefined || startedAt === undefined || boot === undefined) return undefined;
+  if (namespace === undefined || machine === undefined) return undefined;
+  const pid = Number(number);
+  // 0 would mean the whole group of processes; a container's first process is 1.
+  if (pid < 1 || pid > MAX_PID) return undefined;
+  const known = (field: string): string => (field === "-" ? "" : field);
+  return { pid, startedAt: known(startedAt), boot: known(boot), namespace: known(namespace), machine };
 }
 
-function thisHost(): string {
-  const name = hostname().replaceAll(/\s/g, "_");
-  try {
-    // Two containers may share a home folder and a host name, but not this.
-    return `${name}/${readlinkSync("/proc/self/ns/pid")}`;
-  } catch {
-    return name;
-  }
+function scopeOf({ platform, hostName }: ProcessDeps): Pick<ProcessId, "machine" | "boot" | "namespace"> {
+  return {
+    machine: shortHash(`${hostName}\n${platform.machineId() ?? ""}`),
+    boot: platform.bootId() ?? "",
+    namespace: platform.processNamespace() ?? "",
+  };
 }
 
-interface ProcessStatus {
-  /** Clock ticks since boot at which the process began; "" where the system has no /proc. */
-  readonly startedAt: string;
-  /** It has ended, and only waits for its parent to notice; in a container that may be for ever. */
-  readonly isOver: boolean;
-}
-
-function statusOf(pid: number): ProcessStatus {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The second field is the command in parentheses and may hold anything; the third is the state, the 22nd the start.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return { startedAt: fields[19] ?? "", isOver: fields[0] === "Z" || fields[0] === "X" };
-  } catch {
-    return { startedAt: "", isOver: false };
-  }
+function shortHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { fileError } from "./file-error.ts";
 import { makePrivateFolder, writePrivateFile } from "./private-file.ts";
-import { formatProcessId, identifyProcess, mayBeAlive, parseProcessId } from "./process-id.ts";
-import { fileError } from "./system-error.ts";
+import { formatProcessId, identifyProcess, livenessOf, parseProcessId } from "./process-id.ts";
 import { readTextFileIfAny } from "./text-file.ts";
 
 const OWNER = "process";
@@ -23,7 +23,7 @@ export async function createWorkFolder(parent: string, prefix: string, pid: numb
 /**
  * Removes the folders of processes that were killed.
  *
- * @param isWanted keeps a folder whose process is gone for somebody who knows more about it.
+ * @param isWanted keeps a folder whose process is gone for a caller that knows more about it.
  */
 export async function sweepWorkFolders(
   parent: string,
@@ -38,7 +38,7 @@ export async function sweepWorkFolders(
     // In a shared folder others may put anything; only what is this user's own is looked at.
     if (found === undefined || !found.isDirectory() || (uid !== undefined && found.uid !== uid)) continue;
     const owner = parseProcessId(((await readTextFileIfAny(join(folder, OWNER)).catch(() => "")) ?? "").trimEnd());
-    if (owner === undefined || mayBeAlive(owner) || (await isWanted(folder))) continue;
+    if (owner === undefined || livenessOf(owner) !== "gone" || (await isWanted(folder))) continue;
     await rm(folder, { recursive: true, force: true });
   }
 }

@@ -48,7 +48,7 @@ export async function readKeptEntries(folders: Pick<Folders, "state">): Promise<
   });
 }
 
-/** Changes the list while nobody else does; the new list is written before `after` runs, still under the lock. */
+/** Changes the list while no other process does; the new list is written before `after` runs, still under the lock. */
 export async function changeKeptEntries(
   folders: Pick<Folders, "state">,
   options: { readonly signal: AbortSignal },
@@ -60,7 +60,7 @@ export async function changeKeptEntries(
   await withFileLock(
     `${path}.lock`,
     { ...options, waitMs: LOCK_WAIT_MS },
-    () => locked(path),
+    () => lockedEntries(path),
     async () => {
       const kept = await change(await readKeptEntries(folders));
       await writePrivateFile(path, `${JSON.stringify(kept, undefined, 1)}\n`);
@@ -69,7 +69,7 @@ export async function changeKeptEntries(
   );
 }
 
-function locked(path: string): ConnectError {
+function lockedEntries(path: string): ConnectError {
   return new ConnectError("CC_FILE_UNREADABLE", `${path} is being changed by another process for too long`, {
     hint: `Repeat the command; remove ${path}.lock if no process holds it.`,
   });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { ConnectError } from "@cluster-connect/protocol";
 
-/** Below the ports that systems hand out by themselves, so that nobody has it by chance when it is needed. */
+/** Below the ports that systems hand out by themselves, so that no program has it by chance when it is needed. */
 const FIRST_PORT = 21_000;
 const PORTS = 4_000;
 
@@ -9,7 +9,7 @@ const PORTS = 4_000;
  * A port for an entry that stays: the same for the same name, unless it is taken.
  *
  * @param taken ports of other entries.
- * @param isFree whether nobody listens there now.
+ * @param isFree whether no program listens there now.
  * @throws ConnectError `CC_PORT_IN_USE` when none is left.
  */
 export async function chooseKeptPort(

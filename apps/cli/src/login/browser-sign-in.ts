@@ -1,3 +1,4 @@
+import type { LoginSettings } from "@cluster-connect/api";
 import { ConnectError } from "@cluster-connect/protocol";
 import {
   authorizationCodeGrant,
@@ -9,10 +10,9 @@ import {
   randomState,
   type TokenEndpointResponse,
 } from "openid-client";
-import type { LoginSettings } from "../relay-api.ts";
 import { listenForCallback } from "./callback.ts";
 import { issuerError } from "./issuer-error.ts";
-import { audienceParameters, signInParameters } from "./oidc.ts";
+import { audienceParameters, type SignInOptions, signInParameters } from "./oidc.ts";
 
 const TIMEOUT_MS = 300_000;
 
@@ -28,7 +28,7 @@ export type ShowAddress = (url: string) => Promise<void>;
 export async function signInByBrowser(
   configuration: Configuration,
   settings: LoginSettings,
-  options: { readonly signal: AbortSignal },
+  options: SignInOptions & { readonly onRefusal?: (text: string) => void },
   show: ShowAddress,
 ): Promise<TokenEndpointResponse> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
@@ -39,9 +39,10 @@ export async function signInByBrowser(
   const callback = await listenForCallback(state, {
     signal,
     host: settings.resourceParameter === "scope" ? "localhost" : "127.0.0.1",
+    ...(options.onRefusal === undefined ? {} : { onRefusal: options.onRefusal }),
   });
   try {
-    const parameters = signInParameters(settings);
+    const parameters = signInParameters(settings, options.clusters);
     parameters.set("redirect_uri", callback.redirectUri);
     parameters.set("state", state);
     parameters.set("code_challenge", await calculatePKCECodeChallenge(verifier));

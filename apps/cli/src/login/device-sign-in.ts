@@ -1,3 +1,5 @@
+import type { LoginSettings } from "@cluster-connect/api";
+import { raceAbort } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import {
   type Configuration,
@@ -5,12 +7,10 @@ import {
   pollDeviceAuthorizationGrant,
   type TokenEndpointResponse,
 } from "openid-client";
-import { raceAbort } from "../race-abort.ts";
-import type { LoginSettings } from "../relay-api.ts";
 import { issuerError } from "./issuer-error.ts";
-import { audienceParameters, signInParameters } from "./oidc.ts";
+import { audienceParameters, type SignInOptions, signInParameters } from "./oidc.ts";
 
-/** What a person types on any device with a browser. */
+/** The code that a person types on any device with a browser. */
 export interface DeviceCode {
   readonly url: string;
   /** The same with the code filled in, where the issuer offers it. */
@@ -27,7 +27,7 @@ export interface DeviceCode {
 export async function signInByDevice(
   configuration: Configuration,
   settings: LoginSettings,
-  options: { readonly signal: AbortSignal },
+  options: SignInOptions,
   show: (code: DeviceCode) => void,
 ): Promise<TokenEndpointResponse> {
   if (configuration.serverMetadata().device_authorization_endpoint === undefined) {
@@ -36,7 +36,7 @@ export async function signInByDevice(
     });
   }
   try {
-    const started = await initiateDeviceAuthorization(configuration, signInParameters(settings));
+    const started = await initiateDeviceAuthorization(configuration, signInParameters(settings, options.clusters));
     show({
       url: started.verification_uri,
       completeUrl: started.verification_uri_complete,

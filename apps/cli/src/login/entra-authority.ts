@@ -8,7 +8,7 @@ export interface EntraAuthority {
   readonly tenantId: string;
 }
 
-const PUBLIC = "https://login.microsoftonline.com";
+const PUBLIC_AUTHORITY = "https://login.microsoftonline.com";
 const HOSTS = new Set([
   "login.microsoftonline.com",
   "login.microsoftonline.us",
@@ -37,7 +37,7 @@ export function entraAuthority(issuer: string): EntraAuthority {
       hint: "Give --tenant, or --issuer https://login.microsoftonline.com/TENANT/v2.0.",
     });
   }
-  return { authorityHost: url.host === "sts.windows.net" ? PUBLIC : url.origin, tenantId };
+  return { authorityHost: url.host === "sts.windows.net" ? PUBLIC_AUTHORITY : url.origin, tenantId };
 }
 
 /**
@@ -48,6 +48,6 @@ export function entraAuthority(issuer: string): EntraAuthority {
 export function entraIssuer(tenant: string, beside: string | undefined, env: Environment): string {
   if (!TENANT.test(tenant)) throw new ConnectError("CC_USAGE", "--tenant is neither an id nor a domain");
   const known = beside === undefined ? undefined : entraAuthority(beside).authorityHost;
-  const host = known ?? URL.parse(env["AZURE_AUTHORITY_HOST"] ?? "")?.origin ?? PUBLIC;
+  const host = known ?? URL.parse(env["AZURE_AUTHORITY_HOST"] ?? "")?.origin ?? PUBLIC_AUTHORITY;
   return `${host}/${tenant}/v2.0`;
 }

@@ -2,8 +2,8 @@ import { resolve } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
 import { readTextFile } from "../files/text-file.ts";
-import type { EntraLogin } from "../tokens/entra-login.ts";
-import { findPipeline } from "../tokens/pipeline.ts";
+import type { EntraLogin } from "../tokens/login/entra-login.ts";
+import { findPipeline } from "../tokens/pipeline/pipeline.ts";
 
 /** Flags of `login` for Entra, named as `az login` names them where it has them. */
 export interface EntraFlags {
@@ -46,7 +46,7 @@ export async function findMachineLogin(flags: EntraFlags, deps: CliDeps): Promis
   return isService ? await findProof(flags, deps) : undefined;
 }
 
-/** What proves a service principal: a flag, else the variables that Azure's own tools know, else this job's token. */
+/** The proof of a service principal: a flag, else the variables that Azure's own tools know, else this job's token. */
 async function findProof(flags: EntraFlags, deps: CliDeps): Promise<MachineLogin> {
   const env = (name: string): string | undefined => deps.env[name] || undefined;
   if (flags.clientSecretFile !== undefined) {

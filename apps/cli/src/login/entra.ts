@@ -1,3 +1,4 @@
+import type { LoginSettings } from "@cluster-connect/api";
 import {
   type EntraDeps,
   type EntraMachine,
@@ -9,14 +10,15 @@ import {
 } from "@cluster-connect/auth/azure";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
-import { networkError } from "../network-error.ts";
-import type { LoginSettings } from "../relay-api.ts";
-import type { Purpose } from "../tokens/caller-tokens.ts";
-import type { EntraLogin } from "../tokens/entra-login.ts";
-import type { LoginRecord } from "../tokens/login-record.ts";
-import { findPipeline } from "../tokens/pipeline.ts";
+import { networkError } from "../relay/network-error.ts";
+import { clusterAudiences } from "../tokens/audiences.ts";
+import type { EntraLogin } from "../tokens/login/entra-login.ts";
+import type { LoginRecord } from "../tokens/login/login-record.ts";
+import { findPipeline } from "../tokens/pipeline/pipeline.ts";
+import { isTransientAnswer } from "../tokens/transient-answer.ts";
 import { entraAuthority } from "./entra-authority.ts";
 import { nameOf } from "./name-of.ts";
+import type { SignInOptions } from "./oidc.ts";
 
 interface Options {
   readonly signal: AbortSignal;
@@ -25,14 +27,15 @@ interface Options {
 type Deps = Pick<CliDeps, "now" | "env" | "fetch">;
 type MachineLogin = Exclude<EntraLogin, { readonly kind: "person" }>;
 
-/** What an application that trusts another issuer's tokens has them made for. */
+/** The audience of another issuer's tokens for an application that trusts them. */
 const EXCHANGE_AUDIENCE = "api://AzureADTokenExchange";
 const ENTRA_DEPS: EntraDeps = {
   unreachable: (host, cause) => networkError(host, "CC_ISSUER_UNREACHABLE", cause),
+  isTransient: isTransientAnswer,
 };
 
 /**
- * Signs a person in once, and gets a token for the relay and one for the clusters.
+ * Signs a person in once, and gets a token for the relay and those for the clusters.
  *
  * @throws ConnectError `CC_LOGIN_FAILED`, `CC_ISSUER_UNREACHABLE`, `CC_TLS_UNTRUSTED`.
  */
@@ -40,7 +43,7 @@ export async function signInPerson(
   relay: string,
   settings: LoginSettings,
   how: EntraSignIn,
-  options: Options,
+  options: SignInOptions,
   deps: Deps,
 ): Promise<LoginRecord> {
   const client = clientOf(settings);
@@ -48,13 +51,16 @@ export async function signInPerson(
     signInAtEntra(client, how, settings.audiences.relay, options, ENTRA_DEPS);
   const { token, account } = await trusting(client.authorityHost, signIn, options, deps);
   const record: LoginRecord = {
-    ...{ relay, settings, name: nameOf([token.token]), refreshToken: undefined, tokens: {} },
+    relay,
+    settings,
+    name: nameOf([token.token]),
+    refreshToken: undefined,
+    tokens: {},
     entra: { kind: "person", ...account },
   };
-  const first = withToken(record, "relay", token, deps.now());
-  if (settings.audiences.cluster === settings.audiences.relay) return first;
+  const first = withToken(record, settings.audiences.relay, token, deps.now());
   try {
-    return await renewEntra(first, "cluster", options, deps);
+    return await withClusterTokens(first, options, deps);
   } catch (error) {
     if (!(error instanceof ConnectError) || error.code !== "CC_NOT_LOGGED_IN") throw error;
     throw new ConnectError("CC_LOGIN_FAILED", `No token for the clusters: ${error.message}`, {
@@ -69,13 +75,21 @@ export async function signInMachine(
   relay: string,
   settings: LoginSettings,
   login: MachineLogin,
-  options: Options,
+  options: SignInOptions,
   deps: Deps,
 ): Promise<LoginRecord> {
   const record: LoginRecord = { relay, settings, name: "unknown", refreshToken: undefined, tokens: {}, entra: login };
-  const first = await renewEntra(record, "relay", options, deps);
-  const both = await renewEntra(first, "cluster", options, deps);
-  return { ...both, name: nameOf(Object.values(both.tokens).map(({ token }) => token)) };
+  const first = await renewEntra(record, settings.audiences.relay, options, deps);
+  const all = await withClusterTokens(first, options, deps);
+  return { ...all, name: nameOf(Object.values(all.tokens).map(({ token }) => token)) };
+}
+
+async function withClusterTokens(record: LoginRecord, options: SignInOptions, deps: Deps): Promise<LoginRecord> {
+  let renewed = record;
+  for (const audience of clusterAudiences(record.settings.audiences, options.clusters)) {
+    renewed = await renewEntra(renewed, audience, options, deps);
+  }
+  return renewed;
 }
 
 /**
@@ -85,25 +99,24 @@ export async function signInMachine(
  */
 export async function renewEntra(
   record: LoginRecord,
-  purpose: Purpose,
+  audience: string,
   options: Options,
   deps: Deps,
 ): Promise<LoginRecord> {
   const { entra: login, settings } = record;
   if (login === undefined) throw new ConnectError("CC_NOT_LOGGED_IN", "This login is not one at Entra");
   const client = clientOf(settings);
-  const audience = settings.audiences[purpose];
   if (login.kind !== "person") {
     const machine = machineOf(login, options, deps);
     const get = (): ReturnType<typeof getEntraMachineToken> =>
       getEntraMachineToken(client, machine, audience, options, ENTRA_DEPS);
     const token = await trusting(client.authorityHost, get, options, deps);
-    return withToken(record, purpose, token, deps.now());
+    return withToken(record, audience, token, deps.now());
   }
   const renew = (): ReturnType<typeof renewEntraPerson> =>
     renewEntraPerson(client, login, audience, options, ENTRA_DEPS);
   const { token, account } = await trusting(client.authorityHost, renew, options, deps);
-  return withToken({ ...record, entra: { kind: "person", ...account } }, purpose, token, deps.now());
+  return withToken({ ...record, entra: { kind: "person", ...account } }, audience, token, deps.now());
 }
 
 /** Again, when a certificate was not trusted: our own `fetch` then trusts the machine's authorities, for all TLS. */
@@ -141,7 +154,7 @@ function machineOf(login: MachineLogin, options: Options, deps: Deps): EntraMach
   };
 }
 
-function withToken(record: LoginRecord, purpose: Purpose, { token, expiresAt }: EntraToken, now: number): LoginRecord {
+function withToken(record: LoginRecord, audience: string, { token, expiresAt }: EntraToken, now: number): LoginRecord {
   const kept = { token, expiresAt, obtainedAt: new Date(now) };
-  return { ...record, tokens: { ...record.tokens, [record.settings.audiences[purpose]]: kept } };
+  return { ...record, tokens: { ...record.tokens, [audience]: kept } };
 }

@@ -6,7 +6,8 @@ import {
   ResponseBodyError,
   WWWAuthenticateChallengeError,
 } from "openid-client";
-import { networkError } from "../network-error.ts";
+import { networkError } from "../relay/network-error.ts";
+import { isTransientAnswer } from "../tokens/transient-answer.ts";
 
 const MAX_CHARACTERS = 300;
 const DENIED = "Sign in again and agree, or ask the issuer's administrator.";
@@ -21,7 +22,7 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What went wrong at the issuer, in one line.
+ * The issuer's failure in one line.
  *
  * @param refused the code when the issuer says no to a grant: a login that ran out, or a sign-in that failed.
  */
@@ -31,9 +32,14 @@ export function issuerError(issuer: string, error: unknown, refused: ErrorCode =
   if (error instanceof ResponseBodyError || error instanceof AuthorizationResponseError) {
     const { error: kind, error_description: description } = error;
     const text = description === undefined || description === "" ? kind : `${kind}: ${description}`;
+    if (isTransientAnswer(error instanceof ResponseBodyError ? error.status : undefined, kind)) {
+      return new ConnectError("CC_ISSUER_UNREACHABLE", `${host} cannot answer now: ${issuerText(text)}`, {
+        cause: error,
+      });
+    }
     const code = kind === "invalid_grant" ? refused : "CC_LOGIN_FAILED";
     const hint = HINTS[kind];
-    return new ConnectError(code, `${host} refused: ${oneLine(text)}`, {
+    return new ConnectError(code, `${host} refused: ${issuerText(text)}`, {
       cause: error,
       ...(hint === undefined ? {} : { hint }),
     });
@@ -44,15 +50,30 @@ export function issuerError(issuer: string, error: unknown, refused: ErrorCode =
     });
   }
   const status = statusOf(error);
-  if (status !== undefined && status >= 500) {
+  if (status !== undefined && isTransientAnswer(status, undefined)) {
     return new ConnectError("CC_ISSUER_UNREACHABLE", `${host} answers with HTTP status ${status}`, { cause: error });
   }
   if (error instanceof ClientError && !isTimeout(error)) {
-    return new ConnectError("CC_LOGIN_FAILED", `${host} does not answer as an issuer does: ${oneLine(error.message)}`, {
-      cause: error,
-    });
+    return new ConnectError(
+      "CC_LOGIN_FAILED",
+      `${host} does not answer as an issuer does: ${issuerText(innermost(error))}`,
+      {
+        cause: error,
+      },
+    );
   }
   return networkError(host, "CC_ISSUER_UNREACHABLE", error);
+}
+
+/** The library wraps what was wrong, such as the name of a field, into sentences that say less. */
+function innermost(error: Error): string {
+  let found = error.message;
+  let current: unknown = error;
+  for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
+    if (current.message !== "") found = current.message;
+    current = current.cause;
+  }
+  return found;
 }
 
 /** The library keeps an answer that it could not use among the causes. */
@@ -67,7 +88,7 @@ function isTimeout(error: ClientError): boolean {
 }
 
 /** An issuer's own words, without line breaks, tokens or control characters. */
-function oneLine(text: string): string {
+export function issuerText(text: string): string {
   const line = redact(text)
     .replaceAll(/[\s\p{Cc}]+/gu, " ")
     .trim();

@@ -2,7 +2,7 @@ import { unverifiedClaims } from "../tokens/stored-token.ts";
 
 const CLAIMS = ["email", "preferred_username", "upn", "name", "appid", "azp", "sub"];
 
-/** How the issuer calls the caller; for the screen, so from any of the tokens, believed by nobody. */
+/** The issuer's name for the caller; for the screen, so from any of the tokens, and never believed. */
 export function nameOf(tokens: readonly (string | undefined)[]): string {
   for (const token of tokens) {
     const claims = token === undefined ? {} : unverifiedClaims(token);

@@ -1,4 +1,5 @@
-import { ConnectError } from "@cluster-connect/protocol";
+import type { LoginSettings } from "@cluster-connect/api";
+import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
 import {
   allowInsecureRequests,
   type ClientAuth,
@@ -11,11 +12,18 @@ import {
   type TokenEndpointResponse,
 } from "openid-client";
 import type { CliDeps } from "../deps.ts";
-import { isLoopback } from "../relay-address.ts";
-import type { LoginSettings } from "../relay-api.ts";
-import type { KeptToken } from "../tokens/login-record.ts";
+import { isLoopback } from "../relay/address.ts";
+import { clusterAudiences } from "../tokens/audiences.ts";
+import type { KeptToken } from "../tokens/login/login-record.ts";
 import { expiryOf } from "../tokens/stored-token.ts";
 import { issuerError } from "./issuer-error.ts";
+import { withStandardNames } from "./standard-names.ts";
+
+export interface SignInOptions {
+  readonly signal: AbortSignal;
+  /** Named at the login. */
+  readonly clusters: readonly ClusterId[];
+}
 
 export type OidcDeps = Pick<CliDeps, "fetch" | "now">;
 
@@ -46,12 +54,14 @@ export async function discoverIssuer(
     await discovery(url, settings.clientId, undefined, auth, {
       timeout: TIMEOUT_SECONDS,
       // Aborting the command aborts each request; the library adds its own time limit.
-      [customFetch]: (address, init) =>
-        deps.fetch(address, {
-          ...init,
-          body: init.body ?? null,
-          signal: init.signal === undefined ? options.signal : AbortSignal.any([options.signal, init.signal]),
-        }),
+      [customFetch]: async (address, init) =>
+        await withStandardNames(
+          await deps.fetch(address, {
+            ...init,
+            body: init.body ?? null,
+            signal: init.signal === undefined ? options.signal : AbortSignal.any([options.signal, init.signal]),
+          }),
+        ),
       ...(insecure ? { execute: [allowInsecureRequests] } : {}),
     });
   try {
@@ -77,19 +87,23 @@ export function audienceParameters(settings: LoginSettings, audience: string): U
   }
 }
 
-/** What the first request asks for: consent for both audiences where the issuer takes several at once. */
-export function signInParameters(settings: LoginSettings): URLSearchParams {
+/**
+ * The parameters of the first request: consent for all audiences where the issuer takes several at once.
+ *
+ * @param clusters that are named at the login, where each has an audience of its own.
+ */
+export function signInParameters(settings: LoginSettings, clusters: readonly ClusterId[]): URLSearchParams {
   const parameters = audienceParameters(settings, settings.audiences.relay);
   if (settings.resourceParameter !== "scope") parameters.set("scope", settings.scopes.join(" "));
-  if (settings.resourceParameter === "resource" && settings.audiences.cluster !== settings.audiences.relay) {
-    parameters.append("resource", settings.audiences.cluster);
+  if (settings.resourceParameter === "resource") {
+    for (const audience of clusterAudiences(settings.audiences, clusters)) parameters.append("resource", audience);
   }
   return parameters;
 }
 
 /**
- * The token of an answer that is meant for an audience: the ID token where the audience is the client itself, as with
- * issuers that know no other audiences, else the access token.
+ * The token of an answer that is meant for an audience. It is the ID token where the audience is the client itself, as
+ * with issuers that know no other audiences. Else it is the access token.
  */
 export function tokenOf(
   answer: TokenEndpointResponse,

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import type { Environment } from "../deps.ts";
 
 /** Whether a browser of this machine can show something to the person at the terminal. */
@@ -11,15 +12,19 @@ export function hasBrowser(platform: NodeJS.Platform, env: Environment): boolean
 /**
  * Shows an address in the person's browser.
  *
- * @returns false when there is none, it could not be started, or the address is none of the web: what an issuer names
+ * @returns false when there is none, it could not be started, or the address is none of the web. An issuer's address
  *   must not open a file or start another program.
  */
 export async function openBrowser(url: string, platform: NodeJS.Platform, env: Environment): Promise<boolean> {
   if (!/^https?:\/\//i.test(url) || !hasBrowser(platform, env)) return false;
-  const [command, ...args] = commandFor(platform, env);
-  if (command === undefined) return false;
+  for (const [command = "", ...args] of commandsFor(url, platform, env))
+    if (await startBrowser(command, args)) return true;
+  return false;
+}
+
+async function startBrowser(command: string, args: readonly string[]): Promise<boolean> {
   return await new Promise((resolve) => {
-    const child = spawn(command, [...args, url], { stdio: "ignore", detached: true });
+    const child = spawn(command, args, { stdio: "ignore", detached: true });
     child.once("error", () => resolve(false));
     child.once("spawn", () => {
       child.unref();
@@ -28,15 +33,39 @@ export async function openBrowser(url: string, platform: NodeJS.Platform, env: E
   });
 }
 
-function commandFor(platform: NodeJS.Platform, env: Environment): readonly string[] {
-  const chosen = env["BROWSER"];
-  if (chosen !== undefined && chosen !== "") return [chosen];
+/** Commands to be tried one after another, each with the address in it. */
+function commandsFor(url: string, platform: NodeJS.Platform, env: Environment): readonly (readonly string[])[] {
+  const chosen = env["BROWSER"] ?? "";
+  if (chosen !== "") return browserCommands(chosen, url, platform);
   switch (platform) {
     case "darwin":
-      return ["open"];
+      return [["open", url]];
     case "win32":
-      return ["rundll32", "url.dll,FileProtocolHandler"];
+      return [["rundll32", "url.dll,FileProtocolHandler", url]];
     default:
-      return ["xdg-open"];
+      return [["xdg-open", url]];
   }
+}
+
+/**
+ * The commands of `BROWSER`, as xdg-open and Python read it. The variable holds several commands parted by `:` (`;` on
+ * Windows), each perhaps with arguments, quotes, and `%s` where the address goes.
+ */
+function browserCommands(setting: string, url: string, platform: NodeJS.Platform): readonly (readonly string[])[] {
+  // A path may hold blanks and colons.
+  if (existsSync(setting)) return [[setting, url]];
+  return setting
+    .split(platform === "win32" ? ";" : ":")
+    .map((command) => wordsOf(command))
+    .filter((words) => words.length > 0)
+    .map((words) => {
+      const named = words.map((word) => word.replaceAll("%s", () => url));
+      return words.some((word) => word.includes("%s")) ? named : [...words, url];
+    });
+}
+
+function wordsOf(command: string): readonly string[] {
+  return [...command.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+    ([, double, single, bare]) => double ?? single ?? bare ?? "",
+  );
 }

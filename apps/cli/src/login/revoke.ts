@@ -1,5 +1,5 @@
 import { tokenRevocation } from "openid-client";
-import type { LoginRecord } from "../tokens/login-record.ts";
+import type { LoginRecord } from "../tokens/login/login-record.ts";
 import { discoverIssuer, type OidcDeps } from "./oidc.ts";
 
 /** Takes a refresh token back at its issuer; false when that did not work. Nothing to do counts as done. */

@@ -8,8 +8,8 @@ import type { CliDeps } from "../deps.ts";
 import { withFileLock } from "../files/file-lock.ts";
 import { makePrivateFolder } from "../files/private-file.ts";
 import { foldersOf } from "../settings/folders.ts";
-import { liveProxies } from "./choose.ts";
-import { type KnownProxy, proxiesFolder } from "./running.ts";
+import { type KnownProxy, listProxies, proxiesFolder } from "./list.ts";
+import { findServing } from "./select.ts";
 
 /** Two starts of one cluster wait for each other; a start may wait for hops, so this is longer than any `--wait`. */
 const LOCK_WAIT_MS = 900_000;
@@ -37,15 +37,20 @@ export async function startOnce(
   const parent = proxiesFolder(deps);
   await makePrivateFolder(parent);
   const lock = join(foldersOf(deps).state, `detach-${[...names].sort().join("+").slice(0, 100)}.lock`);
-  return await withFileLock(lock, { ...options, waitMs: LOCK_WAIT_MS }, tooLate, async () => {
-    const same = (await liveProxies(parent)).find(isIt);
+  return await withFileLock(lock, { ...options, waitMs: LOCK_WAIT_MS }, startTooLate, async () => {
+    const same = await findServing(parent, (one) => one.record.ready && isIt(one), options);
     return same === undefined
-      ? { ...(await start(argv, parent, options.signal, deps)), isNew: true }
+      ? { ...(await startDetached(argv, parent, options.signal, deps)), isNew: true }
       : { ...same, isNew: false };
   });
 }
 
-async function start(argv: readonly string[], parent: string, signal: AbortSignal, deps: CliDeps): Promise<KnownProxy> {
+async function startDetached(
+  argv: readonly string[],
+  parent: string,
+  signal: AbortSignal,
+  deps: CliDeps,
+): Promise<KnownProxy> {
   const folder = join(foldersOf(deps).state, "logs");
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const log = join(folder, `proxy-${deps.pid}-${deps.now()}.log`);
@@ -69,7 +74,9 @@ async function start(argv: readonly string[], parent: string, signal: AbortSigna
 
 async function untilReady(child: ChildProcess, log: string, parent: string, signal: AbortSignal): Promise<KnownProxy> {
   for (;;) {
-    const found = (await liveProxies(parent)).find(({ process: owner }) => owner.pid === child.pid);
+    const found = (await listProxies(parent)).find(
+      ({ process: owner, liveness, record }) => owner.pid === child.pid && liveness !== "gone" && record.ready,
+    );
     if (found !== undefined) return found;
     if (child.exitCode !== null || child.signalCode !== null) throw await failureOf(child, log);
     await delay(POLL_MS, undefined, { signal });
@@ -93,7 +100,7 @@ function byExit(exitCode: number | null): ErrorCode | undefined {
     .find((code) => ERRORS[code].exit === exitCode);
 }
 
-function tooLate(): ConnectError {
+function startTooLate(): ConnectError {
   return new ConnectError("CC_TIMEOUT", "Another start of the same proxy takes too long", {
     hint: "Look at `cluster-connect status`, then repeat the command.",
   });

@@ -11,7 +11,9 @@ export interface ProxyRecord {
   readonly relay: string;
   readonly clusters: readonly ClusterId[];
   readonly port: number;
-  /** Every cluster has answered. */
+  /** The secret that the proxy proves its port with. */
+  readonly proofSecret: string;
+  /** Every cluster has answered, and kubectl finds the entries. */
   readonly ready: boolean;
   /** File that it writes instead of a screen. */
   readonly log: string | null;
@@ -30,6 +32,7 @@ const RECORD: z.ZodType<ProxyRecord> = z.object({
   relay: z.string(),
   clusters: z.array(z.string().transform((id) => parseClusterId(id))),
   port: z.int(),
+  proofSecret: z.string().min(32),
   ready: z.boolean(),
   log: z.string().nullable(),
   kubeconfig: z.string().nullable(),

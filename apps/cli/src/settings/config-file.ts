@@ -5,7 +5,7 @@ import { writePrivateFile } from "../files/private-file.ts";
 import { readTextFileIfAny } from "../files/text-file.ts";
 import type { Folders } from "./folders.ts";
 
-/** What `login` remembers, so that later commands need no flags. */
+/** Settings that `login` remembers, so that later commands need no flags. */
 export interface SavedSettings {
   readonly relay?: string;
   readonly caFile?: string;

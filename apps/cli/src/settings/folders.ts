@@ -20,7 +20,7 @@ export function foldersOf(deps: Pick<CliDeps, "env" | "homeDir">): Folders {
 }
 
 /** A relative path is ignored, as the XDG rules ask. */
-function base(env: Environment, variable: string, otherwise: string): string {
+function base(env: Environment, variable: string, fallback: string): string {
   const value = env[variable];
-  return value?.startsWith("/") || /^[A-Za-z]:[\\/]/.test(value ?? "") ? (value ?? otherwise) : otherwise;
+  return value?.startsWith("/") || /^[A-Za-z]:[\\/]/.test(value ?? "") ? (value ?? fallback) : fallback;
 }

@@ -2,15 +2,15 @@ import { execFileSync } from "node:child_process";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ERRORS } from "@cluster-connect/protocol";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { testCli } from "../support/cli.ts";
-import { tempFolder } from "../support/temp-folder.ts";
 
-/** What bash offers after these words, with a program on PATH that knows two clusters. */
+/** Bash's offers after these words, with a program on PATH that knows two clusters. */
 async function bashOffers(...words: readonly string[]): Promise<string> {
   const cli = testCli("/nowhere");
   expect(await cli.run("completion", "bash")).toBe(0);
-  const folder = await tempFolder();
+  const folder = await temporaryFolder();
   await writeFile(join(folder, "completion.bash"), cli.out());
   await writeFile(join(folder, "cluster-connect"), "#!/bin/sh\necho prod\necho test\n");
   await chmod(join(folder, "cluster-connect"), 0o755);

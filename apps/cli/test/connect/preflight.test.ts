@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { checkTarget } from "../../src/connect/preflight.ts";
 import type { ClusterTools, ToolResult } from "../../src/connect/tool.ts";
-import { createReport } from "../../src/doctor/report.ts";
+import { createDoctorReport } from "../../src/doctor/report.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const said = (stdout: string, code = 0, stderr = ""): ToolResult => ({ code, stdout, stderr });
@@ -12,7 +12,7 @@ interface Cluster {
   readonly clock?: string;
 }
 
-/** kubectl and helm of a cluster that answers so; what would have changed it is kept. */
+/** kubectl and helm of a cluster that answers so; calls that would have changed it are kept. */
 function toolsOf({ version, refuses = [], clock = "2026-01-01T00:00:00Z" }: Cluster): {
   readonly tools: ClusterTools;
   readonly changes: readonly (readonly string[])[];
@@ -38,7 +38,7 @@ function toolsOf({ version, refuses = [], clock = "2026-01-01T00:00:00Z" }: Clus
 }
 
 async function check(cluster: Cluster) {
-  const report = createReport({ signal: new AbortController().signal }, () => {});
+  const report = createDoctorReport({ signal: new AbortController().signal }, () => {});
   const { tools, changes } = toolsOf(cluster);
   await checkTarget("cluster-connect", report, tools, { now: () => NOW });
   expect(changes).toEqual([]);

@@ -171,19 +171,21 @@ test("whatever else is in the lists, only our own entries are touched", () => {
       document.add([entry("prod")]);
       const changed = parseKubeconfig(document.toString(), "config");
       changed.remove([entry("prod").name], undefined);
-      expect(parse(changed.toString())).toEqual(parse(stringify(original)));
+      expect(parse(changed.toString(), { schema: "failsafe" })).toEqual(
+        parse(stringify(original), { schema: "failsafe" }),
+      );
     }),
   );
 });
 
 test("what is no kubeconfig is refused with the place that is wrong", () => {
   const cases: readonly (readonly [string, string])[] = [
-    ["clusters: [", "config is no kubeconfig: line 1 is not YAML"],
-    ["a: 1\na: 2\n", "config is no kubeconfig: line 2 is not YAML"],
+    ["clusters: [", "config is no kubeconfig: line 1 is not YAML (bad indent)"],
+    ["a: 1\n  b: 2\n", "config is no kubeconfig: line 1 is not YAML (block as implicit key)"],
+    ["a:\n\t- b\n", "config is no kubeconfig: line 2 is not YAML (tab as indent)"],
     ["- 1\n", "config is no kubeconfig: it is not a map"],
     ["kind: Pod\n", "config is no kubeconfig: its kind is not Config"],
     ["clusters: {}\n", "config is no kubeconfig: clusters is not a list"],
-    ["a: 1\n---\nb: 2\n", "config is no kubeconfig: it holds more than one document"],
   ];
   for (const [text, message] of cases) {
     expect(() => parseKubeconfig(text, "config"), text).toThrow(
@@ -202,4 +204,76 @@ test("any text gives a document or an error of ours", () => {
       }
     }),
   );
+});
+
+test("values of others stay as they were written, to the digit", () => {
+  const text = `clusters:
+- name: a
+  cluster:
+    extensions:
+    - name: x
+      extension: {id: 12345678901234567890, octal: 0123, float: 1.10, word: yes, hex: 0x1F, none: ~}
+users: []
+contexts:
+- name: a
+  context: {cluster: a}
+`;
+  const document = parseKubeconfig(text, "config");
+  document.add([entry("prod")]);
+  const changed = document.toString();
+  for (const value of ["id: 12345678901234567890", "octal: 0123", "float: 1.10", "word: yes", "hex: 0x1F", "none: ~"]) {
+    expect(changed).toContain(value);
+  }
+  const json = parseKubeconfig('{"x": 12345678901234567890, "y": [1.10, true, null, "s"], "users": []}', "config");
+  json.add([entry("prod")]);
+  expect(json.toString()).toContain(
+    '"x": 12345678901234567890,\n  "y": [\n    1.10,\n    true,\n    null,\n    "s"\n  ]',
+  );
+  expect(JSON.parse(json.toString())["current-context"]).toBe("prod");
+});
+
+test("of a key that is there twice the last one counts, as for kubectl", () => {
+  const text = "users:\n- name: first\nusers:\n- name: second\ncurrent-context: a\ncurrent-context: b\n";
+  const document = parseKubeconfig(text, "config");
+  expect(document.currentContext).toBe("b");
+  document.add([entry("prod")]);
+  const again = parseKubeconfig(document.toString(), "config");
+  expect(again.currentContext).toBe("prod");
+  expect(document.toString()).toMatch(/users:\n- name: first\nusers:\n- name: second\n- name: cluster-connect\//);
+});
+
+test("the first document counts, and the others stay", () => {
+  const document = parseKubeconfig(`${KUBECTL_STYLE}---\n# not kubectl's\nclusters: 7\n`, "config");
+  document.add([entry("prod")]);
+  expect(document.toString()).toMatch(/\n---\n# not kubectl's\nclusters: 7\n$/);
+  document.remove([entry("prod").name], "office");
+  expect(document.toString()).toBe(`${KUBECTL_STYLE}---\n# not kubectl's\nclusters: 7\n`);
+});
+
+test("lists that are aliases, or that aliases mean, are changed without changing the other place", () => {
+  const text =
+    "mine: &list\n- name: a\n  cluster: {server: https://a}\nclusters: *list\nusers: &users []\nother: *users\n";
+  const document = parseKubeconfig(text, "config");
+  document.add([entry("prod")]);
+  const value = parse(document.toString());
+  expect(value.mine).toEqual([{ name: "a", cluster: { server: "https://a" } }]);
+  expect(value.other).toEqual([]);
+  expect(value.clusters).toHaveLength(2);
+  expect(value.users).toHaveLength(1);
+});
+
+test("contexts that are merged from others are seen", () => {
+  const text = "contexts:\n- &base {name: base, context: {cluster: office}}\n- {<<: *base, name: prod}\n";
+  const document = parseKubeconfig(text, "config");
+  expect(document.hasForeignContext("prod")).toBe(true);
+  expect(() => document.add([entry("prod")])).toThrow("was not made by cluster-connect");
+});
+
+test("line ends of Windows stay", () => {
+  const text = KUBECTL_STYLE.replaceAll("\n", "\r\n");
+  const document = parseKubeconfig(text, "config");
+  document.add([entry("prod")]);
+  expect(document.toString()).not.toMatch(/[^\r]\n/);
+  document.remove([entry("prod").name], "office");
+  expect(document.toString()).toBe(text);
 });

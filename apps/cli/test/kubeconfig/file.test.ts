@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseClusterId } from "@cluster-connect/protocol";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
 import { entryName, type KubeconfigEntry } from "../../src/kubeconfig/entry.ts";
 import { changeKubeconfig, checkKubeconfig } from "../../src/kubeconfig/file.ts";
-import { tempFolder } from "../support/temp-folder.ts";
 
 const WRITER = fileURLToPath(new URL("../support/kubeconfig-writer.ts", import.meta.url));
 const { signal } = new AbortController();
@@ -44,7 +44,7 @@ const add = async (path: string): Promise<void> =>
   await changeKubeconfig(path, { signal, waitMs: 2_000 }, (document) => document.add([entry]));
 
 test("a new file and its folder are readable by this user only, and no lock is left", async () => {
-  const folder = join(await tempFolder(), ".kube");
+  const folder = join(await temporaryFolder(), ".kube");
   await add(join(folder, "config"));
   expect(await readdir(folder)).toEqual(["config"]);
   expect((await stat(join(folder, "config"))).mode & 0o777).toBe(0o600);
@@ -52,7 +52,7 @@ test("a new file and its folder are readable by this user only, and no lock is l
 });
 
 test("a change goes through links and leaves them", async () => {
-  const folder = await tempFolder();
+  const folder = await temporaryFolder();
   await mkdir(join(folder, "real"));
   await writeFile(join(folder, "real/config"), OTHERS);
   await symlink("real/config", join(folder, "middle"));
@@ -63,14 +63,14 @@ test("a change goes through links and leaves them", async () => {
 });
 
 test("a link that leads nowhere is named and left", async () => {
-  const path = join(await tempFolder(), "config");
+  const path = join(await temporaryFolder(), "config");
   await symlink("/nowhere/at/all", path);
   await expect(add(path)).rejects.toMatchObject({ code: "CC_FILE_UNREADABLE", message: expect.stringContaining(path) });
   expect(await readlink(path)).toBe("/nowhere/at/all");
 });
 
 test("nothing is written when nothing was changed", async () => {
-  const path = join(await tempFolder(), "config");
+  const path = join(await temporaryFolder(), "config");
   await writeFile(path, "clusters:    []   # odd\n");
   const before = await stat(path);
   await changeKubeconfig(path, { signal }, (document) => document.remove([entry.name], "office"));
@@ -78,7 +78,7 @@ test("nothing is written when nothing was changed", async () => {
 });
 
 test("a file that is not a kubeconfig is left as it was", async () => {
-  const path = join(await tempFolder(), "config");
+  const path = join(await temporaryFolder(), "config");
   await writeFile(path, "clusters: [");
   await expect(add(path)).rejects.toMatchObject({ code: "CC_KUBECONFIG_INVALID" });
   await expect(checkKubeconfig(path)).rejects.toMatchObject({ code: "CC_KUBECONFIG_INVALID" });
@@ -86,7 +86,7 @@ test("a file that is not a kubeconfig is left as it was", async () => {
 });
 
 test("a file that may not be read is named with the reason", async () => {
-  const folder = join(await tempFolder(), "config");
+  const folder = join(await temporaryFolder(), "config");
   await mkdir(folder);
   await expect(add(folder)).rejects.toMatchObject({
     code: "CC_FILE_UNREADABLE",
@@ -95,7 +95,7 @@ test("a file that may not be read is named with the reason", async () => {
 });
 
 test("kubectl's lock is waited for, then named with what to do", async () => {
-  const path = join(await tempFolder(), "config");
+  const path = join(await temporaryFolder(), "config");
   await writeFile(`${path}.lock`, "");
   await chmod(`${path}.lock`, 0);
   await expect(changeKubeconfig(path, { signal, waitMs: 50 }, () => undefined)).rejects.toMatchObject({
@@ -106,7 +106,7 @@ test("kubectl's lock is waited for, then named with what to do", async () => {
 });
 
 test("a process that is killed at any moment leaves the others' entries whole and the file usable", async () => {
-  const folder = await tempFolder();
+  const folder = await temporaryFolder();
   const path = join(folder, "config");
   await writeFile(path, OTHERS);
   for (let round = 0; round < 12; round++) {

@@ -1,6 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
 import { fileURLToPath } from "node:url";
-import { SYSTEM_CLOCK } from "@cluster-connect/framing";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import type { CliDeps, Environment, TextOutput } from "../../src/deps.ts";
 import { run } from "../../src/run.ts";
 
@@ -26,7 +27,7 @@ export function testCli(
   const stderr = capture();
   const signals = new EventEmitter();
   const deps: CliDeps = {
-    env: { PATH: process.env["PATH"], HOME: home, TMPDIR: home, ...options.env },
+    env: { PATH: process.env["PATH"], HOME: home, TMPDIR: home, CI: "", ...options.env },
     stdout: stdout.output,
     stderr: stderr.output,
     stdin: { isTerminal: false, readAll: async () => "" },
@@ -34,12 +35,18 @@ export function testCli(
     clock: SYSTEM_CLOCK,
     now: Date.now,
     random: Math.random,
+    randomBytes,
     signals,
     exit: () => {},
     self: { command: process.execPath, args: ["--conditions=source", MAIN] },
     platform: "linux",
     homeDir: home,
     pid: process.pid,
+    // A person who has compared and agrees.
+    ask: async (question) => {
+      stderr.output.write(`${question}yes\n`);
+      return "yes";
+    },
     openBrowser: async () => false,
     openKeyStore: async () => undefined,
     trustAuthorities: () => {},

@@ -2,10 +2,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { type FakeEntra, type FakeEntraApp, startFakeEntra } from "@cluster-connect/auth/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { onTestFinished } from "vitest";
 import { createAuthority } from "./certificates.ts";
 import { startRelay, type TestRelay } from "./relay.ts";
-import { tempFolder } from "./temp-folder.ts";
 
 export const CLI_APP = "cccccccc-0000-4000-8000-00000000000c";
 export const RELAY_APP = "dddddddd-0000-4000-8000-00000000000d";
@@ -15,6 +15,8 @@ export interface EntraStage {
   readonly home: string;
   readonly entra: FakeEntra;
   readonly relay: TestRelay;
+  /** Variables that name issuer and audiences, as a machine's owner does. */
+  readonly named: Readonly<Record<string, string>>;
   /** The fake's certificate authority, for processes of their own; this one trusts it. */
   readonly caFile: string;
 }
@@ -23,7 +25,7 @@ export interface EntraStage {
 export async function entraStage(
   options: { readonly apps?: readonly FakeEntraApp[]; readonly accessTokenSeconds?: number } = {},
 ): Promise<EntraStage> {
-  const home = await tempFolder();
+  const home = await temporaryFolder();
   const authority = await createAuthority();
   const caFile = join(home, "ca.pem");
   await writeFile(caFile, authority.pem);
@@ -45,5 +47,10 @@ export async function entraStage(
     audiences: { relay: RELAY_APP, cluster: CLUSTER_APP },
     resourceParameter: "scope",
   };
-  return { home, entra, relay, caFile };
+  const named = {
+    CLUSTER_CONNECT_ISSUER: entra.issuer,
+    CLUSTER_CONNECT_RELAY_AUDIENCE: RELAY_APP,
+    CLUSTER_CONNECT_CLUSTER_AUDIENCE: CLUSTER_APP,
+  };
+  return { home, entra, relay, named, caFile };
 }

@@ -45,3 +45,19 @@ export async function startHttpProxy(names: Readonly<Record<string, number>>): P
   const port = typeof address === "object" && address !== null ? address.port : 0;
   return { url: `http://jane:s3cret@127.0.0.1:${port}`, asked };
 }
+
+/** A proxy that closes each connection without a word. */
+export async function startClosingProxy(): Promise<TestProxy> {
+  const asked: string[] = [];
+  const server = createServer();
+  server.on("connect", (request: IncomingMessage, socket: Socket) => {
+    asked.push(request.url ?? "");
+    socket.destroy();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return { url: `http://127.0.0.1:${port}`, asked };
+}

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { LoginSettings } from "@cluster-connect/api";
 import Provider, { errors } from "oidc-provider";
 import { onTestFinished } from "vitest";
-import type { LoginSettings } from "../../src/relay-api.ts";
 
 export const RELAY_AUDIENCE = "https://relay.test";
 export const CLUSTER_AUDIENCE = "https://cluster.test";
@@ -14,7 +14,7 @@ export interface TestIssuer {
   readonly settings: LoginSettings;
   /** How many times the token endpoint was asked, by grant type. */
   readonly grants: Readonly<Record<string, number>>;
-  /** What the next requests meet; undefined: the issuer itself. */
+  /** The handler of the next requests; undefined: the issuer itself. */
   answer: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
   /** Does what a person does in the browser, and returns the last page's address and text. */
   signIn(start: string): Promise<{ readonly url: string; readonly status: number; readonly text: string }>;
@@ -25,9 +25,11 @@ export interface TestIssuerOptions {
   readonly accessTokenSeconds?: number;
   readonly deviceFlow?: boolean;
   readonly machineSecret?: string;
+  /** In place of the one for all clusters. */
+  readonly clusterAudiences?: readonly string[];
 }
 
-/** A real OpenID Connect provider that believes everybody is jane. */
+/** A real OpenID Connect provider that believes every caller is jane. */
 export async function startIssuer(options: TestIssuerOptions = {}): Promise<TestIssuer> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
@@ -79,6 +81,7 @@ async function answer(
 
 function createProvider(url: string, options: TestIssuerOptions): Provider {
   const seconds = options.accessTokenSeconds ?? 600;
+  const audiences = [RELAY_AUDIENCE, ...(options.clusterAudiences ?? [CLUSTER_AUDIENCE])];
   return new Provider(url, {
     clients: [
       {
@@ -127,7 +130,7 @@ function createProvider(url: string, options: TestIssuerOptions): Provider {
         useGrantedResource: () => true,
         defaultResource: (_ctx, _client, oneOf) => (Array.isArray(oneOf) ? (oneOf[0] ?? "") : RELAY_AUDIENCE),
         getResourceServerInfo: (_ctx, audience) => {
-          if (audience !== RELAY_AUDIENCE && audience !== CLUSTER_AUDIENCE) throw new errors.InvalidTarget();
+          if (!audiences.includes(audience)) throw new errors.InvalidTarget();
           return { scope: SCOPES, audience, accessTokenFormat: "jwt", accessTokenTTL: seconds };
         },
       },
@@ -139,7 +142,7 @@ function createProvider(url: string, options: TestIssuerOptions): Provider {
       if (client === undefined || session?.accountId === undefined) return undefined;
       const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
       grant.addOIDCScope(SCOPES);
-      for (const audience of [RELAY_AUDIENCE, CLUSTER_AUDIENCE]) grant.addResourceScope(audience, SCOPES);
+      for (const audience of audiences) grant.addResourceScope(audience, SCOPES);
       await grant.save();
       return grant;
     },

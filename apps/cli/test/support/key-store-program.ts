@@ -1,7 +1,7 @@
 /** Keeps or reads a login with the key store of the session it runs in: `key-store-program.ts write|read`. */
 import { homedir } from "node:os";
 import { openTokenCache } from "../../src/tokens/choose-tokens.ts";
-import { openOsKeyStore } from "../../src/tokens/os-key-store.ts";
+import { openOsKeyStore } from "../../src/tokens/vault/os-key-store.ts";
 
 const { env, platform } = process;
 const cache = openTokenCache({ env, homeDir: homedir(), openKeyStore: () => openOsKeyStore(platform, env) });

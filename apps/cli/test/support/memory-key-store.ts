@@ -1,4 +1,4 @@
-import type { KeyStore } from "../../src/tokens/key-store.ts";
+import type { KeyStore } from "../../src/tokens/vault/key-store.ts";
 
 /** A key store in this process, which can be locked. */
 export interface MemoryKeyStore extends KeyStore {

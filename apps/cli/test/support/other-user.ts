@@ -20,8 +20,17 @@ export interface UserProcess {
   stop(): void;
 }
 
-/** Makes a home folder as most systems do: others may enter and look around. */
-export async function createUser(parent: string, uid: number, shared: string): Promise<OtherUser> {
+/**
+ * Makes a home folder as most systems do: others may enter and look around.
+ *
+ * @param variables of the command line tool's environment.
+ */
+export async function createUser(
+  parent: string,
+  uid: number,
+  shared: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<OtherUser> {
   const home = join(parent, `home-${uid}`);
   await mkdir(home);
   await chown(home, uid, uid);
@@ -66,6 +75,7 @@ export async function createUser(parent: string, uid: number, shared: string): P
     cli: (...argv) =>
       start("sh", ["-c", 'umask 0; exec "$@"', "sh", process.execPath, "--conditions=source", MAIN, ...argv], {
         CLUSTER_CONNECT_TOKEN_STORE: "file",
+        ...variables,
       }),
   };
 }

@@ -1,7 +1,10 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { connect, type Socket } from "node:net";
+import { text } from "node:stream/consumers";
+import type { LoginSettings } from "@cluster-connect/api";
 import {
   acceptSession,
   createResumeRegistry,
@@ -22,7 +25,6 @@ import {
   UPSTREAM_PROBE,
 } from "@cluster-connect/protocol";
 import { onTestFinished } from "vitest";
-import type { LoginSettings } from "../../src/relay-api.ts";
 import { createAuthority, type TestAuthority } from "./certificates.ts";
 
 /** One cluster behind the test's relay. */
@@ -32,17 +34,21 @@ export interface TestCluster {
   readonly serverName: string;
   /** Tokens that the cluster's requests came with. */
   readonly tokens: readonly string[];
-  /** What the caller may do there; those that ask about themselves come on top. */
+  /** Rules of the caller there; those that ask about themselves come on top. */
   rules: readonly unknown[];
-  /** What a request to the cluster gets. */
+  /** The cluster's answer to a request. */
   answer: { status: number; body: unknown };
   /** Its agent keeps streams whose channel was lost, until {@link TestRelay.stop}. */
   keepsStreams: boolean;
   /** Streams are refused with this code instead. */
   rejection: ErrorCode | undefined;
-  /** What the relay says about it. */
+  /** Authorities that the relay announces for it. */
   announced: string | null;
-  /** What its agent says about the way behind it. */
+  /** A fleet key's signatures of them. */
+  signatures: string | null;
+  /** Fingerprint of an authority that waits, as the relay tells it. */
+  pending: string | null;
+  /** Its agent's report about the way behind it. */
   probe: ProbeDocument;
 }
 
@@ -61,9 +67,11 @@ export interface TestRelay {
   readonly sessions: ReadonlySet<Session>;
   /** Streams of clusters that keep them, with and without a channel. */
   readonly keptStreams: number;
-  /** What OPENs said about the span that asked. */
+  /** Trace contexts of OPENs. */
   readonly traceparents: readonly (string | undefined)[];
   addCluster(id: string): Promise<TestCluster>;
+  /** A variable with the fingerprints of the clusters so far, for programs without a person to ask. */
+  trusted(): Readonly<Record<string, string>>;
   /** Breaks every channel off, as a lost network does. */
   cut(): void;
   stop(): Promise<void>;
@@ -97,6 +105,7 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
     const refused = judge(request);
     if (refused !== undefined) send(ERRORS[refused.code].http, { code: refused.code, message: refused.message });
     else if (request.url?.startsWith("/v1/access?") === true) send(200, access(request.url, clusters));
+    else if (request.method === "PATCH") void patch(request, clusters).then((body) => send(200, body));
     else send(200, { clusters: [...clusters.values()].map(({ cluster }) => describe(cluster)) });
   };
   const server =
@@ -172,6 +181,12 @@ export async function startRelay(options: { readonly tlsName?: string } = {}): P
       clusters.set(id, started);
       return started.cluster;
     },
+    trusted() {
+      const fingerprints = [...clusters.values()].map(
+        ({ cluster }) => `${cluster.id}=${new X509Certificate(cluster.authority.pem).fingerprint256}`,
+      );
+      return { CLUSTER_CONNECT_CLUSTER_FINGERPRINT: fingerprints.join(" ") };
+    },
     cut() {
       for (const socket of sockets) socket.destroy();
     },
@@ -192,7 +207,9 @@ function describe(cluster: TestCluster): unknown {
     reason: null,
     agents: [{ instanceId: "agent-for-tests", since: "2026-01-01T00:00:00.000Z" }],
     certificateAuthorities: cluster.announced,
+    authoritySignatures: cluster.signatures,
     fingerprint: "not believed",
+    pendingFingerprint: cluster.pending,
     serverName: cluster.serverName,
   };
 }
@@ -249,6 +266,8 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
     keepsStreams: false,
     rejection: undefined,
     announced: authority.pem,
+    signatures: null,
+    pending: null,
     probe: {
       agent: { ok: true, text: "running" },
       authProxy: { ok: true, text: "ready" },
@@ -270,7 +289,18 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
   return { cluster, port: typeof address === "object" && address !== null ? address.port : 0 };
 }
 
-/** Everybody may reach what is there. */
+/** Takes a fleet key's signatures from every caller. */
+async function patch(
+  request: IncomingMessage,
+  clusters: ReadonlyMap<string, { readonly cluster: TestCluster }>,
+): Promise<unknown> {
+  const id = request.url?.split("/").at(-1) ?? "";
+  const found = clusters.get(id)?.cluster;
+  if (found !== undefined) found.signatures = JSON.parse(await text(request)).authoritySignatures;
+  return { id };
+}
+
+/** Every caller may reach the clusters that are there. */
 function access(url: string, clusters: ReadonlyMap<string, unknown>): unknown {
   const cluster = new URL(url, "http://relay").searchParams.get("cluster") ?? "";
   const near = [{ grant: "api/old", lack: "expired", text: "it has expired" }];

@@ -23,23 +23,27 @@ export const ADMIN_SCHEMA: z.ZodType<AdminSpec> = z
 
 /** Whether a caller is an administrator. */
 export interface Admins {
+  admits(principal: Principal, access: "read" | "write"): boolean;
   /** @throws ConnectError `CC_ADMIN_REQUIRED` unless a rule allows it. */
   require(principal: Principal, access: "read" | "write"): void;
 }
 
 export function compileAdmins(specs: readonly AdminSpec[], deps: { readonly now: () => number }): Admins {
   const rules = specs.map((spec) => ({ spec, subject: compileSubject(spec) }));
+  const admits: Admins["admits"] = (principal, access) => {
+    const now = deps.now();
+    return rules.some(
+      ({ spec, subject }) =>
+        (access === "read" || spec.access === "write") &&
+        (spec.expiresAt === undefined || now < spec.expiresAt.getTime()) &&
+        subject.names(principal) !== undefined &&
+        subject.holds(principal).ok,
+    );
+  };
   return {
+    admits,
     require(principal, access) {
-      const now = deps.now();
-      const rule = rules.find(
-        ({ spec, subject }) =>
-          (access === "read" || spec.access === "write") &&
-          (spec.expiresAt === undefined || now < spec.expiresAt.getTime()) &&
-          subject.names(principal) !== undefined &&
-          subject.holds(principal).ok,
-      );
-      if (rule !== undefined) return;
+      if (admits(principal, access)) return;
       const what = access === "read" ? "look at" : "change";
       throw new ConnectError("CC_ADMIN_REQUIRED", `${principal.username} may not ${what} the relay's administration`);
     },

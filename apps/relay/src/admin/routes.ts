@@ -1,6 +1,7 @@
+import type { Route } from "../http/route.ts";
 import type { AdminContext } from "./context.ts";
-import type { Route } from "./route.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { authorityRoutes } from "./routes/authorities.ts";
 import { clusterRoutes } from "./routes/clusters.ts";
 import { codeRoutes } from "./routes/codes.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -12,6 +13,7 @@ import { sessionRoutes } from "./routes/sessions.ts";
 export function adminRoutes(context: AdminContext): readonly Route[] {
   return [
     ...clusterRoutes(context),
+    ...authorityRoutes(context),
     ...keyRoutes(context),
     ...codeRoutes(context),
     ...grantRoutes(context),

@@ -1,17 +1,20 @@
+import { type Clock, repeat } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
-import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
-import { type AuditEntry, recordAuditEntries } from "../store/audit.ts";
+import { errorFields, type Logger } from "@cluster-connect/service";
+import { type AuditEntry, chainedActor, recordAuditEntries } from "../store/queries/audit.ts";
 import type { Store } from "../store/store.ts";
 
-/** What happens when entries cannot be kept: take no new work, or go on and count what is lost. */
+/** The choice when entries cannot be kept: take no new work, or go on and count the lost entries. */
 export type AuditPolicy = "block" | "drop";
 
-/** Writes what a running relay sees into the audit: in batches, so that nobody waits for it. */
+/** Writes a running relay's events into the audit, in batches, so that no request waits for it. */
 export interface AuditLog {
   record(entry: AuditEntry): void;
+  /** Notes the end of a stream. Such entries have a bound of their own: all streams of a relay may end at once. */
+  stream(entry: AuditEntry): void;
   /**
-   * Notes a refusal; equal ones of the same moment become one entry with a count. What differs in them is for whoever is
-   * refused to choose, so beyond some of a moment only event, actor and code are told apart, and a flood stays small.
+   * Notes a refusal; equal ones of the same moment become one entry with a count. The refused party chooses the rest.
+   * Beyond some of a moment only event, actor and code are told apart, so a flood stays small.
    */
   refused(entry: AuditEntry): void;
   /** @throws ConnectError `CC_AUDIT_FULL` while no new work may be taken, because it could not be written down. */
@@ -19,7 +22,7 @@ export interface AuditLog {
   /** Entries that wait for the store. */
   readonly pending: number;
   readonly dropped: number;
-  /** Somebody else, such as a sink that is behind, keeps new work from being taken; undefined ends that. */
+  /** Lets another part, such as a sink that is behind, keep new work from being taken; undefined ends that. */
   block(who: string, reason: string | undefined): void;
   flush(): Promise<void>;
   run(options: { readonly intervalMs?: number; readonly signal: AbortSignal }): Promise<void>;
@@ -28,29 +31,54 @@ export interface AuditLog {
 const INTERVAL_MS = 500;
 const BATCH_SIZE = 500;
 const MAX_PENDING_ENTRIES = 10_000;
+/** Ends of streams that may wait, for each other entry that may. Twice as many as a relay has streams. */
+const STREAMS_PER_PENDING = 10;
 /** Refusals between two writes that are told apart by all they say. */
 const MAX_DISTINCT_REFUSALS = 100;
+
+interface QueuedEntry {
+  readonly entry: AuditEntry;
+  count: number;
+  readonly isStream: boolean;
+}
 
 export function createAuditLog(
   options: { readonly whenFull: AuditPolicy; readonly maxPending?: number },
   deps: { readonly store: Store; readonly log: Logger; readonly clock: Clock },
 ): AuditLog {
   const { whenFull, maxPending = MAX_PENDING_ENTRIES } = options;
-  const queue: { entry: AuditEntry; count: number }[] = [];
-  const refusals = new Map<string, { entry: AuditEntry; count: number }>();
+  const queue: QueuedEntry[] = [];
+  const refusals = new Map<string, QueuedEntry>();
   const blockers = new Map<string, string>();
+  let streams = 0;
   let dropped = 0;
+  /** Dropped entries that the audit itself does not tell of yet. */
+  let untold = 0;
   let failing = false;
 
-  const add = (item: { entry: AuditEntry; count: number }): boolean => {
-    // What was let in under `block` is still written, as far as it goes: the queue has a limit whatever happens.
-    if (queue.length >= maxPending) {
+  const add = (item: QueuedEntry): boolean => {
+    const isFull = item.isStream ? streams >= maxPending * STREAMS_PER_PENDING : queue.length - streams >= maxPending;
+    // Entries let in under `block` are still written, up to the limit that the queue always has.
+    if (isFull) {
+      if (untold === 0) deps.log.error({ event: "audit.dropped" }, "audit entries are lost, as too many wait");
       dropped += 1;
+      untold += 1;
       return false;
     }
     queue.push(item);
+    if (item.isStream) streams += 1;
     return true;
   };
+
+  const write = async (entries: readonly AuditEntry[]): Promise<void> =>
+    await deps.store.db.transaction().execute((transaction) => recordAuditEntries(transaction, entries));
+
+  async function tellDropped(): Promise<void> {
+    const entries = untold;
+    if (entries === 0) return;
+    await write([{ event: "audit.dropped", actor: "relay", at: new Date(deps.clock.now()), entries }]);
+    untold -= entries;
+  }
 
   /** @returns whether the same waits to be written. */
   function noteAgain(entry: AuditEntry): boolean {
@@ -66,9 +94,11 @@ export function createAuditLog(
         const batch = queue.slice(0, BATCH_SIZE);
         refusals.clear();
         const entries = batch.map(({ entry, count }) => (count === 1 ? entry : { ...entry, count }));
-        await deps.store.db.transaction().execute((transaction) => recordAuditEntries(transaction, entries));
+        await write(entries);
         queue.splice(0, batch.length);
+        streams -= batch.filter(({ isStream }) => isStream).length;
       }
+      await tellDropped();
       if (failing) deps.log.info({ event: "audit.written" }, "the audit is written again");
       failing = false;
     } catch (error) {
@@ -78,20 +108,22 @@ export function createAuditLog(
   }
 
   return {
-    record: (entry) => void add({ entry, count: 1 }),
+    record: (entry) => void add({ entry, count: 1, isStream: false }),
+    stream: (entry) => void add({ entry, count: 1, isStream: true }),
     refused(entry) {
       if (noteAgain(entry)) return;
       const { event, actor, at } = entry;
       const told =
         refusals.size < MAX_DISTINCT_REFUSALS ? entry : { event, actor, at, code: entry["code"], more: true };
       if (told !== entry && noteAgain(told)) return;
-      const item = { entry: told, count: 1 };
+      const item = { entry: told, count: 1, isStream: false };
       if (add(item)) refusals.set(keyOf(told), item);
     },
     assertAccepting() {
-      if (whenFull === "block" && queue.length >= maxPending) throw full("The audit cannot be written");
+      const isFull = queue.length - streams >= maxPending || streams >= maxPending;
+      if (whenFull === "block" && isFull) throw auditFull("The audit cannot be written");
       const [reason] = blockers.values();
-      if (reason !== undefined) throw full(reason);
+      if (reason !== undefined) throw auditFull(reason);
     },
     get pending() {
       return queue.length;
@@ -104,15 +136,15 @@ export function createAuditLog(
       else blockers.set(who, reason);
     },
     flush,
-    run: ({ intervalMs = INTERVAL_MS, signal }) => repeat(flush, { intervalMs, signal }, deps.clock),
+    run: ({ intervalMs = INTERVAL_MS, signal }) => repeat(flush, { intervalMs, signal }, deps),
   };
 }
 
 /** All that a refusal says, but for the moment. */
-function keyOf({ at: _, ...same }: AuditEntry): string {
-  return JSON.stringify(same);
+function keyOf({ at: _, actor, ...same }: AuditEntry): string {
+  return JSON.stringify([chainedActor(actor), same]);
 }
 
-function full(reason: string): ConnectError {
+function auditFull(reason: string): ConnectError {
   return new ConnectError("CC_AUDIT_FULL", reason, { retryAfterMs: 5_000 });
 }

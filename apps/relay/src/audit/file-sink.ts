@@ -1,6 +1,7 @@
 import { appendFile, open } from "node:fs/promises";
+import { systemCode } from "@cluster-connect/base";
 import { z } from "zod";
-import type { ChainedEntry } from "./chain.ts";
+import type { ChainedEntry } from "../store/queries/audit-chain.ts";
 import type { AuditSink } from "./sink.ts";
 
 const LINE = z.object({ sequence: z.int() });
@@ -36,7 +37,7 @@ function lineOf({ detail, ...entry }: ChainedEntry): Readonly<Record<string, unk
 /** A last line that is not whole was cut off by a crash; the entry comes again. */
 async function lastSequence(path: string): Promise<number> {
   const file = await open(path, "r").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (systemCode(error) === "ENOENT") return undefined;
     throw error;
   });
   if (file === undefined) return 0;

@@ -1,5 +1,6 @@
-import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
-import { pruneAudit } from "../store/audit.ts";
+import { type Clock, repeat } from "@cluster-connect/base";
+import { errorFields, type Logger } from "@cluster-connect/service";
+import { pruneAudit } from "../store/queries/audit.ts";
 import type { Store } from "../store/store.ts";
 import type { AuditSink } from "./sink.ts";
 
@@ -34,5 +35,5 @@ export function runRetention(
       log.error({ event: "audit.retention.failed", ...errorFields(error) }, "old audit entries could not be removed");
     }
   };
-  return repeat(prune, { intervalMs, signal }, clock);
+  return repeat(prune, { intervalMs, signal }, { clock });
 }

@@ -1,9 +1,10 @@
-import { type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
-import { readAuditHead } from "../store/audit.ts";
+import { type Clock, repeat } from "@cluster-connect/base";
+import { errorFields, type Logger } from "@cluster-connect/service";
+import { readAuditHead } from "../store/queries/audit.ts";
+import type { ChainedEntry } from "../store/queries/audit-chain.ts";
+import { readAuditEntries } from "../store/queries/audit-entries.ts";
 import type { Store } from "../store/store.ts";
 import type { AuditLog, AuditPolicy } from "./audit-log.ts";
-import type { ChainedEntry } from "./chain.ts";
-import { readAuditEntries } from "./entries.ts";
 
 /** Somewhere else that gets every entry, in order, at least once. The audit itself is the queue. */
 export interface AuditSink {
@@ -33,6 +34,24 @@ export interface SinkDeps {
 const INTERVAL_MS = 1_000;
 const BATCH_SIZE = 500;
 
+/**
+ * Gives a sink all entries that it does not have.
+ *
+ * @param options Between two batches the signal ends it.
+ * @throws what the sink throws when it could not take them.
+ */
+export async function feedSink(
+  sink: AuditSink,
+  { signal }: { readonly signal: AbortSignal },
+  { store }: { readonly store: Store },
+): Promise<void> {
+  for (;;) {
+    const entries = await readAuditEntries(store.db, { after: await sink.cursor(), limit: BATCH_SIZE });
+    if (entries.length > 0) await sink.write(entries);
+    if (entries.length < BATCH_SIZE || signal.aborted) return;
+  }
+}
+
 /** Feeds a sink until the signal is aborted. */
 export function runSink(
   sink: AuditSink,
@@ -42,11 +61,7 @@ export function runSink(
   let failing = false;
   const feed = async (): Promise<void> => {
     try {
-      for (;;) {
-        const entries = await readAuditEntries(deps.store.db, { after: await sink.cursor(), limit: BATCH_SIZE });
-        if (entries.length > 0) await sink.write(entries);
-        if (entries.length < BATCH_SIZE || options.signal.aborted) break;
-      }
+      await feedSink(sink, options, deps);
       deps.audit.block(sink.name, undefined);
       if (failing) deps.log.info({ event: "audit.sink.back", sink: sink.name }, "the audit's sink takes entries again");
       failing = false;
@@ -59,7 +74,7 @@ export function runSink(
     }
   };
   const { intervalMs = INTERVAL_MS, signal } = options;
-  return repeat(feed, { intervalMs, signal }, deps.clock);
+  return repeat(feed, { intervalMs, signal }, deps);
 }
 
 async function applyPolicy(sink: AuditSink, { policy, maxBehind }: SinkOptions, deps: SinkDeps): Promise<void> {

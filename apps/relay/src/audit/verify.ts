@@ -1,12 +1,37 @@
 import { ConnectError } from "@cluster-connect/protocol";
-import type { Kysely } from "kysely";
 import { z } from "zod";
-import { PRUNED_EVENT, readAuditAnchor, readAuditHead } from "../store/audit.ts";
-import type { Database } from "../store/schema.ts";
-import { type ChainedEntry, type ChainHead, type ChainVerdict, EMPTY_CHAIN, verifyChain } from "./chain.ts";
-import { readAuditEntries } from "./entries.ts";
+import { PRUNED_EVENT, readAuditAnchor, readAuditHead } from "../store/queries/audit.ts";
+import {
+  type BrokenChain,
+  brokenChain,
+  type ChainedEntry,
+  type ChainHead,
+  EMPTY_CHAIN,
+  isSameHead,
+  verifyChain,
+} from "../store/queries/audit-chain.ts";
+import { readAuditEntries, readUnsealed, type UnsealedEntries } from "../store/queries/audit-entries.ts";
+import { type HeadSeal, readNewestSeal } from "../store/queries/audit-seals.ts";
+import type { Store } from "../store/store.ts";
+import { compareHead, createSealCheck, type SealCheck, type SealContext } from "./seal-check.ts";
 
 const PAGE = 1_000;
+
+/** Things noted outside of an audit, against which it is held. */
+export interface AuditEvidence {
+  /** An entry that was noted elsewhere earlier, such as the last line of a file; it has to be in the chain. */
+  readonly expected?: ChainHead | undefined;
+  /** Sealed heads that were noted elsewhere; each that retention has not removed has to be in the chain. */
+  readonly heads?: readonly HeadSeal[] | undefined;
+  /** Absent without a key: seals are not looked at then. */
+  readonly seals?: SealEvidence | undefined;
+}
+
+export interface SealEvidence extends SealContext {
+  /** Entries that are not sealed are no older than this. */
+  readonly maxUnsealedMs: number;
+  readonly now: Date;
+}
 
 /** An audit that is whole, from the first entry that retention has left. */
 export interface AuditReport {
@@ -14,62 +39,138 @@ export interface AuditReport {
   readonly entries: number;
   /** The last entry that retention removed, and since when there are entries; undefined where none was removed. */
   readonly removed: { readonly upTo: number; readonly firstAt: string | undefined } | undefined;
+  /** Undefined where no key was given. */
+  readonly sealed: { readonly upTo: number; readonly unsealed: UnsealedEntries } | undefined;
 }
 
-export type AuditVerdict = ({ readonly ok: true } & AuditReport) | Extract<ChainVerdict, { readonly ok: false }>;
+export type AuditVerdict = ({ readonly ok: true } & AuditReport) | BrokenChain;
 
-/** As {@link verifyAudit}. @throws ConnectError `CC_AUDIT_BROKEN` naming the first entry that is wrong. */
-export async function requireAudit(db: Kysely<Database>, expected?: ChainHead): Promise<AuditReport> {
-  const verdict = await verifyAudit(db, expected);
+/** As {@link verifyAudit}. @throws ConnectError `CC_AUDIT_BROKEN` naming the fault and the first entry that is wrong. */
+export async function requireAudit(db: Store["db"], evidence: AuditEvidence = {}): Promise<AuditReport> {
+  const verdict = await verifyAudit(db, evidence);
   if (verdict.ok) return verdict;
-  throw new ConnectError("CC_AUDIT_BROKEN", `The audit is not whole: ${verdict.text}`);
+  throw new ConnectError("CC_AUDIT_BROKEN", `The audit is not whole (${verdict.fault}): ${verdict.text}`);
 }
 
 /**
  * Checks the whole audit: no entry changed, missing, added between, cut off at the end, or removed from the beginning
- * without an entry that says so.
- *
- * @param expected an entry that was noted elsewhere earlier, such as the last line of a file; it has to be in the chain.
+ * without an entry that says so; with a key also that what was sealed is as it was.
  */
-export async function verifyAudit(db: Kysely<Database>, expected?: ChainHead): Promise<AuditVerdict> {
+export async function verifyAudit(db: Store["db"], evidence: AuditEvidence = {}): Promise<AuditVerdict> {
   for (;;) {
     const anchor = await readAuditAnchor(db);
-    const verdict = await verifyFrom(anchor, db, expected);
-    // What was removed while we read is not missing.
+    const verdict = await verifyFrom(anchor, db, evidence);
+    // Entries removed while we read are not missing.
     if (verdict.ok || (await readAuditAnchor(db)).sequence === anchor.sequence) return verdict;
   }
 }
 
-async function verifyFrom(
-  anchor: ChainHead,
-  db: Kysely<Database>,
-  expected: ChainHead | undefined,
-): Promise<AuditVerdict> {
+async function verifyFrom(anchor: ChainHead, db: Store["db"], evidence: AuditEvidence): Promise<AuditVerdict> {
+  const { expected, heads = [], seals } = evidence;
   // Entries that come meanwhile are after the recorded head, and are read with the last page or not at all.
   const recorded = (await readAuditHead(db)) ?? EMPTY_CHAIN;
+  const check = seals && createSealCheck(seals, anchor, db);
+  const walk = await walkChain(anchor, { db, expected, recorded, check });
+  if (!walk.ok) return walk;
+  const { head, firstAt } = walk;
+  if (head.sequence < recorded.sequence) {
+    const sequence = head.sequence + 1;
+    return brokenChain("cut", sequence, `entries ${sequence} to ${recorded.sequence} are cut off`);
+  }
+  if (!walk.metRecorded) {
+    return brokenChain("head", recorded.sequence, `the store names another head than entry ${recorded.sequence}`);
+  }
+  if (!walk.isRemovalTold) {
+    return brokenChain("removal", anchor.sequence, `no entry tells that those up to ${anchor.sequence} were removed`);
+  }
+  if (!walk.metExpected) return brokenChain("expected", expected?.sequence ?? 0, notMet(anchor, expected));
+  const removed = anchor.sequence === 0 ? undefined : { upTo: anchor.sequence, firstAt };
+  const report = { ok: true, head, entries: head.sequence - anchor.sequence, removed } as const;
+  if (check === undefined || seals === undefined) {
+    return (await compareHeads(heads, anchor, db)) ?? { ...report, sealed: undefined };
+  }
+  const sealed = await verifySeals(check, heads, seals, db);
+  return "ok" in sealed ? sealed : { ...report, sealed };
+}
+
+interface ChainWalk {
+  readonly ok: true;
+  readonly head: ChainHead;
+  readonly firstAt: string | undefined;
+  readonly isRemovalTold: boolean;
+  readonly metRecorded: boolean;
+  readonly metExpected: boolean;
+}
+
+async function walkChain(
+  anchor: ChainHead,
+  look: {
+    readonly db: Store["db"];
+    readonly expected: ChainHead | undefined;
+    readonly recorded: ChainHead;
+    readonly check: SealCheck | undefined;
+  },
+): Promise<ChainWalk | BrokenChain> {
+  const { db, expected, recorded, check } = look;
+  const meets = (wanted: ChainHead, page: readonly ChainHead[]): boolean => page.some((one) => isSameHead(one, wanted));
   let head = anchor;
   let firstAt: string | undefined;
   let isRemovalTold = anchor.sequence === 0;
-  let met = expected === undefined || expected.sequence === 0 || isSame(anchor, expected);
+  let metRecorded = isSameHead(anchor, recorded);
+  let metExpected = expected === undefined || expected.sequence === 0 || isSameHead(anchor, expected);
   for (;;) {
     const page = await readAuditEntries(db, { after: head.sequence, limit: PAGE });
     const verdict = verifyChain(head, page);
     if (!verdict.ok) return verdict;
+    for (const entry of page) {
+      const broken = await check?.entry(entry);
+      if (broken !== undefined) return broken;
+    }
     firstAt ??= page[0]?.at;
-    met ||= expected !== undefined && page.some((entry) => isSame(entry, expected));
+    metRecorded ||= meets(recorded, page);
+    metExpected ||= expected !== undefined && meets(expected, page);
     isRemovalTold ||= page.some((entry) => tellsOf(entry, anchor));
     head = verdict.head;
-    if (page.length < PAGE) break;
+    if (page.length < PAGE) return { ok: true, head, firstAt, isRemovalTold, metRecorded, metExpected };
   }
-  const fail = (sequence: number, text: string): AuditVerdict => ({ ok: false, sequence, text });
-  if (head.sequence < recorded.sequence) {
-    const sequence = head.sequence + 1;
-    return fail(sequence, `entries ${sequence} to ${recorded.sequence} are cut off`);
+}
+
+/** Without a key a noted head counts for as much as the place that it was noted at. */
+async function compareHeads(
+  heads: readonly HeadSeal[],
+  anchor: ChainHead,
+  db: Store["db"],
+): Promise<BrokenChain | undefined> {
+  for (const head of heads) {
+    const broken = await compareHead(head, anchor, db);
+    if (broken !== undefined) return broken;
   }
-  if (!isRemovalTold) return fail(anchor.sequence, `no entry tells that those up to ${anchor.sequence} were removed`);
-  if (!met) return fail(expected?.sequence ?? 0, notMet(anchor, expected));
-  const removed = anchor.sequence === 0 ? undefined : { upTo: anchor.sequence, firstAt };
-  return { ok: true, head, entries: head.sequence - anchor.sequence, removed };
+  return undefined;
+}
+
+/** The seals that are not in the chain itself, and whether all that ought to be sealed is. */
+async function verifySeals(
+  check: SealCheck,
+  heads: readonly HeadSeal[],
+  { maxUnsealedMs, now }: SealEvidence,
+  db: Store["db"],
+): Promise<NonNullable<AuditReport["sealed"]> | BrokenChain> {
+  const newest = await readNewestSeal(db);
+  for (const seal of newest === undefined ? heads : [newest, ...heads]) {
+    const broken = await check.noted(seal);
+    if (broken !== undefined) return broken;
+  }
+  const { sealedUpTo } = check;
+  const unsealed = await readUnsealed(db, sealedUpTo);
+  const { entries, since } = unsealed;
+  if (sealedUpTo === 0 && entries > 0) {
+    return brokenChain("unsealed", 0, "no entry that is there is sealed; a relay with audit.seal seals when it starts");
+  }
+  if (since !== undefined && now.getTime() - Date.parse(since) > maxUnsealedMs) {
+    const text = `${entries} entries after ${sealedUpTo}, from ${since} on, are not sealed`;
+    return brokenChain("unsealed", sealedUpTo + 1, `${text}; does a relay with audit.seal run?`);
+  }
+  return { upTo: sealedUpTo, unsealed };
 }
 
 function notMet(anchor: ChainHead, expected: ChainHead | undefined): string {
@@ -79,24 +180,30 @@ function notMet(anchor: ChainHead, expected: ChainHead | undefined): string {
   return `entry ${sequence} is not the one that was noted`;
 }
 
-function isSame(a: ChainHead, b: ChainHead): boolean {
-  return a.sequence === b.sequence && a.hash === b.hash;
-}
-
 const REMOVED = z.object({ sequence: z.int(), hash: z.string() });
 
 function tellsOf({ event, detail }: ChainedEntry, anchor: ChainHead): boolean {
   if (event !== PRUNED_EVENT) return false;
   const removed = REMOVED.safeParse(JSON.parse(detail));
-  return removed.success && isSame(removed.data, anchor);
+  return removed.success && isSameHead(removed.data, anchor);
 }
 
-/** What somebody who asked is told. */
-export function describeAudit({ head, entries, removed }: AuditReport, output: "text" | "json" = "text"): string {
+/** The command's output for the operator who asked. */
+export function describeAudit(report: AuditReport, output: "text" | "json" = "text"): string {
+  const { head, entries, removed, sealed } = report;
   const { sequence, hash } = head;
-  if (output === "json") return JSON.stringify({ entries, head: `${sequence}:${hash}`, removed: removed ?? null });
+  if (output === "json") {
+    return JSON.stringify({ entries, head: `${sequence}:${hash}`, removed: removed ?? null, sealed: sealed ?? null });
+  }
   const first = (removed?.upTo ?? 0) + 1;
   const since =
     removed === undefined ? "" : ` since ${removed.firstAt}, from number ${first} on; earlier ones are removed`;
-  return `The audit is whole: ${entries} entries${since}. Its head is ${sequence}:${hash}`;
+  return `The audit is whole: ${entries} entries${since}. Its head is ${sequence}:${hash}\n${describeSeals(sealed)}`;
+}
+
+function describeSeals(sealed: AuditReport["sealed"]): string {
+  if (sealed === undefined) return "Its seals were not checked, as no key was given.";
+  const { upTo, unsealed } = sealed;
+  const rest = unsealed.entries === 0 ? "" : `; ${unsealed.entries} since then, the first at ${unsealed.since}`;
+  return `It is sealed up to number ${upTo}${rest}.`;
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { SIGNATURE_HEADER, signatureOf } from "../admin/webhook.ts";
+import { SIGNATURE_HEADER, signatureOf } from "../notify/webhook.ts";
+import { readSetting, writeSetting } from "../store/queries/settings.ts";
 import type { Store } from "../store/store.ts";
 import type { AuditSink } from "./sink.ts";
 
@@ -15,20 +16,10 @@ export function createWebhookSink(
 ): AuditSink {
   const { db } = deps.store;
   const name = `audit_webhook_${createHash("sha256").update(options.url).digest("hex").slice(0, 16)}`;
-  const move = async (sequence: number): Promise<void> => {
-    const value = String(sequence);
-    await db
-      .insertInto("settings")
-      .values({ name, value })
-      .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
-      .execute();
-  };
+  const move = (sequence: number): Promise<void> => writeSetting(db, name, String(sequence));
   return {
     name: "webhook",
-    async cursor() {
-      const row = await db.selectFrom("settings").select("value").where("name", "=", name).executeTakeFirst();
-      return Number(row?.value ?? 0);
-    },
+    cursor: async () => Number((await readSetting(db, name)) ?? 0),
     async write(entries) {
       const body = JSON.stringify({
         event: "audit",

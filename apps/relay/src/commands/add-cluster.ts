@@ -2,14 +2,14 @@ import { createPublicKey } from "node:crypto";
 import { type AgentPublicKey, parseAgentPublicKey } from "@cluster-connect/auth";
 import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
 import { readSettingFile } from "@cluster-connect/service";
-import type { Output } from "../command-line.ts";
-import { addClusterWithKey } from "../store/agent-keys.ts";
+import { addClusterWithKey } from "../store/queries/agent-keys.ts";
 import type { Store } from "../store/store.ts";
+import type { Output } from "./command-line.ts";
 
 /**
  * Adds a cluster, and the key that its agent has already, so that neither needs a one-time code.
  *
- * @throws ConnectError `CC_FILE_MISSING`, or `CC_FILE_UNREADABLE` also for what is no Ed25519 key in PEM;
+ * @throws ConnectError `CC_FILE_MISSING`, or `CC_FILE_UNREADABLE` also for a file without an Ed25519 key in PEM;
  *   `CC_AGENT_KEY_REFUSED` for a key that is revoked or another cluster's.
  */
 export async function addCluster(

@@ -1,7 +1,7 @@
-import type { Output } from "../command-line.ts";
-import { listAgentKeys } from "../store/agent-keys.ts";
-import { listClusters } from "../store/clusters.ts";
+import { listAgentKeys } from "../store/queries/agent-keys.ts";
+import { listClusters } from "../store/queries/clusters.ts";
 import type { Store } from "../store/store.ts";
+import type { Output } from "./command-line.ts";
 
 /** Every cluster in the store, with its valid agent keys and when it was last seen. */
 export async function describeClusters(store: Store, output: Output): Promise<string> {

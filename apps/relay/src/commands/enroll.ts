@@ -1,10 +1,10 @@
 import { mintEnrollmentCode } from "@cluster-connect/auth";
 import type { ClusterId } from "@cluster-connect/protocol";
-import type { Output } from "../command-line.ts";
-import { addEnrollmentCode } from "../store/enrollment-codes.ts";
+import { addEnrollmentCode } from "../store/queries/enrollment-codes.ts";
 import type { Store } from "../store/store.ts";
+import type { Output } from "./command-line.ts";
 
-/** What the command prints: the code is shown here once and kept nowhere. */
+/** The command's output. The code is shown here once and kept nowhere. */
 export interface EnrollResult {
   readonly stdout: string;
   readonly stderr: string;

@@ -1,10 +1,10 @@
 import { type ClusterId, ConnectError } from "@cluster-connect/protocol";
-import type { Output } from "../command-line.ts";
-import { removeCluster } from "../store/clusters.ts";
+import { removeCluster } from "../store/queries/clusters.ts";
 import type { Store } from "../store/store.ts";
+import type { Output } from "./command-line.ts";
 
 /**
- * Forgets a cluster, and says what went with it.
+ * Forgets a cluster, and counts the keys and codes that went with it.
  *
  * @throws ConnectError `CC_CLUSTER_UNKNOWN`.
  */

@@ -1,8 +1,8 @@
 import type { KeyId } from "@cluster-connect/protocol";
-import type { Output } from "../command-line.ts";
-import type { Revocation } from "../store/agent-keys.ts";
+import type { Revocation } from "../store/queries/agent-keys.ts";
+import type { Output } from "./command-line.ts";
 
-/** What an operator has to know about a key that was revoked. */
+/** Tells an operator the effects of a key's revocation. */
 export function describeRevocation(
   { clusterId, was, dropped, left }: Revocation,
   { keyId, output }: { readonly keyId: KeyId; readonly output: Output },

@@ -1,4 +1,5 @@
 import type { Principal } from "@cluster-connect/auth";
+import { UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
 import type { Grant } from "./grant.ts";
 import type { Labels } from "./label-selector.ts";
 
@@ -6,16 +7,18 @@ import type { Labels } from "./label-selector.ts";
 export interface GrantedCluster {
   readonly id: string;
   readonly labels: Labels;
+  /** Where in it; undefined to ask whether there is anything that is granted. */
+  readonly upstream: string | undefined;
 }
 
-/** What a grant lacks to allow a caller a cluster. */
-export type Lack = "cluster" | "caller" | "condition" | "expired";
+/** The part that a grant lacks to allow a caller a cluster. */
+export type Lack = "cluster" | "upstream" | "caller" | "condition" | "expired";
 
 /** A grant that lacks exactly one thing. */
 export interface NearMiss {
   readonly grant: Grant;
   readonly lack: Lack;
-  /** One line: what would have to be different. */
+  /** One line: the difference that would be needed. */
   readonly text: string;
 }
 
@@ -33,15 +36,16 @@ export function decide(principal: Principal, cluster: GrantedCluster, grants: re
     if (lacks.length === 0) return { allowed: true, grant, reason: `granted to ${grant.subject.names(principal)}` };
     if (lacks.length === 1) near.push(...lacks);
   }
-  const expired = near.some(({ lack }) => lack === "expired");
-  return {
-    allowed: false,
-    reason: expired ? "the grant has expired" : "no grant names this caller and this cluster",
-    near,
-  };
+  return { allowed: false, reason: reasonOf(near, cluster), near };
 }
 
-/** When the next grant expires; what was decided before may be wrong from then on. */
+function reasonOf(near: readonly NearMiss[], { upstream }: GrantedCluster): string {
+  if (near.some(({ lack }) => lack === "expired")) return "the grant has expired";
+  if (near.some(({ lack }) => lack === "upstream")) return `no grant names this caller and the upstream ${upstream}`;
+  return "no grant names this caller and this cluster";
+}
+
+/** When the next grant expires; earlier decisions may be wrong from then on. */
 export function nextExpiry(grants: readonly Grant[], now: Date): Date | undefined {
   const ahead = grants.flatMap(({ spec: { expiresAt } }) =>
     expiresAt !== undefined && expiresAt > now ? [expiresAt] : [],
@@ -56,6 +60,8 @@ function lacksOf(grant: Grant, principal: Principal, cluster: GrantedCluster, no
   if (selector === undefined ? !listsCluster(spec.clusters, cluster.id) : !selector.matches(cluster.labels)) {
     lacks.push(miss("cluster", `it is for other clusters than ${cluster.id}`));
   }
+  if (!grantsUpstream(spec, cluster))
+    lacks.push(miss("upstream", `it is for other upstreams than ${cluster.upstream}`));
   if (subject.names(principal) === undefined) lacks.push(miss("caller", `it does not name ${principal.username}`));
   const condition = subject.holds(principal);
   if (!condition.ok) lacks.push(miss("condition", condition.text));
@@ -64,6 +70,10 @@ function lacksOf(grant: Grant, principal: Principal, cluster: GrantedCluster, no
     lacks.push(miss("expired", `it has expired at ${expiresAt.toISOString()}`));
   }
   return lacks;
+}
+
+function grantsUpstream({ upstreams = [UPSTREAM_KUBERNETES] }: Grant["spec"], { upstream }: GrantedCluster): boolean {
+  return upstream === undefined || upstreams.includes(upstream);
 }
 
 function listsCluster(clusters: readonly string[] = [], id: string): boolean {

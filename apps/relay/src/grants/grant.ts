@@ -1,6 +1,6 @@
 import { toConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
-import { isClusterPattern } from "../config-values.ts";
+import { isClusterPattern, isUpstreamName } from "../config-values.ts";
 import { type LabelSelector, parseLabelSelector } from "./label-selector.ts";
 import { checkSubject, compileSubject, SUBJECT_FIELDS, type Subject, type SubjectSpec } from "./subject.ts";
 
@@ -10,6 +10,8 @@ export interface GrantSpec extends SubjectSpec {
   readonly clusters?: readonly string[] | undefined;
   /** Label selector in Kubernetes' syntax. */
   readonly clusterSelector?: string | undefined;
+  /** Where in the cluster; its apiserver (`kubernetes`) alone without it. */
+  readonly upstreams?: readonly string[] | undefined;
   /** From this moment on the grant gives nothing. */
   readonly expiresAt?: Date | undefined;
 }
@@ -38,6 +40,15 @@ const GRANT_FIELDS = {
         context.addIssue({ code: "custom", message: toConnectError(error).message });
       }
     })
+    .optional(),
+  upstreams: z
+    .array(
+      z
+        .string()
+        .refine(isUpstreamName, "expected kubernetes or a name of a-z, 0-9 and - that agents have in upstreams"),
+    )
+    .min(1)
+    .max(100)
     .optional(),
   ...SUBJECT_FIELDS,
   expiresAt: z.iso

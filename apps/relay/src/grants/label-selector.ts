@@ -34,7 +34,7 @@ export function isLabelValue(text: string): boolean {
  * @throws ConnectError `CC_REQUEST_REFUSED` naming the requirement that cannot be read.
  */
 export function parseLabelSelector(source: string): LabelSelector {
-  if (source.length > MAX_CHARACTERS) throw refused(`is longer than ${MAX_CHARACTERS} characters`);
+  if (source.length > MAX_CHARACTERS) throw invalidSelector(`is longer than ${MAX_CHARACTERS} characters`);
   // A comma inside of brackets belongs to a set of values.
   const requirements = source.split(/,(?![^(]*\))/).map(parseRequirement);
   return { source, matches: (labels) => requirements.every((holds) => holds(labels)) };
@@ -50,7 +50,7 @@ function parseRequirement(text: string): Requirement {
   const equal = /^\s*([^\s!=(),]+)\s*(==|=|!=)\s*([^\s!=(),]*)\s*$/.exec(text);
   if (equal !== null) return valueIn(parseKey(equal[1]), [parseValue(equal[3])], equal[2] !== "!=");
   const set = /^\s*([^\s!=(),]+)\s+(in|notin)\s*\(([^()]*)\)\s*$/.exec(text);
-  if (set === null) throw refused(`has a requirement that cannot be read: ${JSON.stringify(text.trim())}`);
+  if (set === null) throw invalidSelector(`has a requirement that cannot be read: ${JSON.stringify(text.trim())}`);
   const values = (set[3] ?? "").split(",").map((value) => parseValue(value.trim()));
   return valueIn(parseKey(set[1]), values, set[2] === "in");
 }
@@ -64,14 +64,14 @@ function valueIn(key: string, values: readonly string[], wanted: boolean): Requi
 
 function parseKey(text = ""): string {
   if (isLabelKey(text)) return text;
-  throw refused(`has a label key that Kubernetes does not take: ${JSON.stringify(text)}`);
+  throw invalidSelector(`has a label key that Kubernetes does not take: ${JSON.stringify(text)}`);
 }
 
 function parseValue(text = ""): string {
   if (isLabelValue(text)) return text;
-  throw refused(`has a label value that Kubernetes does not take: ${JSON.stringify(text)}`);
+  throw invalidSelector(`has a label value that Kubernetes does not take: ${JSON.stringify(text)}`);
 }
 
-function refused(what: string): ConnectError {
+function invalidSelector(what: string): ConnectError {
   return new ConnectError("CC_REQUEST_REFUSED", `The label selector ${what}`);
 }

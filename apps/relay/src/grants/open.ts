@@ -1,6 +1,7 @@
-import type { Clock, Logger } from "@cluster-connect/service";
+import type { Clock } from "@cluster-connect/base";
+import type { Logger } from "@cluster-connect/service";
 import type { Store } from "../store/store.ts";
-import { readGrantFiles } from "./directory.ts";
+import { readGrantFiles, requireGrantFiles } from "./directory.ts";
 import { compileGrant, type GrantSpec } from "./grant.ts";
 import { type GrantBook, openGrantBook } from "./grant-book.ts";
 import { readGrantRows } from "./rows.ts";
@@ -15,10 +16,11 @@ export async function openGrants(
   deps: { readonly store: Store; readonly clock: Clock; readonly log: Logger },
 ): Promise<GrantBook> {
   const { grants, grantsDir } = settings;
+  if (grantsDir !== undefined) await requireGrantFiles(grantsDir);
   const book = await openGrantBook(
     {
       config: grants.map((spec, index) => compileGrant(`config/${index}`, "config", spec)),
-      files: grantsDir === undefined ? undefined : () => readGrantFiles(grantsDir),
+      files: grantsDir === undefined ? undefined : (former) => readGrantFiles(grantsDir, former),
       rows: () => readGrantRows(deps.store.db),
     },
     deps,

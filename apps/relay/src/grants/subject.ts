@@ -2,7 +2,7 @@ import { compileExpression, type Expression, type Principal } from "@cluster-con
 import { toConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
 
-/** Whom a rule means, as it is written. */
+/** Callers that a rule means, as it is written. */
 export interface SubjectSpec {
   /** Usernames after mapping, exact. */
   readonly users?: readonly string[] | undefined;
@@ -12,13 +12,13 @@ export interface SubjectSpec {
   readonly servicePrincipals?: readonly string[] | undefined;
   /** Only tokens of this issuer. */
   readonly issuer?: string | undefined;
-  /** CEL about the verified `claims`; has to hold too, and alone names everybody of `issuer` for whom it holds. */
+  /** CEL about the verified `claims`; has to hold too. Alone it names every caller of `issuer` for which it holds. */
   readonly condition?: string | undefined;
 }
 
 /** A compiled {@link SubjectSpec}. */
 export interface Subject {
-  /** What names the caller, such as `group dev`; undefined when nothing does. */
+  /** The part that names the caller, such as `group dev`; undefined when none does. */
   names(principal: Principal): string | undefined;
   /** Whether issuer and condition hold; the text says which does not. */
   holds(principal: Principal): { readonly ok: true } | { readonly ok: false; readonly text: string };
@@ -51,7 +51,7 @@ export const SUBJECT_FIELDS: {
     .optional(),
 };
 
-/** Adds what is wrong with the fields together. A claim means something only for the issuer that wrote it. */
+/** Adds the faults of the fields' combination. A claim means something only for the issuer that wrote it. */
 export function checkSubject(
   spec: SubjectSpec,
   context: { addIssue(issue: { code: "custom"; path: string[]; message: string }): void },

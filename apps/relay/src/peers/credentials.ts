@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
+import { type Clock, repeat } from "@cluster-connect/base";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
-import { type CheckResult, type Clock, errorFields, type Logger, repeat } from "@cluster-connect/service";
+import { type CheckResult, errorFields, type Logger } from "@cluster-connect/service";
 import { type PeerCredentials, type PeerSettings, readPeerCredentials } from "./tls.ts";
 
 /** This relay's certificate for its peers, and their authorities, as the files have them now. */
@@ -9,9 +10,9 @@ export interface PeerFiles {
   readonly current: PeerCredentials;
   /** Told of each change; channels that are open go on as they are. */
   onChange(listener: (credentials: PeerCredentials) => void): void;
-  /** Which certificate is used, until when, and why no newer one. Never fails: what has a tunnel here is served on. */
+  /** Which certificate is used, until when, and why no newer one. Never fails: local tunnels stay in service. */
   check(): CheckResult;
-  /** Follows the files until the signal is aborted; what is wrong is not taken, and the former goes on. */
+  /** Follows the files until the signal is aborted; wrong content is not taken, and the former goes on. */
   watch(options: { readonly signal: AbortSignal }): Promise<void>;
 }
 
@@ -28,7 +29,7 @@ export async function openPeerFiles(
   let problem: string | undefined;
   const listeners: ((credentials: PeerCredentials) => void)[] = [];
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     try {
       const next = await readPeerCredentials(settings);
       if (isSame(next, current)) {
@@ -42,7 +43,7 @@ export async function openPeerFiles(
       log.info({ event: "peers.reloaded", until: endOf(next) }, "a new certificate is used between relays");
     } catch (error) {
       const { code, message } = toConnectError(error);
-      // Anybody may ask for the check; what names a path is for the log alone.
+      // The check is public; an error that names a path is for the log alone.
       const text = code === "CC_CONFIG_INVALID" ? message : "a file cannot be read, see the log";
       if (text === problem) return;
       problem = text;
@@ -61,7 +62,7 @@ export async function openPeerFiles(
       const used = `certificate until ${endOf(current)}`;
       return { ok: true, text: problem === undefined ? used : `${used}, no newer one is taken: ${problem}` };
     },
-    watch: ({ signal }) => repeat(look, { intervalMs: INTERVAL_MS, signal }, clock),
+    watch: ({ signal }) => repeat(poll, { intervalMs: INTERVAL_MS, signal }, { clock }),
   };
 }
 

@@ -1,9 +1,9 @@
 import type { ClusterId, InstanceId } from "@cluster-connect/protocol";
-import { listRelays, type StoredRelay } from "../store/relays.ts";
+import { listRelays, type StoredRelay } from "../store/queries/relays.ts";
+import { listTunnels, type StoredTunnel } from "../store/queries/tunnels.ts";
 import type { Store } from "../store/store.ts";
-import { listTunnels, type StoredTunnel } from "../store/tunnels.ts";
 
-/** Who else is there, and which tunnels they hold, as the store said it last. */
+/** The other relays, and the tunnels they hold, as the store said it last. */
 export interface Directory {
   /** Relays that may be used now, this one not among them. */
   relays(): readonly StoredRelay[];
@@ -15,13 +15,13 @@ export interface Directory {
   /** When the store was read last, and whether it could not be since. */
   readonly readAt: number;
   readonly away: boolean;
-  /** Reads the store, once for all who ask meanwhile. @throws what the store throws. */
+  /** Reads the store, once for all who ask meanwhile. @throws the store's own error. */
   refresh(): Promise<void>;
 }
 
 export interface DirectoryOptions {
   readonly ownId: InstanceId;
-  /** How long what was read last is used while the store cannot be read. */
+  /** How long the last reading is used while the store cannot be read. */
   readonly outageMs: number;
 }
 
@@ -36,7 +36,7 @@ export function createDirectory(
   let away = false;
   let reading: Promise<void> | undefined;
 
-  /** A lease counts until it ends; while nobody can renew one, who answers on the channel between relays is there. */
+  /** A lease counts until it ends. While no relay can renew one, a relay that answers on its peer channel is there. */
   function mayUse({ leaseMs }: StoredRelay): boolean {
     return deps.now() < readAt + (away ? outageMs : leaseMs);
   }

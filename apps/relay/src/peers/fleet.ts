@@ -1,17 +1,22 @@
+import type { Clock } from "@cluster-connect/base";
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import type { CheckResult, Clock, Logger } from "@cluster-connect/service";
-import { createKnown, type Known } from "../known.ts";
-import type { Registry } from "../registry.ts";
-import type { RelayContext } from "../relay-context.ts";
+import type { CheckResult, Logger } from "@cluster-connect/service";
+import type { Registry } from "../agents/tunnels.ts";
+import type { AuditLog } from "../audit/audit-log.ts";
+import type { UpgradeDeps } from "../http/upgrade.ts";
+import type { RelayIds } from "../ids.ts";
+import type { RelayMetrics } from "../observe/metrics.ts";
+import type { Quotas } from "../quota/quotas.ts";
 import { createSessionSet } from "../session-set.ts";
-import type { Store } from "../store/store.ts";
+import { type ClusterCache, createClusterCache } from "../store/caches/cluster-cache.ts";
+import type { Store, StoreState } from "../store/store.ts";
 import { openPeerFiles } from "./credentials.ts";
 import { createDirectory } from "./directory.ts";
 import { createLease } from "./lease.ts";
-import { createLinks } from "./links.ts";
 import { listenForPeers, type PeerListener } from "./listener.ts";
 import { createMembership } from "./membership.ts";
+import { createPeerSessions } from "./peer-sessions.ts";
 import { createPeers, NO_PEERS, type Peers } from "./peers.ts";
 import type { PeerSettings } from "./tls.ts";
 
@@ -32,20 +37,19 @@ export interface FleetDeps {
   readonly sessionDeps: SessionDeps;
 }
 
-/** How the store is, for `/readyz`. */
-export interface StoreState {
-  /** It could not be read lately. */
-  readonly away: boolean;
-  /** Since when what is known of it is what is known. */
-  readonly readAt: Date;
-  /** What is held still counts. */
-  readonly withinOutage: boolean;
+/** Further dependencies of peers' sessions. */
+export interface FleetStartDeps {
+  readonly quotas: Pick<Quotas, "takeStream">;
+  readonly audit: Pick<AuditLog, "refused">;
+  readonly metrics: Pick<RelayMetrics, "ended" | "forwarded" | "refusedUpgrade">;
+  readonly ids: RelayIds;
+  readonly admitSocket: UpgradeDeps["admitSocket"];
 }
 
 /** This relay among the others that share its store. */
 export interface Fleet {
   readonly peers: Peers;
-  readonly known: Known;
+  readonly cache: ClusterCache;
   readonly liveRelays: () => number;
   readonly storeState: () => StoreState;
   /** How the certificate between relays is, for `/readyz`; undefined for a relay alone. */
@@ -53,7 +57,7 @@ export interface Fleet {
   /** A tunnel came or went, or its probe found something else. */
   changed(): void;
   /** Listens for the others and tells them of this relay. @throws ConnectError `CC_PORT_IN_USE`, or of the store. */
-  start(context: RelayContext, options: { readonly draining: AbortSignal }): Promise<void>;
+  start(options: { readonly draining: AbortSignal }, deps: FleetStartDeps): Promise<void>;
   run(options: { readonly signal: AbortSignal }): Promise<void>;
   drain(options: { readonly deadlineMs: number; readonly signal: AbortSignal }): Promise<void>;
   close(): Promise<void>;
@@ -69,20 +73,20 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
   const outageMs = settings.storeOutageSeconds * 1_000;
   const files = settings.peers === undefined ? undefined : await openPeerFiles(settings.peers, deps);
   const directory = createDirectory({ ownId: instanceId, outageMs }, { store, now: clock.now });
-  const links = files === undefined ? undefined : createLinks({ ...deps, files, now: clock.now });
+  const peerSessions = files === undefined ? undefined : createPeerSessions({ ...deps, files, now: clock.now });
   const address = settings.peers?.address ?? "";
   const own = { id: instanceId, address, software, startedAt: new Date(clock.now()), ttlMs: LEASE_MS };
   const lease = createLease(own, { store, registry });
-  const liveRelays = (): number => (links === undefined ? 1 : directory.liveRelays);
+  const liveRelays = (): number => (peerSessions === undefined ? 1 : directory.liveRelays);
   let said = liveRelays();
   const onRead = (): void => {
     if (said === liveRelays()) return;
     said = liveRelays();
-    for (const { session } of registry.tunnels()) session.sayRelays(said);
+    for (const { session } of registry.tunnels()) session.announceRelays(said);
   };
   const membership = createMembership(
     { intervalMs: BEAT_MS },
-    { lease, directory, links, onRead, onWritten, log, clock },
+    { lease, directory, peerSessions, onRead, onWritten, log, clock },
   );
   const sessions = createSessionSet();
   let listener: PeerListener | undefined;
@@ -93,11 +97,13 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
   };
 
   return {
-    peers: links === undefined ? NO_PEERS : createPeers({ directory, links, now: clock.now }),
-    known: createKnown(
+    peers: peerSessions === undefined ? NO_PEERS : createPeers({ directory, peerSessions, now: clock.now }),
+    cache: createClusterCache(
       { outageMs },
       {
-        ...{ store, now: clock.now, away: () => directory.away },
+        store,
+        now: clock.now,
+        away: () => directory.away,
         hasTunnel: (id) => registry.pick(id) !== undefined || directory.tunnels(id).length > 0,
       },
     ),
@@ -109,9 +115,16 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
     }),
     checkPeers: files === undefined ? undefined : () => files.check(),
     changed: () => membership.changed(),
-    async start(context, { draining }) {
+    async start({ draining }, startDeps) {
       if (settings.peers !== undefined && files !== undefined) {
-        listener = await listenForPeers(settings.peers, { files, addressOf, sessions, draining }, context);
+        listener = await listenForPeers(settings.peers, {
+          ...deps,
+          ...startDeps,
+          files,
+          addressOf,
+          sessions,
+          draining,
+        });
         log.info({ event: "peers.listening", port: listener.address.port, address }, "listening for other relays");
       }
       try {
@@ -129,7 +142,7 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
       await sessions.drain(options);
     },
     async close() {
-      links?.close();
+      peerSessions?.close();
       sessions.closeAll();
       await listener?.close();
       await membership.leave();

@@ -1,14 +1,14 @@
-import type { ProbeState } from "../cluster-status.ts";
-import type { Registry, Tunnel } from "../registry.ts";
-import { endLease, type OwnRelay, renewLease } from "../store/relays.ts";
+import type { Registry, Tunnel } from "../agents/tunnels.ts";
+import type { ProbeState } from "../status/state.ts";
+import { endLease, type OwnRelay, renewLease } from "../store/queries/relays.ts";
+import { type TunnelChanges, type TunnelRow, writeTunnels } from "../store/queries/tunnels.ts";
 import type { Store } from "../store/store.ts";
-import { type TunnelChanges, type TunnelRow, writeTunnels } from "../store/tunnels.ts";
 
-/** What this relay tells the others: that it is there, and which tunnels it holds. */
+/** This relay's word to the others: that it is there, and which tunnels it holds. */
 export interface Lease {
-  /** Renews the lease and writes what changed. @throws what the store throws; the next call makes up for it. */
+  /** Renews the lease and writes the changes. @throws the store's own error; the next call makes up for it. */
   renew(options: { readonly draining: boolean }): Promise<void>;
-  /** Writes what changed. @throws what the store throws. */
+  /** Writes the changes. @throws the store's own error. */
   write(): Promise<void>;
   /** Gives it up, and the tunnels with it. */
   end(): Promise<void>;
@@ -64,11 +64,12 @@ function isSame(a: TunnelRow, b: TunnelRow): boolean {
 }
 
 function rowOf({ tunnel, probe }: { readonly tunnel: Tunnel; readonly probe: ProbeState }): TunnelRow {
-  const { sessionId, clusterId, instanceId, keyId, since, session, address } = tunnel;
+  const { sessionId, clusterId, instanceId, follows, keyId, since, session, address } = tunnel;
   return {
     id: sessionId,
     cluster_id: clusterId,
     agent_instance_id: instanceId,
+    follows: follows.join(" "),
     key_id: keyId,
     since: since.toISOString(),
     software: session.peer?.software ?? "",

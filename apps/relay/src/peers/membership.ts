@@ -1,11 +1,12 @@
-import { type Clock, errorFields, type Logger } from "@cluster-connect/service";
+import { type Clock, wait } from "@cluster-connect/base";
+import { errorFields, type Logger } from "@cluster-connect/service";
 import type { Directory } from "./directory.ts";
 import type { Lease } from "./lease.ts";
-import type { Links } from "./links.ts";
+import type { PeerSessions } from "./peer-sessions.ts";
 
 /** Keeps this relay known to the others, and the others known to it. */
 export interface Membership {
-  /** @throws what the store throws. */
+  /** @throws the store's own error. */
   join(): Promise<void>;
   /** Something about the tunnels changed; it is written soon. */
   changed(): void;
@@ -19,7 +20,7 @@ export interface Membership {
 export interface MembershipDeps {
   readonly lease: Lease;
   readonly directory: Directory;
-  readonly links: Pick<Links, "keep"> | undefined;
+  readonly peerSessions: Pick<PeerSessions, "keep"> | undefined;
   /** The others were read anew. */
   readonly onRead: () => void;
   /** The store has this relay's tunnels as they were when the write began. */
@@ -28,11 +29,11 @@ export interface MembershipDeps {
   readonly clock: Clock;
 }
 
-/** After one write, what changes meanwhile goes into the next. */
+/** Wait after one write; changes made meanwhile go into the next. */
 const SETTLE_MS = 50;
 
 export function createMembership(options: { readonly intervalMs: number }, deps: MembershipDeps): Membership {
-  const { lease, directory, links, onRead, onWritten, log, clock } = deps;
+  const { lease, directory, peerSessions, onRead, onWritten, log, clock } = deps;
   let draining = false;
   let wake = Promise.withResolvers<void>();
   let awaySince: number | undefined;
@@ -41,11 +42,11 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
   async function beat(): Promise<void> {
     await lease.renew({ draining });
     await directory.refresh();
-    links?.keep(directory.relays());
+    peerSessions?.keep(directory.relays());
     onRead();
   }
 
-  /** One after the other: each writes what changed since the one before. */
+  /** One after the other: each writes the changes since the one before. */
   function tryBeat(task: () => Promise<void>): Promise<void> {
     last = last.then(() => attempt(task));
     return last;
@@ -70,12 +71,12 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
   /** Waits for the interval, or for a change. @returns whether there was one. */
   async function next(signal: AbortSignal): Promise<boolean> {
     const over = new AbortController();
-    const wait = clock
-      .wait(options.intervalMs, { signal: AbortSignal.any([signal, over.signal]) })
-      .catch(() => undefined);
-    const changed = await Promise.race([wait.then(() => false), wake.promise.then(() => true)]);
+    const waited = wait(options.intervalMs, { signal: AbortSignal.any([signal, over.signal]) }, { clock }).catch(
+      () => undefined,
+    );
+    const changed = await Promise.race([waited.then(() => false), wake.promise.then(() => true)]);
     over.abort();
-    await wait;
+    await waited;
     if (changed) wake = Promise.withResolvers<void>();
     return changed;
   }
@@ -95,7 +96,7 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
         const due = clock.now() >= beatAt + options.intervalMs;
         if (changed && !due) {
           await tryBeat(() => lease.write());
-          await clock.wait(SETTLE_MS, { signal }).catch(() => undefined);
+          await wait(SETTLE_MS, { signal }, { clock }).catch(() => undefined);
         } else {
           await tryBeat(beat);
           beatAt = clock.now();

@@ -1,9 +1,9 @@
 import type { Session, StreamRequest } from "@cluster-connect/framing";
 import { type ClusterId, ConnectError, type InstanceId } from "@cluster-connect/protocol";
-import type { StoredRelay } from "../store/relays.ts";
-import type { StoredTunnel } from "../store/tunnels.ts";
+import type { StoredRelay } from "../store/queries/relays.ts";
+import type { StoredTunnel } from "../store/queries/tunnels.ts";
 import type { Directory } from "./directory.ts";
-import type { Links } from "./links.ts";
+import type { PeerSessions } from "./peer-sessions.ts";
 
 /** The way to an agent through another relay. */
 export interface PeerRoute {
@@ -15,22 +15,22 @@ export interface PeerRoute {
 export interface Peers {
   /** @returns undefined when no relay holds one, or none that can be reached. */
   route(request: StreamRequest): Promise<PeerRoute | undefined>;
-  /** The relay has no tunnel to the cluster any more, whatever is known of it here. */
+  /** Notes that the relay has no tunnel to the cluster any more, even if the store still says so. */
   wasWrong(relayId: InstanceId, clusterId: ClusterId): void;
 }
 
 /** A relay alone. */
 export const NO_PEERS: Peers = { route: () => Promise.resolve(undefined), wasWrong: () => undefined };
 
-/** What proved wrong is not tried for this long; longer than it takes to read the store again. */
+/** A relay that proved wrong is not tried for this long; longer than it takes to read the store again. */
 const WRONG_MS = 3_000;
 
 export function createPeers(deps: {
   readonly directory: Directory;
-  readonly links: Links;
+  readonly peerSessions: PeerSessions;
   readonly now: () => number;
 }): Peers {
-  const { directory, links, now } = deps;
+  const { directory, peerSessions, now } = deps;
   const wrong = new Map<string, number>();
 
   function isWrong({ relayId, clusterId }: Pick<StoredTunnel, "relayId" | "clusterId">): boolean {
@@ -48,7 +48,9 @@ export function createPeers(deps: {
         ? directory.tunnels(request.open.cluster)
         : directory
             .tunnels(request.resume.cluster)
-            .filter(({ agentInstanceId }) => agentInstanceId === request.resume.instanceId);
+            .filter(({ agentInstanceId, follows }) =>
+              [agentInstanceId, ...follows].includes(request.resume.instanceId),
+            );
     return relaysOf(tunnels.filter((tunnel) => !isWrong(tunnel)));
   }
 
@@ -57,13 +59,13 @@ export function createPeers(deps: {
     const found = [...new Set(tunnels.map(({ relayId }) => relayId))].flatMap((id) => directory.relay(id) ?? []);
     return found
       .filter(({ address }) => address !== "")
-      .toSorted((a, b) => Number(links.isOpen(b.id)) - Number(links.isOpen(a.id)));
+      .toSorted((a, b) => Number(peerSessions.isOpen(b.id)) - Number(peerSessions.isOpen(a.id)));
   }
 
   async function reach(relays: readonly StoredRelay[]): Promise<PeerRoute | undefined> {
     for (const relay of relays) {
       try {
-        const session = await links.session(relay);
+        const session = await peerSessions.session(relay);
         if (session.state === "open") return { session, relayId: relay.id };
       } catch (error) {
         // Another one may hold a tunnel too; the link has logged why this one is no way.
@@ -77,7 +79,7 @@ export function createPeers(deps: {
     async route(request) {
       const known = await reach(candidates(request));
       if (known !== undefined || directory.away) return known;
-      // The tunnel may be younger than what is known here.
+      // The tunnel may be younger than the last reading.
       await directory.refresh().catch(() => undefined);
       return await reach(candidates(request));
     },

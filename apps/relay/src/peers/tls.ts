@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { bareHost, certificateBlocks } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import { readSettingFile } from "@cluster-connect/service";
 
@@ -7,13 +8,13 @@ export interface PeerSettings {
   readonly listen: { readonly host: string; readonly port: number };
   /** `host:port` at which the other relays reach this one; their certificates and this one's name the host. */
   readonly address: string;
-  /** PEM: this relay's certificate for both sides of a channel, its key, and who signs all relays' certificates. */
+  /** PEM: this relay's certificate for both sides of a channel, its key, and the authority of all relays. */
   readonly certFile: string;
   readonly keyFile: string;
   readonly caFile: string;
 }
 
-/** What a channel between relays is made with, PEM. */
+/** Credentials of a channel between relays, PEM. */
 export interface PeerCredentials {
   readonly cert: string;
   readonly key: string;
@@ -34,12 +35,10 @@ export async function readPeerCredentials(settings: PeerSettings): Promise<PeerC
   return { cert, key, ca };
 }
 
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
-
 /** TLS takes an empty file, as it is while it is being written, for the public authorities. */
 function requireAuthorities(ca: string): void {
   try {
-    if ((ca.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem)).length > 0) return;
+    if (certificateBlocks(ca).map((pem) => new X509Certificate(pem)).length > 0) return;
   } catch (cause) {
     throw new ConnectError("CC_CONFIG_INVALID", "peers.caFile: holds a certificate that cannot be read", { cause });
   }
@@ -48,7 +47,7 @@ function requireAuthorities(ca: string): void {
 
 /** The host of `host:port`, without the brackets of IPv6. */
 export function hostOf(address: string): string {
-  return address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return bareHost(address.replace(/:\d+$/, ""));
 }
 
 function parse(cert: string, key: string): X509Certificate {

@@ -4,7 +4,7 @@ import type { LimitSettings } from "./limit-settings.ts";
 
 const MEBIBYTE = 1_048_576;
 
-/** What the sessions of the process may hold together. */
+/** Makes the budgets of bytes that the sessions of the process may hold together. */
 export function createBudgets(limits: Pick<LimitSettings, "bufferMebibytes">, metrics: Metrics): SessionBudgets {
   const bytes = limits.bufferMebibytes * MEBIBYTE;
   const [windows, buffers] = [createBudget(bytes), createBudget(bytes)];

@@ -1,5 +1,5 @@
+import type { Clock } from "@cluster-connect/base";
 import {
-  type Clock,
   type Forward,
   type ForwardTarget,
   forwardStream,
@@ -12,11 +12,11 @@ import {
   decodeResumed,
   decodeWindow,
   encodeWindow,
-  INITIAL_WINDOW_BYTES,
   type StreamId,
+  unaskedBytesOf,
 } from "@cluster-connect/protocol";
+import type { Rate } from "./joint-rate.ts";
 import { createPacedFlow, type PacedFlow } from "./paced-flow.ts";
-import type { Rate } from "./rate.ts";
 
 /** A stream that begins waits for the rate too, so that many short ones get no further; but no longer than this. */
 const MAX_OPEN_WAIT_MS = 1_000;
@@ -64,7 +64,7 @@ export function forwardPaced(
   );
 }
 
-/** What one side of the stream has to do with its two directions. */
+/** One side's part in the stream's two directions. */
 interface ForwardHalf {
   /** The direction whose sender is behind this host: credit goes there. */
   readonly taken: PacedFlow;
@@ -72,16 +72,18 @@ interface ForwardHalf {
   readonly sent: PacedFlow;
 }
 
-/** What either end may send by the first frame alone; after a RESUME the answer says it of the opener. */
+/** Promises each end's credit of the first frame alone; after a RESUME the answer says it of the opener. */
 function promiseFirst(
   request: StreamRequest,
   { up, down }: { readonly up: PacedFlow; readonly down: PacedFlow },
 ): void {
   switch (request.kind) {
-    case "open":
-      up.promise(INITIAL_WINDOW_BYTES, INITIAL_WINDOW_BYTES);
+    case "open": {
+      const unasked = unaskedBytesOf(request.open);
+      up.promise(unasked, unasked);
       down.promise(request.open.windowBytes, request.open.windowBytes);
       return;
+    }
     case "resume": {
       const { consumed, windowBytes } = request.resume;
       down.promise(consumed + windowBytes, windowBytes);
@@ -113,9 +115,11 @@ function pacedHost(host: StreamHost, { taken, sent }: ForwardHalf): StreamHost {
       sent.end();
       host.release(streamId, member);
     },
+    resumed: () => host.resumed(),
     now: () => host.now(),
     slabs: host.slabs,
     maxWindowBytes: host.maxWindowBytes,
+    initialWindows: host.initialWindows,
     windows: host.windows,
     buffers: host.buffers,
   };

@@ -1,5 +1,5 @@
-import type { Clock, Timer } from "@cluster-connect/framing";
-import type { Rate } from "./rate.ts";
+import type { Clock, Timer } from "@cluster-connect/base";
+import type { Rate } from "./joint-rate.ts";
 
 /** One direction of a forwarded stream, at a rate: its sender is told of credit when there is a turn for it. */
 export interface PacedFlow {
@@ -23,7 +23,7 @@ export function createPacedFlow(
   deps: { readonly rate: Rate; readonly clock: Clock },
 ): PacedFlow {
   const { rate, clock } = deps;
-  const stepBytes = Math.max(MIN_STEP_BYTES, Math.floor(rate.bytesPerSecond * STEP_SECONDS));
+  const stepBytes = Math.max(MIN_STEP_BYTES, Math.floor(rate.perSecond * STEP_SECONDS));
   let told = 0;
   let consumed = 0;
   let wanted = 0;
@@ -60,7 +60,7 @@ export function createPacedFlow(
       consumed = Math.max(consumed, upTo);
       wanted = Math.max(wanted, upTo + windowBytes);
       next();
-      // What was taken is told at once, so that only the sender waits, never the end of the stream.
+      // The bytes taken are told at once, so that only the sender waits, never the end of the stream.
       tell(consumed, Math.max(0, told - consumed));
     },
     passed(bytes) {

@@ -1,16 +1,19 @@
 import type { Principal } from "@cluster-connect/auth";
+import { createBoundedMap, createTokenBucket } from "@cluster-connect/base";
 import { callerKey } from "./caller-key.ts";
+import { jointRate, type Rate } from "./joint-rate.ts";
 import type { LimitSettings } from "./limit-settings.ts";
-import { createRate, jointRate, type Rate } from "./rate.ts";
 
 /** Bytes per second of callers and clusters, where the settings limit them. */
 export interface Rates {
-  /** What a stream counts against; undefined where nothing limits it, which then costs nothing. */
+  /** The rate that a stream counts against; undefined where nothing limits it, which then costs nothing. */
   of(caller: Principal, clusterId: string): Rate | undefined;
 }
 
 /** One that is forgotten begins anew. */
 const MAX_RATES = 10_000;
+/** A second of the rate may pass at once after a pause, which leaves little to make up for. */
+const BYTES = { burstSeconds: 1, maxDebtSeconds: 10 } as const;
 
 export function createRates(
   limits: Pick<LimitSettings, "bytesPerSecondPerCaller" | "bytesPerSecondPerCluster">,
@@ -31,14 +34,6 @@ function createKeyedRates(
   deps: { readonly now: () => number },
 ): (key: string) => Rate | undefined {
   if (bytesPerSecond === undefined) return () => undefined;
-  const rates = new Map<string, Rate>();
-  return (key) => {
-    const rate = rates.get(key) ?? createRate(bytesPerSecond, deps);
-    // Back to the end, so that the first one is the one that was not asked for the longest.
-    rates.delete(key);
-    rates.set(key, rate);
-    const [oldest] = rates.keys();
-    if (rates.size > MAX_RATES && oldest !== undefined) rates.delete(oldest);
-    return rate;
-  };
+  const rates = createBoundedMap<string, Rate>(MAX_RATES);
+  return (key) => rates.getOrMake(key, () => createTokenBucket(bytesPerSecond, BYTES, deps));
 }

@@ -3,7 +3,7 @@ import type { Generated } from "kysely";
 /** Times are ISO 8601 in UTC with milliseconds as text, which sorts by time and reads the same in every database. */
 export type TimeText = string;
 
-/** A JSON document as text; what is in it is its reader's to parse. */
+/** A JSON document as text; its reader parses it. */
 export type JsonText = string;
 
 export interface SchemaMigrationsTable {
@@ -22,6 +22,11 @@ export interface ClustersTable {
   /** PEM of the authorities that sign the cluster's serving certificate; null until an agent told them. */
   readonly authorities: string | null;
   readonly authorities_at: TimeText | null;
+  /** Signatures of a fleet key over {@link authorities}, separated by blanks; verified by callers, not here. */
+  readonly authority_signatures: string | null;
+  /** PEM of those that an agent announced later and no administrator has accepted yet. */
+  readonly pending_authorities: string | null;
+  readonly pending_authorities_at: TimeText | null;
   readonly last_seen_at: TimeText | null;
   readonly disabled_at: TimeText | null;
   /** JSON object of names and values, as Kubernetes' labels. */
@@ -37,7 +42,7 @@ export interface AgentKeysTable {
   readonly created_at: TimeText;
   readonly last_used_at: TimeText | null;
   readonly revoked_at: TimeText | null;
-  /** Who let it in: `enrollment`, `operator`, or the id of the key that it replaces. */
+  /** Source that let it in: `enrollment`, `operator`, or the id of the key that it replaces. */
   readonly added_by: Generated<string>;
   /** Of a key that a rotation let in: without a use until then it is dropped. */
   readonly activate_by: TimeText | null;
@@ -55,7 +60,7 @@ export interface EnrollmentCodesTable {
   readonly max_uses: Generated<number>;
   readonly uses: Generated<number>;
   readonly revoked_at: TimeText | null;
-  /** Who made it: a username, or `operator` for the command line. */
+  /** Maker of the code: a username, or `operator` for the command line. */
   readonly created_by: Generated<string>;
 }
 
@@ -72,7 +77,7 @@ export interface GrantsTable {
   readonly created_by: string;
   /** After it the grant counts for nothing; null for never. */
   readonly expires_at: TimeText | null;
-  /** Who may reach what. */
+  /** Callers, and the clusters that they may reach. */
   readonly spec: JsonText;
 }
 
@@ -84,7 +89,7 @@ export interface RelaysTable {
   readonly address: string;
   readonly software: string;
   readonly started_at: TimeText;
-  /** By the database's clock. What the row says holds until then. */
+  /** By the database's clock. The row counts until then. */
   readonly lease_until: TimeText;
   /** When it began to drain: it takes no new stream. */
   readonly draining_at: TimeText | null;
@@ -96,6 +101,8 @@ export interface TunnelsTable {
   readonly id: string;
   readonly cluster_id: string;
   readonly agent_instance_id: string;
+  /** Instance ids of killed agents whose place this one took, separated by spaces. */
+  readonly follows: Generated<string>;
   readonly key_id: string;
   readonly relay_id: string;
   readonly since: TimeText;
@@ -133,8 +140,11 @@ export interface AuditTable {
   readonly id: Generated<number>;
   readonly at: TimeText;
   readonly event: string;
-  /** Who did it: a username, `operator` for the command line, or an agent's key id. */
+  /** The actor: a username, `operator` for the command line, or an agent's key id. */
   readonly actor: string;
+  /** Issuer and subject of the token of an actor that has one. */
+  readonly issuer: string | null;
+  readonly subject: string | null;
   readonly cluster_id: string | null;
   /** JSON object of ids and reasons; never a secret. */
   readonly detail: JsonText;
@@ -161,7 +171,7 @@ export interface ClusterStatusTable {
   /** Which hop is missing, when degraded. */
   readonly reason: string | null;
   readonly at: TimeText;
-  /** One more with each change; who finds it as it was may change it. */
+  /** One more with each change; a writer that finds it as it was may change it. */
   readonly version: number;
 }
 

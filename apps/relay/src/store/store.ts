@@ -1,11 +1,12 @@
-import { randomBytes } from "node:crypto";
+import { systemCode } from "@cluster-connect/base";
 import { ConnectError, type InstanceId, parseInstanceId } from "@cluster-connect/protocol";
+import { createInstanceId } from "@cluster-connect/service";
 import type { Kysely } from "kysely";
-import { type Dialect, POSTGRES, SQLITE } from "./dialect.ts";
-import { migrate } from "./migrations.ts";
-import { openPostgres, type PostgresOptions } from "./postgres.ts";
+import { type Dialect, POSTGRES, SQLITE } from "./open/dialect.ts";
+import { migrate } from "./open/migrations.ts";
+import { openPostgres, type PostgresOptions } from "./open/postgres.ts";
+import { openSqlite } from "./open/sqlite.ts";
 import type { Database } from "./schema.ts";
-import { openSqlite } from "./sqlite.ts";
 
 /** Where a store is. */
 export type StorePlace =
@@ -18,9 +19,19 @@ export type StorePlace =
 export interface Store {
   readonly db: Kysely<Database>;
   readonly dialect: Dialect;
-  /** Names the service for good, whichever of its relays answers; made when the store was. */
+  /** Names the service for good, the same at each of its relays; made when the store was. */
   readonly relayId: InstanceId;
   close(): Promise<void>;
+}
+
+/** How the store is, for `/readyz`. */
+export interface StoreState {
+  /** It could not be read lately. */
+  readonly away: boolean;
+  /** Time of the last reading. */
+  readonly readAt: Date;
+  /** Whether the last reading still counts. */
+  readonly withinOutage: boolean;
 }
 
 /**
@@ -52,15 +63,14 @@ function open(place: StorePlace, options: PostgresOptions): Pick<Store, "db" | "
 function describe(error: unknown, place: StorePlace): unknown {
   if (error instanceof ConnectError || place.kind === "sqlite") return error;
   const { host } = new URL(place.url);
-  const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
-  const reason = code ?? (error instanceof Error ? error.message : String(error));
+  const reason = systemCode(error) || (error instanceof Error ? error.message : String(error));
   return new ConnectError("CC_STORE_FAILED", `The database at ${host} cannot be used: ${reason}`, { cause: error });
 }
 
 async function relayIdOf(db: Kysely<Database>): Promise<InstanceId> {
   await db
     .insertInto("settings")
-    .values({ name: "relay_id", value: randomBytes(16).toString("base64url") })
+    .values({ name: "relay_id", value: createInstanceId() })
     .onConflict((conflict) => conflict.column("name").doNothing())
     .execute();
   const row = await db.selectFrom("settings").select("value").where("name", "=", "relay_id").executeTakeFirstOrThrow();

@@ -1,6 +1,8 @@
+import { generateKeyPairSync, sign } from "node:crypto";
 import { generateAgentKey } from "@cluster-connect/auth";
 import { describe, expect, test, vi } from "vitest";
 import { verifyAudit } from "../../src/audit/verify.ts";
+import { makeEnrollmentCode } from "../../src/commands/enroll.ts";
 import { ask } from "../support/admin.ts";
 import { dialAgent, enrollAgent, PROD, pem, postEnroll, startFixture } from "../support/fixture.ts";
 
@@ -22,16 +24,53 @@ describe("clusters", () => {
     expect((await postEnroll(fixture, body)).status).toBe(200);
     const session = await dialAgent(fixture, await enrollAgent(fixture));
     await session.ready;
-    await vi.waitFor(async () => {
-      const { body: cluster } = await ask(fixture, "GET", "/v1/admin/clusters/prod");
-      expect(cluster).toMatchObject({ status: "Connected", lastSeenSeconds: 0, validKeys: 2 });
-      expect(cluster["agents"]).toHaveLength(1);
-    }, 10_000);
+    await vi.waitFor(
+      async () => {
+        const { body: cluster } = await ask(fixture, "GET", "/v1/admin/clusters/prod");
+        expect(cluster).toMatchObject({ status: "Connected", lastSeenSeconds: 0, validKeys: 2 });
+        expect(cluster["agents"]).toHaveLength(1);
+      },
+      { timeout: 30_000 },
+    );
     const patched = await ask(fixture, "PATCH", "/v1/admin/clusters/prod", { body: { disabled: true } });
     expect(patched).toMatchObject({ status: 200, body: { disabled: true, labels: { env: "prod" } } });
     expect(await session.closed).toMatchObject({ code: "CC_AGENT_KEY_REFUSED" });
     const enabled = await ask(fixture, "PATCH", "/v1/admin/clusters/prod", { body: { disabled: false, labels: {} } });
     expect(enabled).toMatchObject({ body: { disabled: false, labels: {} } });
+  });
+
+  test("hand on what a fleet key signed of their authority, as an administrator gives it", async () => {
+    const fixture = await startFixture();
+    await enrollAgent(fixture);
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const signature = sign(null, Buffer.from("a statement"), privateKey).toString("base64url");
+    const path = "/v1/admin/clusters/prod";
+    const body = { authoritySignatures: signature };
+    const handedOn = async (): Promise<unknown> => {
+      const { body } = await ask(fixture, "GET", "/v1/clusters", { as: "ops" });
+      return Object(body["clusters"])[0].authoritySignatures;
+    };
+    expect(await ask(fixture, "PATCH", path, { as: "ops", body })).toMatchObject({
+      status: 403,
+      body: { code: "CC_ADMIN_REQUIRED" },
+    });
+    expect(await handedOn()).toBe(null);
+    expect(await ask(fixture, "PATCH", path, { body })).toMatchObject({ status: 200, body: { id: "prod" } });
+    expect(await handedOn()).toBe(signature);
+    const audit = await ask(fixture, "GET", "/v1/admin/audit?event=cluster.changed");
+    expect(items(audit.body)).toMatchObject([{ actor: { username: "root" }, cluster: "prod", detail: body }]);
+    // Labels alone leave it.
+    await ask(fixture, "PATCH", path, { body: { labels: { env: "prod" } } });
+    expect(await handedOn()).toBe(signature);
+    const eight = Array.from({ length: 8 }, () => signature).join(" ");
+    expect(await ask(fixture, "PATCH", path, { body: { authoritySignatures: eight } })).toMatchObject({ status: 200 });
+    const rsa = sign(null, Buffer.from("a statement"), generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey);
+    const bad = [`${eight} ${signature}`, rsa.toString("base64url"), `${signature} `, "\u001b[2J", ""];
+    for (const authoritySignatures of bad) {
+      const refused = await ask(fixture, "PATCH", path, { body: { authoritySignatures } });
+      expect(refused).toMatchObject({ status: 400, body: { message: expect.stringContaining("authoritySignatures") } });
+    }
+    expect(await handedOn()).toBe(eight);
   });
 
   test("that are removed are gone with their keys, and their tunnels end", async () => {
@@ -45,7 +84,9 @@ describe("clusters", () => {
     expect(items((await ask(fixture, "GET", "/v1/admin/clusters")).body)).toEqual([]);
     expect(items((await ask(fixture, "GET", "/v1/admin/keys")).body)).toEqual([]);
     const { body } = await ask(fixture, "GET", "/v1/admin/audit?event=cluster.removed");
-    expect(items(body)).toMatchObject([{ actor: "root", cluster: "prod" }]);
+    expect(items(body)).toMatchObject([
+      { actor: { username: "root", subject: "root", issuer: fixture.issuer.url }, cluster: "prod" },
+    ]);
   });
 
   test("that are not there are said so", async () => {
@@ -71,6 +112,26 @@ describe("clusters", () => {
 });
 
 describe("keys and codes", () => {
+  test("a code of the API and one of the command leave the same entry in the audit", async () => {
+    const fixture = await startFixture();
+    const { body: made } = await ask(fixture, "POST", "/v1/admin/codes", { body: { cluster: "prod", maxUses: 3 } });
+    const options = { clusterId: PROD, expiresMs: 60_000, maxUses: 3, output: "json" } as const;
+    await makeEnrollmentCode(fixture.store, options, new Date());
+    const { body } = await ask(fixture, "GET", "/v1/admin/audit?event=enrollment.code.made");
+    const entry = {
+      cluster: "prod",
+      detail: { codeId: expect.any(String), expiresAt: expect.any(String), maxUses: 3 },
+    };
+    expect(body["items"]).toMatchObject([
+      { ...entry, actor: { username: "operator", issuer: null, subject: null } },
+      {
+        ...entry,
+        actor: { username: "root" },
+        detail: { codeId: made["id"], expiresAt: made["expiresAt"], maxUses: 3 },
+      },
+    ]);
+  });
+
   test("a key made elsewhere is known once, and worthless once revoked", async () => {
     const fixture = await startFixture();
     const key = generateAgentKey();
@@ -146,10 +207,17 @@ test("every change is in the audit, by whom, newest first and in pages", async (
   await ask(fixture, "PATCH", "/v1/admin/clusters/prod", { body: { labels: { a: "b" } } });
   await ask(fixture, "POST", "/v1/admin/grants", { body: { clusters: ["*"], users: ["jane"] } });
   const first = await ask(fixture, "GET", "/v1/admin/audit?limit=2&actor=root");
-  expect(items(first.body).map(({ event, actor }) => [event, actor])).toEqual([
-    ["grant.added", "root"],
-    ["cluster.changed", "root"],
+  expect(items(first.body)).toMatchObject([
+    { event: "grant.added", actor: { username: "root" } },
+    { event: "cluster.changed", actor: { username: "root" } },
   ]);
+  for (const [name, count] of [
+    ["subject=root", 3],
+    ["subject=jane", 0],
+    ["issuer=https://other.test", 0],
+  ] as const) {
+    expect(items((await ask(fixture, "GET", `/v1/admin/audit?${name}`)).body)).toHaveLength(count);
+  }
   const rest = await ask(fixture, "GET", `/v1/admin/audit?event=cluster.made&before=${first.body["next"]}`);
   expect(items(rest.body)).toMatchObject([{ event: "cluster.made", cluster: "prod", detail: { labels: {} } }]);
   expect(rest.body["next"]).toBeNull();

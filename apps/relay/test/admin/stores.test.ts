@@ -1,13 +1,19 @@
 import { parseClusterId, parseInstanceId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { readClusterRecords } from "../../src/admin/cluster-records.ts";
-import { readAuditEntries } from "../../src/audit/entries.ts";
+import { Registry } from "../../src/agents/tunnels.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
-import { addGrantRow, readGrantRows, removeGrantRow } from "../../src/grants/rows.ts";
-import { Registry } from "../../src/registry.ts";
-import { recordAudit } from "../../src/store/audit.ts";
-import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
-import { dropSessionRows, findEndRequests, type SessionRow, writeSessionRows } from "../../src/store/sessions.ts";
+import { readGrantRows } from "../../src/grants/rows.ts";
+import { recordAudit } from "../../src/store/queries/audit.ts";
+import { readAuditEntries } from "../../src/store/queries/audit-entries.ts";
+import { addEnrollmentCode } from "../../src/store/queries/enrollment-codes.ts";
+import { addGrantRow, removeGrantRow } from "../../src/store/queries/grants.ts";
+import {
+  dropSessionRows,
+  findEndRequests,
+  type SessionRow,
+  writeSessionRows,
+} from "../../src/store/queries/sessions.ts";
 import type { Store } from "../../src/store/store.ts";
 import { describeStores } from "../support/stores.ts";
 
@@ -15,8 +21,17 @@ const NOW = new Date("2026-03-01T00:00:00Z");
 const RELAY = parseInstanceId("relay-0001");
 
 const session = (id: string, clusters = "{}"): SessionRow => ({
-  ...{ id, relay_id: RELAY, issuer: "i", subject: "s", username: "u", address: null, software: "x" },
-  ...{ since: NOW.toISOString(), expires_at: NOW.toISOString(), clusters, updated_at: NOW.toISOString() },
+  id,
+  relay_id: RELAY,
+  issuer: "i",
+  subject: "s",
+  username: "u",
+  address: null,
+  software: "x",
+  since: NOW.toISOString(),
+  expires_at: NOW.toISOString(),
+  clusters,
+  updated_at: NOW.toISOString(),
 });
 
 async function addRelay(store: Store): Promise<void> {
@@ -45,11 +60,18 @@ describeStores(({ newPlace, open }) => {
   test("grants come back as they were written", async () => {
     const store = await open(await newPlace());
     const spec = { clusterSelector: "env=prod", groups: ["dev"], expiresAt: NOW };
-    const { id } = await addGrantRow(store.db, spec, "root", NOW);
+    const id = "api/one";
+    const by = { actor: "root", at: NOW };
+    await addGrantRow(store.db, { id, spec }, by);
     const { grants } = await readGrantRows(store.db);
     expect(grants.map((grant) => [grant.id, grant.spec])).toEqual([[id, spec]]);
-    expect(await removeGrantRow(store.db, id, "root", NOW)).toBe(true);
-    expect(await removeGrantRow(store.db, id, "root", NOW)).toBe(false);
+    await addGrantRow(store.db, { id: "api/broken", spec: {} }, by);
+    const taken = await readGrantRows(store.db);
+    expect(taken.grants.map((grant) => grant.id)).toEqual([id]);
+    expect(taken.problems).toMatchObject([expect.stringContaining("api/broken: A stored grant is not valid")]);
+    expect(await removeGrantRow(store.db, "api/broken", by)).toBe(true);
+    expect(await removeGrantRow(store.db, id, by)).toBe(true);
+    expect(await removeGrantRow(store.db, id, by)).toBe(false);
     expect((await readGrantRows(store.db)).grants).toEqual([]);
   });
 
@@ -66,9 +88,18 @@ describeStores(({ newPlace, open }) => {
     await store.db
       .insertInto("tunnels")
       .values({
-        ...{ id: "t", cluster_id: "prod", agent_instance_id: "a", key_id: "k", relay_id: RELAY },
-        ...{ since: NOW.toISOString(), software: "x", address: null, open_streams: 0 },
-        ...{ probe: "passed", probe_at: NOW.toISOString(), probe_reason: null },
+        id: "t",
+        cluster_id: "prod",
+        agent_instance_id: "a",
+        key_id: "k",
+        relay_id: RELAY,
+        since: NOW.toISOString(),
+        software: "x",
+        address: null,
+        open_streams: 0,
+        probe: "passed",
+        probe_at: NOW.toISOString(),
+        probe_reason: null,
       })
       .execute();
     expect(await read(NOW)).toMatchObject([{ status: "Connected", agents: [{ relayId: RELAY, keyId: "k" }] }]);

@@ -1,10 +1,10 @@
-import { SYSTEM_CLOCK } from "@cluster-connect/service";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { expect, test } from "vitest";
-import { readAuditEntries } from "../../src/audit/entries.ts";
 import { runRetention } from "../../src/audit/retention.ts";
 import { describeAudit, requireAudit, verifyAudit } from "../../src/audit/verify.ts";
-import { pruneAudit, readAuditAnchor, recordAudit } from "../../src/store/audit.ts";
+import { pruneAudit, readAuditAnchor, recordAudit } from "../../src/store/queries/audit.ts";
+import { readAuditEntries } from "../../src/store/queries/audit-entries.ts";
 import type { Store } from "../../src/store/store.ts";
 import { describeStores } from "../support/stores.ts";
 
@@ -71,13 +71,15 @@ describeStores(({ newPlace, open }) => {
     const noted = await readAuditEntries(store.db, { after: 0, limit: 6 });
     await pruneAudit(store.db, { before: day(3), upTo: ALL }, day(6));
     expect(await readAuditAnchor(store.db)).toEqual({ sequence: 3, hash: noted[2]?.hash });
-    await expect(requireAudit(store.db, noted[2])).resolves.toBeDefined();
-    await expect(requireAudit(store.db, noted[3])).resolves.toBeDefined();
-    await expect(requireAudit(store.db, noted[1])).rejects.toMatchObject({
+    await expect(requireAudit(store.db, { expected: noted[2] })).resolves.toBeDefined();
+    await expect(requireAudit(store.db, { expected: noted[3] })).resolves.toBeDefined();
+    await expect(requireAudit(store.db, { expected: noted[1] })).rejects.toMatchObject({
       code: "CC_AUDIT_BROKEN",
       message: expect.stringContaining("entry 2 is too old to compare"),
     });
-    await expect(requireAudit(store.db, { sequence: 3, hash: "0" })).rejects.toMatchObject({ code: "CC_AUDIT_BROKEN" });
+    await expect(requireAudit(store.db, { expected: { sequence: 3, hash: "0" } })).rejects.toMatchObject({
+      code: "CC_AUDIT_BROKEN",
+    });
   });
 
   test("an entry that a sink has not got stays, whatever its age", async () => {

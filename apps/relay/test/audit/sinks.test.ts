@@ -3,18 +3,18 @@ import { appendFile, readFile, truncate } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
+import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import { parseClusterId } from "@cluster-connect/protocol";
-import { SYSTEM_CLOCK } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuditPolicy, createAuditLog } from "../../src/audit/audit-log.ts";
 import { createFileSink } from "../../src/audit/file-sink.ts";
 import { type AuditSink, runSink } from "../../src/audit/sink.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
 import { createWebhookSink } from "../../src/audit/webhook-sink.ts";
-import { placeInFolder } from "../../src/store/place.ts";
+import { placeInFolder } from "../../src/store/open/place.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
-import { temporaryFolder } from "../support/folder.ts";
 
 const AT = new Date("2026-03-01T00:00:00Z");
 
@@ -111,6 +111,38 @@ describe("the audit of a running relay", () => {
   });
 });
 
+test("ends of streams have a bound of their own, and the audit itself says how many entries were lost", async () => {
+  const store = await awayStore();
+  const log = createMemoryLogger();
+  const world = { store };
+  const deps = {
+    log,
+    clock: SYSTEM_CLOCK,
+    get store() {
+      return world.store;
+    },
+  };
+  const audit = createAuditLog({ whenFull: "block", maxPending: 2 }, deps);
+  const end = { event: "stream.end", actor: "ann", at: AT };
+  for (let n = 0; n < 2; n += 1) audit.stream(end);
+  expect(() => audit.assertAccepting()).toThrow(expect.objectContaining({ code: "CC_AUDIT_FULL" }));
+  for (let n = 2; n < 20; n += 1) audit.stream(end);
+  expect([audit.pending, audit.dropped]).toEqual([20, 0]);
+  for (let n = 0; n < 3; n += 1) audit.stream(end);
+  audit.record({ event: "session.end", actor: "ann", at: AT });
+  expect([audit.pending, audit.dropped]).toEqual([21, 3]);
+  expect(log.lines.filter(({ event }) => event === "audit.dropped")).toHaveLength(1);
+  const back = await stage();
+  world.store = back.store;
+  await audit.flush();
+  expect(() => audit.assertAccepting()).not.toThrow();
+  const rows = await back.store.db.selectFrom("audit").select(["event", "detail"]).orderBy("sequence").execute();
+  expect(rows).toHaveLength(22);
+  expect(rows.at(-1)).toEqual({ event: "audit.dropped", detail: '{"entries":3}' });
+  await audit.flush();
+  expect(await verifyAudit(back.store.db)).toMatchObject({ ok: true, entries: 22 });
+});
+
 describe("a file", () => {
   const linesOf = async (path: string) =>
     (await readFile(path, "utf8"))
@@ -123,18 +155,21 @@ describe("a file", () => {
     const path = join(folder, "audit.jsonl");
     await record(1, 3);
     const end = feed(createFileSink(path));
-    await vi.waitFor(async () => expect(await linesOf(path)).toHaveLength(3));
+    await vi.waitFor(async () => expect(await linesOf(path)).toHaveLength(3), { timeout: 30_000 });
     await record(4, 600);
-    await vi.waitFor(async () => expect(await linesOf(path)).toHaveLength(600));
+    await vi.waitFor(async () => expect(await linesOf(path)).toHaveLength(600), { timeout: 30_000 });
     await end();
     const { length } = await readFile(path);
     await truncate(path, length - 20);
     await appendFile(path, "\n");
     feed(createFileSink(path));
-    await vi.waitFor(async () => {
-      const whole = (await readFile(path, "utf8")).split("\n").filter((line) => line.endsWith("}"));
-      expect(whole.map((line) => JSON.parse(line).sequence)).toEqual(Array.from({ length: 600 }, (_, n) => n + 1));
-    });
+    await vi.waitFor(
+      async () => {
+        const whole = (await readFile(path, "utf8")).split("\n").filter((line) => line.endsWith("}"));
+        expect(whole.map((line) => JSON.parse(line).sequence)).toEqual(Array.from({ length: 600 }, (_, n) => n + 1));
+      },
+      { timeout: 30_000 },
+    );
   });
 });
 
@@ -169,11 +204,11 @@ describe("a webhook", () => {
     await record(1, 3);
     const end = feed(make());
     status = 200;
-    await vi.waitFor(() => expect(got).toEqual([1, 2, 3]));
+    await vi.waitFor(() => expect(got).toEqual([1, 2, 3]), { timeout: 30_000 });
     await end();
     await record(4, 5);
     feed(make());
-    await vi.waitFor(() => expect(got).toEqual([1, 2, 3, 4, 5]));
+    await vi.waitFor(() => expect(got).toEqual([1, 2, 3, 4, 5]), { timeout: 30_000 });
   });
 });
 
@@ -198,9 +233,9 @@ describe("a sink that fails", () => {
     await log.once("audit.sink.failed");
     expect(() => audit.assertAccepting()).not.toThrow();
     await record(6, 20);
-    await vi.waitFor(() => expect(() => audit.assertAccepting()).toThrow(/20 entries behind/));
+    await vi.waitFor(() => expect(() => audit.assertAccepting()).toThrow(/20 entries behind/), { timeout: 30_000 });
     state.broken = false;
-    await vi.waitFor(() => expect(() => audit.assertAccepting()).not.toThrow());
+    await vi.waitFor(() => expect(() => audit.assertAccepting()).not.toThrow(), { timeout: 30_000 });
     expect(state.at).toBe(20);
   });
 
@@ -209,7 +244,7 @@ describe("a sink that fails", () => {
     const state = { at: 0, broken: true };
     await record(1, 30);
     feed(failing(state), "drop", 10);
-    await vi.waitFor(() => expect(dropped).toEqual([25]));
+    await vi.waitFor(() => expect(dropped).toEqual([25]), { timeout: 30_000 });
     expect(state.at).toBe(25);
     expect(() => audit.assertAccepting()).not.toThrow();
   });

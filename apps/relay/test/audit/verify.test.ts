@@ -1,16 +1,19 @@
 import { EventEmitter } from "node:events";
 import { parseClusterId } from "@cluster-connect/protocol";
+import { createMemoryLogSink } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type ChainedEntry, chainEntry, EMPTY_CHAIN, verifyChain } from "../../src/audit/chain.ts";
 import { requireAudit, verifyAudit } from "../../src/audit/verify.ts";
-import { run } from "../../src/run.ts";
-import { readAuditHead, recordAudit } from "../../src/store/audit.ts";
-import { placeInFolder } from "../../src/store/place.ts";
+import { runRelay } from "../../src/run.ts";
+import { placeInFolder } from "../../src/store/open/place.ts";
+import { readAuditHead, recordAudit } from "../../src/store/queries/audit.ts";
+import { type ChainedEntry, chainEntry, EMPTY_CHAIN, verifyChain } from "../../src/store/queries/audit-chain.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
-import { temporaryFolder } from "../support/folder.ts";
 
 const AT = new Date("2026-03-01T00:00:00Z");
+
+const ANN = { issuer: "https://login.test", subject: "1", username: "ann" };
 
 function chainOf(events: readonly string[]): readonly ChainedEntry[] {
   let head = EMPTY_CHAIN;
@@ -19,7 +22,7 @@ function chainOf(events: readonly string[]): readonly ChainedEntry[] {
       chain: "c",
       at: AT.toISOString(),
       event,
-      actor: "ann",
+      actor: ANN,
       clusterId: null,
       detail: "{}",
     });
@@ -45,7 +48,15 @@ describe("a chain", () => {
     const entries = chainOf(["a", "b", "c"]);
     const [a, b, c] = entries;
     if (a === undefined || b === undefined || c === undefined) throw new Error("no entries");
-    for (const field of ["at", "event", "actor", "detail", "clusterId", "chain"] as const) {
+    for (const field of ["issuer", "subject", "username"] as const) {
+      for (const value of ["other", null]) {
+        const changed = { ...b, actor: { ...ANN, [field]: value } };
+        expect(verifyChain(EMPTY_CHAIN, [a, changed, c])).toMatchObject({ ok: false, sequence: 2 });
+      }
+    }
+    const nobody = { ...b, actor: { ...ANN, issuer: null, subject: null } };
+    expect(verifyChain(EMPTY_CHAIN, [a, nobody, c])).toMatchObject({ ok: false, sequence: 2 });
+    for (const field of ["at", "event", "detail", "clusterId", "chain"] as const) {
       expect(verifyChain(EMPTY_CHAIN, [a, { ...b, [field]: "other" }, c])).toMatchObject({ ok: false, sequence: 2 });
     }
     expect(verifyChain(EMPTY_CHAIN, [a, c])).toMatchObject({
@@ -111,8 +122,8 @@ describe("the audit of a store", () => {
   test("that was written anew from the start does not hold an entry noted elsewhere", async () => {
     const [store, other] = [await filledStore(2), await filledStore(1)];
     const noted = await readAuditHead(store.db);
-    expect(await verifyAudit(store.db, noted)).toMatchObject({ ok: true });
-    expect(await verifyAudit(other.db, noted)).toMatchObject({
+    expect(await verifyAudit(store.db, { expected: noted })).toMatchObject({ ok: true });
+    expect(await verifyAudit(other.db, { expected: noted })).toMatchObject({
       ok: false,
       text: "entry 2 is not the one that was noted",
     });
@@ -124,18 +135,21 @@ test("the command tells the head, or which entry is wrong", async () => {
   const store = await openStore(placeInFolder(folder), AT);
   const said: string[] = [];
   const verify = async (...more: readonly string[]): Promise<number> =>
-    await run(["audit", "verify", "--data-dir", folder, ...more], {
+    await runRelay(["audit", "verify", "--data-dir", folder, ...more], {
       env: {},
       signals: new EventEmitter(),
       stdout: (line) => void said.push(line),
       stderr: (line) => void said.push(line),
+      logs: createMemoryLogSink(),
     });
   await store.db
     .transaction()
     .execute((transaction) => recordAudit(transaction, { event: "first", actor: "ann", at: AT }));
   const head = await readAuditHead(store.db);
   expect(await verify("--expect", `${head?.sequence}:${head?.hash}`)).toBe(0);
-  expect(said.join("\n")).toBe(`The audit is whole: 1 entries. Its head is 1:${head?.hash}`);
+  expect(said.join("\n")).toBe(
+    `The audit is whole: 1 entries. Its head is 1:${head?.hash}\nIts seals were not checked, as no key was given.`,
+  );
   await store.db.updateTable("audit").set({ event: "other" }).execute();
   await store.close();
   expect(await verify()).toBe(79);
@@ -147,5 +161,5 @@ test("an audit that is not whole is an error with a code of its own", async () =
   const store = await openStore(placeInFolder(await temporaryFolder()), AT);
   onTestFinished(() => store.close());
   const never = { sequence: 7, hash: "0".repeat(64) };
-  await expect(requireAudit(store.db, never)).rejects.toMatchObject({ code: "CC_AUDIT_BROKEN" });
+  await expect(requireAudit(store.db, { expected: never })).rejects.toMatchObject({ code: "CC_AUDIT_BROKEN" });
 });

@@ -6,7 +6,7 @@ import { compileGrant, GRANT_SCHEMA, type GrantSpec } from "../../src/grants/gra
 
 const NOW = new Date("2026-03-01T00:00:00Z");
 const ISSUER = "https://login.example.com";
-const CLUSTER = { id: "one", labels: { env: "prod" } };
+const CLUSTER = { id: "one", labels: { env: "prod" }, upstream: "kubernetes" };
 
 const ann: Principal = {
   issuer: ISSUER,
@@ -34,6 +34,61 @@ test("nothing is allowed without a grant", () => {
     allowed: false,
     reason: "no grant names this caller and this cluster",
     near: [],
+  });
+});
+
+describe("an upstream beside the apiserver", () => {
+  const to = (upstream: string | undefined, ...specs: readonly unknown[]) =>
+    decide(
+      ann,
+      { ...CLUSTER, upstream },
+      specs.map((spec, index) => grant(GRANT_SCHEMA.parse(spec), `g${index}`)),
+      NOW,
+    );
+  const base = { clusters: ["one"], users: ["oidc:ann"] };
+
+  test("is granted by name alone, by no grant that is silent about it", () => {
+    expect(to("db", base).allowed).toBe(false);
+    expect(to("db", { ...base, upstreams: ["db"] }).allowed).toBe(true);
+    expect(to("db", { ...base, upstreams: ["db2", "d"] }).allowed).toBe(false);
+    expect(to("db", base, { ...base, upstreams: ["db"] }).allowed).toBe(true);
+  });
+
+  test("does not bring the apiserver with it", () => {
+    expect(to("kubernetes", { ...base, upstreams: ["db"] }).allowed).toBe(false);
+    expect(to("kubernetes", { ...base, upstreams: ["db", "kubernetes"] }).allowed).toBe(true);
+  });
+
+  test("is granted by claims as well, and only where they hold", () => {
+    const spec = { clusters: ["one"], issuer: ISSUER, upstreams: ["db"] };
+    expect(to("db", { ...spec, condition: "claims.environment == 'production'" }).allowed).toBe(true);
+    expect(to("db", { ...spec, condition: "claims.environment == 'test'" }).allowed).toBe(false);
+  });
+
+  test("that is asked for in general is any that is granted", () => {
+    expect(to(undefined, { ...base, upstreams: ["db"] }).allowed).toBe(true);
+    expect(to(undefined).allowed).toBe(false);
+  });
+
+  test("that one grant lacks is a near miss, without the names that it has", () => {
+    const decision = to("db", { ...base, upstreams: ["secret-db"] });
+    expect(decision).toMatchObject({
+      allowed: false,
+      reason: "no grant names this caller and the upstream db",
+      near: [{ lack: "upstream", text: "it is for other upstreams than db" }],
+    });
+  });
+
+  test.each([["probe"], ["*"], ["Db"], [""], ["a".repeat(64)], ["-a"]])("cannot be granted as %j", (name) => {
+    expect(GRANT_SCHEMA.safeParse({ ...base, upstreams: [name] }).success).toBe(false);
+  });
+
+  test("names are at least one and at most a hundred, each of at most 63 characters", () => {
+    const names = (count: number) => Array.from({ length: count }, (_, index) => `u${index}`);
+    expect(GRANT_SCHEMA.safeParse({ ...base, upstreams: names(100) }).success).toBe(true);
+    expect(GRANT_SCHEMA.safeParse({ ...base, upstreams: names(101) }).success).toBe(false);
+    expect(GRANT_SCHEMA.safeParse({ ...base, upstreams: [] }).success).toBe(false);
+    expect(GRANT_SCHEMA.safeParse({ ...base, upstreams: ["a".repeat(63)] }).success).toBe(true);
   });
 });
 
@@ -112,6 +167,8 @@ test("the next moment at which a grant expires is known", () => {
   const at = (ms: number) => grant({ clusters: ["*"], users: ["a"], expiresAt: new Date(NOW.getTime() + ms) });
   expect(nextExpiry([at(5), at(-5), at(3)], NOW)).toEqual(new Date(NOW.getTime() + 3));
   expect(nextExpiry([at(-5)], NOW)).toBeUndefined();
+  // One that expires now has expired.
+  expect(nextExpiry([at(0), at(7)], NOW)).toEqual(new Date(NOW.getTime() + 7));
 });
 
 describe("the schema refuses", () => {

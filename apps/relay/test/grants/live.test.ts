@@ -1,7 +1,8 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { describe, expect, test, vi } from "vitest";
-import { addGrantRow, removeGrantRow } from "../../src/grants/rows.ts";
+import { addGrantRow, removeGrantRow } from "../../src/store/queries/grants.ts";
 import {
   dialAgent,
   dialCli,
@@ -12,14 +13,13 @@ import {
   PROD,
   startFixture,
 } from "../support/fixture.ts";
-import { temporaryFolder } from "../support/folder.ts";
 
 const CLOSED = { code: "CC_GRANT_MISSING", message: expect.stringContaining("grant") };
 
 async function openEcho(fixture: Fixture) {
   const agent = await enrollAgent(fixture);
   await (await dialAgent(fixture, agent)).ready;
-  await vi.waitUntil(() => fixture.relay.registry.view(PROD).state === "connected");
+  await vi.waitUntil(() => fixture.relay.registry.view(PROD).state === "connected", { timeout: 30_000 });
   const session = await dialCli(fixture, await opsToken(fixture));
   await session.ready;
   return () => session.open(openRequest());
@@ -36,17 +36,23 @@ describe("a grant that is taken away", () => {
     const { store } = fixture;
     const open = await openEcho(fixture);
     await expect(open().accepted).rejects.toMatchObject({ code: "CC_CLUSTER_UNKNOWN" });
-    const { id } = await addGrantRow(store.db, { clusters: ["prod"], groups: ["ops"] }, "admin", new Date());
-    const stream = await vi.waitFor(async () => {
-      const candidate = open();
-      await candidate.accepted;
-      return candidate;
-    }, 10_000);
+    const id = "api/one";
+    const by = { actor: "admin", at: new Date() };
+    const spec = { clusters: ["prod"], groups: ["ops"], expiresAt: undefined };
+    await addGrantRow(store.db, { id, spec }, by);
+    const stream = await vi.waitFor(
+      async () => {
+        const candidate = open();
+        await candidate.accepted;
+        return candidate;
+      },
+      { timeout: 30_000 },
+    );
     const ended = new Promise((resolve) => stream.once("error", resolve));
-    expect(await removeGrantRow(store.db, id, "admin", new Date())).toBe(true);
+    expect(await removeGrantRow(store.db, id, by)).toBe(true);
     expect(await ended).toMatchObject(CLOSED);
     await expect(open().accepted).rejects.toMatchObject({ code: "CC_CLUSTER_UNKNOWN" });
-    expect(await removeGrantRow(store.db, id, "admin", new Date())).toBe(false);
+    expect(await removeGrantRow(store.db, id, by)).toBe(false);
   });
 
   test("from its file ends live streams too; a wrong file changes nothing and is logged", async () => {

@@ -1,10 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import { dialWebSocket } from "@cluster-connect/framing/ws";
-import { type Clock, type HealthReport, SYSTEM_CLOCK } from "@cluster-connect/service";
+import type { HealthReport } from "@cluster-connect/service";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, test, vi } from "vitest";
 import { readPeerCredentials } from "../../src/peers/tls.ts";
-import { selfSigned } from "../support/certificate.ts";
 import {
   dialAgent,
   dialCli,
@@ -18,8 +19,8 @@ import { startFleet } from "../support/fleet.ts";
 
 /** Chores come round at once. */
 const BRISK: Clock = {
-  now: SYSTEM_CLOCK.now,
-  wait: (ms, options) => SYSTEM_CLOCK.wait(Math.min(ms, 20), options),
+  ...SYSTEM_CLOCK,
+  setTimer: (delayMs, fire) => SYSTEM_CLOCK.setTimer(Math.min(delayMs, 20), fire),
 };
 
 async function two(): Promise<readonly [Fixture, Fixture]> {
@@ -33,7 +34,7 @@ function filesOf({ config: { peers } }: Fixture): NonNullable<Fixture["config"][
   return peers;
 }
 
-/** What another relay would see: whether a channel comes about with these credentials. */
+/** Whether a channel to another relay comes about with these credentials. */
 async function takes(fixture: Fixture, tls: { readonly cert: string; readonly key: string; readonly ca: string }) {
   const url = new URL(`https://${filesOf(fixture).address}/v1/peer`);
   const channel = await dialWebSocket(url, { signal: AbortSignal.timeout(10_000), tls }).catch(() => undefined);
@@ -50,7 +51,9 @@ test("relays take renewed certificates while a stream between them goes on", asy
   const [a, b] = await two();
   const agent = await enrollAgent(a);
   await (await dialAgent(b, agent)).ready;
-  await vi.waitUntil(async () => (await a.store.db.selectFrom("tunnels").select("id").execute()).length === 1);
+  await vi.waitUntil(async () => (await a.store.db.selectFrom("tunnels").select("id").execute()).length === 1, {
+    timeout: 30_000,
+  });
   const cli = await dialCli(a, await opsToken(a));
   const before = cli.open(openRequest());
   before.write("before ");
@@ -78,7 +81,9 @@ test("relays take renewed certificates while a stream between them goes on", asy
   await b.stop();
   const c = await startFixture({ beside: a, clock: BRISK, config: { peers: filesOf(b) } });
   await (await dialAgent(c, agent)).ready;
-  await vi.waitUntil(async () => (await a.store.db.selectFrom("tunnels").select("id").execute()).length === 1);
+  await vi.waitUntil(async () => (await a.store.db.selectFrom("tunnels").select("id").execute()).length === 1, {
+    timeout: 30_000,
+  });
   const after = cli.open(openRequest());
   after.end("hello");
   await expect(text(after)).resolves.toBe("hello");
@@ -95,7 +100,7 @@ test.each<[string, () => Promise<{ readonly cert: string; readonly key: string }
   const bad = await make();
   await writeFile(filesOf(a).keyFile, bad.key);
   await writeFile(filesOf(a).certFile, bad.cert);
-  await vi.waitUntil(async () => problem.test(JSON.stringify(await checkOf(a))));
+  await vi.waitUntil(async () => problem.test(JSON.stringify(await checkOf(a))), { timeout: 30_000 });
   expect(await takes(a, former)).toBe(true);
   expect(a.log.lines.find(({ event }) => event === "peers.kept")).toBeDefined();
   await expect(checkOf(a)).resolves.toMatchObject({ ok: true });

@@ -2,8 +2,8 @@ import { parseClusterId } from "@cluster-connect/protocol";
 import { createInstanceId } from "@cluster-connect/service";
 import { expect, test } from "vitest";
 import { createDirectory } from "../../src/peers/directory.ts";
-import { endLease, renewLease } from "../../src/store/relays.ts";
-import { writeTunnels } from "../../src/store/tunnels.ts";
+import { endLease, renewLease } from "../../src/store/queries/relays.ts";
+import { writeTunnels } from "../../src/store/queries/tunnels.ts";
 import { describeStores } from "../support/stores.ts";
 
 const PROD = parseClusterId("prod");
@@ -14,6 +14,7 @@ const row = (id: string, change: { readonly openStreams?: number; readonly probe
   id,
   cluster_id: "prod",
   agent_instance_id: `agent-of-${id}`,
+  follows: "",
   key_id: "key-00000001",
   since: "2026-01-01T00:00:00.000Z",
   software: "agent/test",

@@ -10,8 +10,9 @@ import {
 } from "@cluster-connect/framing";
 import { dialWebSocket } from "@cluster-connect/framing/ws";
 import { createInstanceId } from "@cluster-connect/service";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { selfSigned } from "../support/certificate.ts";
+import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
 import { dialAgent, dialCli, enrollAgent, type Fixture, openRequest, opsToken } from "../support/fixture.ts";
 import { startFleet } from "../support/fleet.ts";
 
@@ -25,10 +26,9 @@ async function two(): Promise<readonly [Fixture, Fixture]> {
 
 /** Waits until the store says that there are so many tunnels. */
 async function tunnelsKnown({ store }: Fixture, count: number): Promise<void> {
-  await vi.waitUntil(
-    async () => (await store.db.selectFrom("tunnels").select("id").execute()).length === count,
-    10_000,
-  );
+  await vi.waitUntil(async () => (await store.db.selectFrom("tunnels").select("id").execute()).length === count, {
+    timeout: 30_000,
+  });
 }
 
 test("a caller of one relay reaches the agent of another", async () => {
@@ -51,8 +51,28 @@ test("a caller of one relay reaches the agent of another", async () => {
   const { sessionId } = await cli.ready;
   await expect(request.promise).resolves.toMatchObject({
     kind: "open",
-    open: { forwarded: false, sessionId, caller: { subject: "jane", username: "jane" } },
+    open: { viaPeer: false, sessionId, caller: { subject: "jane", username: "jane" } },
   });
+});
+
+test("a stream that comes from a peer counts against its caller here as well, until it ends", async () => {
+  const [a, b] = await startFleet(2, { config: { limits: LIMIT_SCHEMA.parse({ streamsPerCaller: 2 }) } });
+  if (a === undefined || b === undefined) throw new Error("two relays were asked for");
+  const agent = await enrollAgent(a);
+  await (await dialAgent(b, agent)).ready;
+  await tunnelsKnown(a, 1);
+  const far = await dialCli(a, await opsToken(a));
+  const streams = [far.open(openRequest()), far.open(openRequest())];
+  await Promise.all(streams.map(({ accepted }) => accepted));
+  const near = await dialCli(b, await opsToken(b));
+  await expect(near.open(openRequest()).accepted).rejects.toMatchObject({
+    code: "CC_LIMIT_REACHED",
+    message: "At most 2 streams of one caller",
+  });
+  const other = await dialCli(b, await opsToken(b, { sub: "joe" }));
+  await other.open(openRequest()).accepted;
+  await Promise.all(streams.map((stream) => text(stream.end())));
+  await vi.waitFor(async () => await near.open(openRequest()).accepted, { timeout: 30_000 });
 });
 
 test("a tunnel of the caller's own relay is preferred", async () => {
@@ -100,7 +120,7 @@ test("a stream goes on at another relay, to an agent at a third, without a lost 
   const sent = randomBytes(2_000_000);
   const received = hashOf(stream);
   stream.write(sent.subarray(0, 1_000_000));
-  await vi.waitUntil(() => stream.bytesTaken > 100_000);
+  await vi.waitUntil(() => stream.bytesTaken > 100_000, { timeout: 30_000 });
   cli.close();
   opener.use(await dialCli(b, await opsToken(b)));
   stream.end(sent.subarray(1_000_000));

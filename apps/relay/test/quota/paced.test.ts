@@ -1,8 +1,14 @@
 import type { Principal } from "@cluster-connect/auth";
-import { createChain, createFakeClock, type FakeClock, openStream, readAll } from "@cluster-connect/framing/testing";
+import { createTokenBucket } from "@cluster-connect/base";
+import {
+  createFakeClock,
+  createSessionChain,
+  type FakeClock,
+  openStream,
+  readAll,
+} from "@cluster-connect/framing/testing";
 import { expect, test } from "vitest";
 import { forwardPaced, openWaitMs } from "../../src/quota/forward-paced.ts";
-import { createRate } from "../../src/quota/rate.ts";
 import { createRates } from "../../src/quota/rates.ts";
 
 const MEBIBYTE = 1_048_576;
@@ -10,8 +16,8 @@ const RATE = MEBIBYTE;
 
 /** A chain whose relay lets one mebibyte per second through, of all streams together. */
 function pacedChain(clock: FakeClock, bytesPerSecond = RATE) {
-  const rate = createRate(bytesPerSecond, clock);
-  const chain = createChain(
+  const rate = createTokenBucket(bytesPerSecond, { burstSeconds: 1 }, clock);
+  const chain = createSessionChain(
     { forward: (stream, target) => forwardPaced(stream, target, stream.request, { rate, clock }) },
     { clock },
   );
@@ -110,7 +116,7 @@ test("turns that a stream does not use are given back when it ends", async () =>
 
 test("many short streams get no further than one long one: who begins waits while too much has passed", async () => {
   const clock = createFakeClock();
-  const rate = createRate(RATE, clock);
+  const rate = createTokenBucket(RATE, { burstSeconds: 1 }, clock);
   expect(openWaitMs(rate)).toBe(0);
   rate.passed(3 * RATE);
   expect(rate.waitMs()).toBe(2_000);
@@ -124,7 +130,13 @@ test("many short streams get no further than one long one: who begins waits whil
 test("a caller's streams count for the caller and for the cluster, and where nothing is set nothing is looked at", () => {
   const now = (): number => 0;
   const principal = (subject: string): Principal => ({
-    ...{ issuer: "i", subject, username: subject, groups: [], extra: {}, claims: {}, expiresAt: new Date(0) },
+    issuer: "i",
+    subject,
+    username: subject,
+    groups: [],
+    extra: {},
+    claims: {},
+    expiresAt: new Date(0),
   });
   expect(createRates({}, { now }).of(principal("a"), "prod")).toBeUndefined();
   const limits = { bytesPerSecondPerCaller: 2 * MEBIBYTE, bytesPerSecondPerCluster: MEBIBYTE };
@@ -134,4 +146,44 @@ test("a caller's streams count for the caller and for the cluster, and where not
   expect(rates.of(principal("a"), "test")?.waitMs()).toBe(500);
   expect(rates.of(principal("b"), "prod")?.waitMs()).toBe(2_000);
   expect(rates.of(principal("b"), "test")?.waitMs()).toBe(0);
+});
+
+test("what passes without a turn is made up for by ten seconds at most, and a second's worth may pass at once", () => {
+  const now = (): number => 0;
+  const limits = { bytesPerSecondPerCaller: MEBIBYTE, bytesPerSecondPerCluster: MEBIBYTE };
+  const principal: Principal = {
+    issuer: "i",
+    subject: "a",
+    username: "a",
+    groups: [],
+    extra: {},
+    claims: {},
+    expiresAt: new Date(0),
+  };
+  const rate = createRates(limits, { now }).of(principal, "prod");
+  rate?.passed(MEBIBYTE);
+  expect(rate?.waitMs()).toBe(0);
+  rate?.passed(10 * MEBIBYTE);
+  expect(rate?.waitMs()).toBe(10_000);
+  rate?.passed(1);
+  expect(rate?.waitMs()).toBe(10_000);
+});
+
+test("the rates of 10,000 clusters are remembered; with one more the first begins anew", () => {
+  const now = (): number => 0;
+  const rates = createRates({ bytesPerSecondPerCluster: MEBIBYTE }, { now });
+  const principal: Principal = {
+    issuer: "i",
+    subject: "a",
+    username: "a",
+    groups: [],
+    extra: {},
+    claims: {},
+    expiresAt: new Date(0),
+  };
+  for (let cluster = 0; cluster < 10_000; cluster += 1) rates.of(principal, String(cluster))?.passed(2 * MEBIBYTE);
+  expect(rates.of(principal, "0")?.waitMs()).toBe(1_000);
+  rates.of(principal, "one more");
+  expect(rates.of(principal, "0")?.waitMs()).toBe(1_000);
+  expect(rates.of(principal, "1")?.waitMs()).toBe(0);
 });

@@ -1,14 +1,20 @@
 import type { Principal } from "@cluster-connect/auth";
+import { createTokenBucket } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createKeyedBuckets } from "../../src/quota/keyed-buckets.ts";
+
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
+import { createPacer } from "../../src/quota/pacer.ts";
 import { createQuotas } from "../../src/quota/quotas.ts";
-import { createTokenBucket } from "../../src/quota/token-bucket.ts";
 
 const caller = (subject: string, issuer = "https://issuer.test"): Principal => ({
-  ...{ issuer, subject, username: subject, groups: [], extra: {}, claims: {} },
+  issuer,
+  subject,
+  username: subject,
+  groups: [],
+  extra: {},
+  claims: {},
   expiresAt: new Date(0),
 });
 
@@ -31,33 +37,43 @@ describe("streams", () => {
   test("of a caller, to a cluster and in all have limits of their own", () => {
     const { quotas } = stage({ streamsPerCaller: 2, streamsPerCluster: 3, streams: 4 });
     const [ann, bob, eve] = [caller("ann"), caller("bob"), caller("eve")];
-    quotas.takeStream(ann, "one");
-    const release = quotas.takeStream(ann, "one");
-    expect(refusal(() => quotas.takeStream(ann, "two"))).toMatchObject({
+    quotas.takeStream(ann, "one", "open");
+    const release = quotas.takeStream(ann, "one", "open");
+    expect(refusal(() => quotas.takeStream(ann, "two", "open"))).toMatchObject({
       code: "CC_LIMIT_REACHED",
       retryAfterMs: 1_000,
     });
-    quotas.takeStream(bob, "one");
-    expect(refusal(() => quotas.takeStream(eve, "one")).message).toContain("to one cluster");
-    quotas.takeStream(eve, "two");
-    expect(refusal(() => quotas.takeStream(bob, "two")).message).toContain("4 streams");
+    quotas.takeStream(bob, "one", "open");
+    expect(refusal(() => quotas.takeStream(eve, "one", "open")).message).toContain("to one cluster");
+    quotas.takeStream(eve, "two", "open");
+    expect(refusal(() => quotas.takeStream(bob, "two", "open")).message).toContain("4 streams");
     release();
     release();
-    quotas.takeStream(bob, "two");
-    expect(refusal(() => quotas.takeStream(eve, "two")).code).toBe("CC_LIMIT_REACHED");
+    quotas.takeStream(bob, "two", "open");
+    expect(refusal(() => quotas.takeStream(eve, "two", "open")).code).toBe("CC_LIMIT_REACHED");
   });
 
   test("that are opened too fast wait as long as it says, and other callers do not", () => {
     const { quotas, time } = stage({ opensPerSecondPerCaller: 10 });
     const ann = caller("ann");
-    for (let n = 0; n < 20; n += 1) quotas.takeStream(ann, "one");
-    const { retryAfterMs = 0 } = refusal(() => quotas.takeStream(ann, "one"));
+    for (let n = 0; n < 20; n += 1) quotas.takeStream(ann, "one", "open");
+    const { retryAfterMs = 0 } = refusal(() => quotas.takeStream(ann, "one", "open"));
     expect(retryAfterMs).toBe(100);
-    quotas.takeStream(caller("bob"), "one");
-    quotas.takeStream(caller("ann", "https://other.test"), "one");
+    quotas.takeStream(caller("bob"), "one", "open");
+    quotas.takeStream(caller("ann", "https://other.test"), "one", "open");
     time.now += retryAfterMs;
-    quotas.takeStream(ann, "one");
-    expect(refusal(() => quotas.takeStream(ann, "one")).code).toBe("CC_LIMIT_REACHED");
+    quotas.takeStream(ann, "one", "open");
+    expect(refusal(() => quotas.takeStream(ann, "one", "open")).code).toBe("CC_LIMIT_REACHED");
+  });
+
+  test("that a caller may have may all come back at once, whatever was opened just before", () => {
+    const { quotas } = stage({ opensPerSecondPerCaller: 1, streamsPerCaller: 50 });
+    const ann = caller("ann");
+    quotas.takeStream(ann, "one", "open")();
+    quotas.takeStream(ann, "one", "open")();
+    expect(refusal(() => quotas.takeStream(ann, "one", "open")).code).toBe("CC_LIMIT_REACHED");
+    for (let n = 0; n < 100; n += 1) quotas.takeStream(ann, "one", "resume")();
+    expect(refusal(() => quotas.takeStream(ann, "one", "resume")).code).toBe("CC_LIMIT_REACHED");
   });
 });
 
@@ -195,12 +211,12 @@ test("one address may bring half of the agents of each second, be it a single on
 });
 
 test("only the buckets of the keys seen last are kept", () => {
-  const buckets = createKeyedBuckets(1, { now: () => 0 }, { maxBuckets: 2 });
-  const [first, second] = [buckets("a"), buckets("b")];
-  expect(buckets("a")).toBe(first);
-  buckets("c");
-  expect(buckets("a")).toBe(first);
-  expect(buckets("b")).not.toBe(second);
+  const pacer = createPacer(1, { now: () => 0 }, { maxKeys: 2 });
+  const use = (key: string): number => pacer.take(key);
+  expect([use("a"), use("a"), use("b"), use("a")]).toEqual([0, 0, 0, 1_000]);
+  use("c");
+  expect(use("a")).toBe(1_000);
+  expect([use("b"), use("b"), use("b")]).toEqual([0, 0, 1_000]);
 });
 
 test("a bucket lets no more through than its rate and one burst, whatever the clock does", () => {
@@ -211,7 +227,7 @@ test("a bucket lets no more through than its rate and one burst, whatever the cl
       (perSecond, steps) => {
         let now = 0;
         let forwardMs = 0;
-        const bucket = createTokenBucket(perSecond, { now: () => now });
+        const bucket = createTokenBucket(perSecond, {}, { now: () => now });
         let passed = 0;
         for (const step of steps) {
           now += step;

@@ -1,5 +1,5 @@
 import { parseClusterId } from "@cluster-connect/protocol";
-import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
+import { addEnrollmentCode } from "../../src/store/queries/enrollment-codes.ts";
 import { openStore } from "../../src/store/store.ts";
 
 // Writes rows for as long as it lives, and says each one that was committed; with "turns", waits for an answer to each.

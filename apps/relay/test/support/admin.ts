@@ -6,7 +6,7 @@ export interface AdminAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** Asks the relay's API as somebody; `root` is the fixture's administrator. */
+/** Asks the relay's API as a user; `root` is the fixture's administrator. */
 export async function ask(
   fixture: Fixture,
   method: string,

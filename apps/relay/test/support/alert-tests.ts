@@ -1,4 +1,4 @@
-/** What Prometheus would see of a relay, and whether an alert is to fire then. */
+/** Series that Prometheus would read from a relay, and whether an alert is to fire then. */
 interface AlertTest {
   readonly alert: string;
   /** Values by the minute, from the first one on, by series. */
@@ -37,6 +37,8 @@ const TESTS: readonly AlertTest[] = [
     fires: true,
   },
   { alert: "AuditLost", series: { 'cluster_connect_audit_sink_dropped_total{sink="webhook"}': "7x30" }, fires: false },
+  { alert: "AuditNotSealed", series: { cluster_connect_audit_seal_age_seconds: "10860x30" }, fires: true },
+  { alert: "AuditNotSealed", series: { cluster_connect_audit_seal_age_seconds: "10800x30" }, fires: false },
   { alert: "EventLoopBusy", series: { 'nodejs_eventloop_lag_p99_seconds{service="relay"}': "0.5x30" }, fires: true },
 ];
 

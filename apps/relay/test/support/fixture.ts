@@ -1,9 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateAgentKey, mintEnrollmentCode, signChallenge } from "@cluster-connect/auth";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
-import { dialSession, type IncomingStream, type Session, SYSTEM_SESSION_DEPS } from "@cluster-connect/framing";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createSessionDeps, dialSession, type IncomingStream, type Session } from "@cluster-connect/framing";
 import { dialWebSocket } from "@cluster-connect/framing/ws";
 import {
   type AgentProof,
@@ -14,19 +16,19 @@ import {
   parseCorrelationId,
   type SessionId,
 } from "@cluster-connect/protocol";
-import { type Clock, createInstanceId, createMetrics, SYSTEM_CLOCK } from "@cluster-connect/service";
+import { createInstanceId, createMetrics } from "@cluster-connect/service";
 import { createMemoryLogger, type MemoryLogger } from "@cluster-connect/service/testing";
+import { freePort, temporaryFolder } from "@cluster-connect/testkit";
 import { onTestFinished } from "vitest";
 import type { RelayConfig } from "../../src/config.ts";
 import type { GrantSpec } from "../../src/grants/grant.ts";
+import { createRelayIds } from "../../src/ids.ts";
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
 import { type RunningRelay, startRelay } from "../../src/relay.ts";
 import { createVerifier } from "../../src/serve.ts";
-import { addEnrollmentCode } from "../../src/store/enrollment-codes.ts";
-import { placeInFolder } from "../../src/store/place.ts";
+import { placeInFolder } from "../../src/store/open/place.ts";
+import { addEnrollmentCode } from "../../src/store/queries/enrollment-codes.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
-import { temporaryFolder } from "./folder.ts";
-import { freePort } from "./free-port.ts";
 
 const AUDIENCE = "https://relay.test";
 export const PROD: ClusterId = parseClusterId("prod");
@@ -44,6 +46,8 @@ export interface Fixture {
   readonly dataDir: string;
   /** Trusts this issuer alone from now on. */
   readonly trust: (issuer: TestIssuer) => Promise<void>;
+  /** Reads the file of trusted issuers again. */
+  readonly reload: () => Promise<void>;
   readonly config: RelayConfig;
   /** Ends the relay as a crash would: no GOAWAY of its own making is waited for. */
   stop(): Promise<void>;
@@ -57,9 +61,10 @@ export interface FixtureOptions {
   /** A fixture that runs, whose store and issuer are shared. */
   readonly beside?: Fixture;
   readonly clock?: Clock;
+  readonly openFileLimit?: () => number | undefined;
 }
 
-/** A relay with a real store, sockets and issuer; everyone in the group `ops` may reach every cluster. */
+/** A relay with a real store, sockets and issuer; members of the group `ops` may reach every cluster. */
 export async function startFixture(options: FixtureOptions = {}): Promise<Fixture> {
   const former = options.after ?? options.beside;
   const issuer = former?.issuer ?? (await startTestIssuer());
@@ -86,10 +91,11 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
   };
   const log = createMemoryLogger();
   await writeFile(config.authenticationConfig, authentication(issuer));
-  const verifier = await createVerifier(config);
+  const verifier = await createVerifier(config, { env: {} });
+  const reload = (): Promise<void> => verifier.reload({ signal: AbortSignal.timeout(10_000) });
   const trust = async (other: TestIssuer): Promise<void> => {
     await writeFile(config.authenticationConfig, authentication(other));
-    await verifier.reload({ signal: AbortSignal.timeout(10_000) });
+    await reload();
   };
   const store = options.beside?.store ?? (await openStore(placeInFolder(dataDir), new Date()));
   const relay = await startRelay(config, {
@@ -100,7 +106,10 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     metrics: createMetrics({ service: "relay" }),
     log,
     clock: options.clock ?? SYSTEM_CLOCK,
-    sessionDeps: SYSTEM_SESSION_DEPS,
+    random: Math.random,
+    ids: createRelayIds(randomBytes),
+    sessionDeps: createSessionDeps(),
+    openFileLimit: options.openFileLimit,
   });
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
@@ -111,7 +120,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     await stop();
     if (options.beside === undefined) await issuer.stop();
   });
-  return { url, relay, store, issuer, log, dataDir, trust, config, stop };
+  return { url, relay, store, issuer, log, dataDir, trust, reload, config, stop };
 }
 
 function authentication(issuer: TestIssuer): string {
@@ -127,7 +136,7 @@ function authentication(issuer: TestIssuer): string {
   });
 }
 
-/** A token of the fixture's issuer for the relay, of somebody in `ops`. */
+/** A token of the fixture's issuer for the relay, of a member of `ops`. */
 export function opsToken(fixture: Fixture, claims: Readonly<Record<string, unknown>> = {}): Promise<string> {
   return fixture.issuer.sign({ aud: AUDIENCE, sub: "jane", groups: ["ops"], ...claims });
 }
@@ -171,7 +180,7 @@ export interface AgentOptions {
   readonly onStream?: (incoming: IncomingStream) => void;
   /** Changes the proof before it is sent. */
   readonly tamper?: (proof: AgentProof, hello: Hello) => AgentProof;
-  /** What each probe answers; `undefined` answers nothing. */
+  /** Gives each probe's answer; `undefined` answers nothing. */
   readonly health?: () => unknown;
 }
 
@@ -228,13 +237,13 @@ export async function dialAgent(fixture: Fixture, agent: TestAgent, options: Age
   return session;
 }
 
-/** What OPEN needs here, with changes. */
+/** An OPEN request for these tests, with changes. */
 export const openRequest = (
   change: {
     readonly cluster?: ClusterId;
     readonly upstream?: string;
     readonly sessionId?: SessionId;
-    readonly forwarded?: boolean;
+    readonly viaPeer?: boolean;
   } = {},
 ) => ({
   cluster: PROD,

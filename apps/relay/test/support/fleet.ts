@@ -1,10 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { freePort, selfSigned, temporaryFolder } from "@cluster-connect/testkit";
 import type { PeerSettings } from "../../src/peers/tls.ts";
-import { selfSigned } from "./certificate.ts";
 import { type Fixture, type FixtureOptions, startFixture } from "./fixture.ts";
-import { temporaryFolder } from "./folder.ts";
-import { freePort } from "./free-port.ts";
 
 /** Certificate files that relays on 127.0.0.1 may share: it is its own authority. */
 async function peerFiles(): Promise<Pick<PeerSettings, "certFile" | "keyFile" | "caFile">> {

@@ -6,10 +6,10 @@ import {
   type TestPgbouncer,
   type TestPostgres,
 } from "@cluster-connect/service/testing";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { afterAll, describe, onTestFinished } from "vitest";
-import { placeInFolder } from "../../src/store/place.ts";
+import { placeInFolder } from "../../src/store/open/place.ts";
 import { openStore, type Store, type StorePlace } from "../../src/store/store.ts";
-import { temporaryFolder } from "./folder.ts";
 
 /** A kind of database that a suite runs on. */
 export interface TestDatabase {
@@ -32,7 +32,7 @@ async function open(place: StorePlace): Promise<Store> {
 /** Nothing stands before the server. */
 const DIRECT: Pooler = { through: (url) => url, stop: async () => {} };
 
-/** Runs a suite over each database there is; what is not on the machine is left out by name. */
+/** Runs a suite over each database there is; one that is not on the machine is left out by name. */
 export function describeStores(suite: (database: TestDatabase) => void): void {
   describe("over SQLite", () => suite({ open, newPlace: async () => placeInFolder(await temporaryFolder()) }));
   const missing = missingPostgres();
@@ -40,7 +40,7 @@ export function describeStores(suite: (database: TestDatabase) => void): void {
   describeServer("over PgBouncer in transaction mode", missing ?? missingPgbouncer(), suite, startTestPgbouncer);
 }
 
-/** @param pool starts what stands before the server, told of an address there. */
+/** @param pool starts the pooler before the server, told of an address there. */
 function describeServer(
   name: string,
   missing: string | undefined,

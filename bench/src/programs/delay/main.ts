@@ -1,4 +1,4 @@
-/** A long path: every byte arrives half a round trip later, in order, at whatever rate. */
+/** A long path: every byte arrives half a round trip later, in order, at any rate. */
 import { connect, createServer, type Socket } from "node:net";
 import { listen } from "../local-server.ts";
 import { readSettings } from "../settings.ts";
@@ -9,7 +9,7 @@ interface Settings {
   readonly rttMs: number;
 }
 
-/** What is under way in one direction; far more than rate and delay of any subject need. */
+/** Bytes under way in one direction; far more than rate and delay of any subject need. */
 const MAX_QUEUED_BYTES = 67_108_864;
 
 const { port, rttMs } = readSettings<Settings>(process.argv);
@@ -51,7 +51,7 @@ function delayed(from: Socket, to: Socket): void {
   });
   to.on("drain", () => from.resume());
   from.once("close", () => {
-    // What is under way still arrives, unless the connection broke off.
+    // Bytes under way still arrive, unless the connection broke off.
     if (ended) return;
     clearTimeout(timer);
     to.destroy();

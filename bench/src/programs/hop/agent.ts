@@ -31,6 +31,6 @@ function serve(incoming: IncomingStream, upstreams: Readonly<Record<string, numb
   }
   const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
   socket.on("error", () => undefined);
-  // What either side broke off, the other one hears from the splice.
+  // The splice tells each side when the other one broke off.
   splice(incoming.accept({ instanceId: INSTANCE, graceMs: 0 }), socket).catch(() => undefined);
 }

@@ -1,6 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:https";
-import { acceptSession, forwardStream, type IncomingStream, type Session } from "@cluster-connect/framing";
+import {
+  acceptSession,
+  createSessionDeps,
+  forwardStream,
+  type IncomingStream,
+  type Session,
+} from "@cluster-connect/framing";
 import { createWebSocketAcceptor } from "@cluster-connect/framing/ws";
 import { parseInstanceId, parseSessionId, toConnectError } from "@cluster-connect/protocol";
 import { listen } from "../local-server.ts";
@@ -11,6 +17,7 @@ export async function startRelay(settings: Extract<HopSettings, { role: "relay" 
   const { certFile, keyFile, hopWindow } = settings;
   const accept = createWebSocketAcceptor();
   const server = createServer({ cert: await readFile(certFile), key: await readFile(keyFile) });
+  const sessionDeps = createSessionDeps();
   let tunnel: Session | undefined;
 
   function forward(incoming: IncomingStream): void {
@@ -26,14 +33,18 @@ export async function startRelay(settings: Extract<HopSettings, { role: "relay" 
   server.on("upgrade", async (request, socket, head) => {
     const channel = await accept(request, socket, head);
     if (channel === undefined) return;
-    const session = acceptSession(channel, {
-      role: "relay",
-      instanceId: parseInstanceId("bench-relay"),
-      software: "bench",
-      hopWindow: { enabled: hopWindow },
-      authenticate: async () => ({ sessionId: parseSessionId("bench-session") }),
-      onStream: forward,
-    });
+    const session = acceptSession(
+      channel,
+      {
+        role: "relay",
+        instanceId: parseInstanceId("bench-relay"),
+        software: "bench",
+        hopWindow: { enabled: hopWindow },
+        authenticate: async () => ({ sessionId: parseSessionId("bench-session") }),
+        onStream: forward,
+      },
+      sessionDeps,
+    );
     if (request.url === "/v1/agent") tunnel = session;
   });
   return await listen(server);

@@ -2,7 +2,7 @@
 export interface OpenerSettings {
   readonly url: string;
   readonly caFile: string;
-  /** Holds the caller's token; absent where nobody asks for one. */
+  /** Holds the caller's token; absent where none is asked for. */
   readonly tokenFile?: string;
   readonly cluster: string;
   /** Each gets a local port of its own. */

@@ -1,4 +1,4 @@
-/** What the far end needs to end TLS. */
+/** Settings of the far end, which ends TLS. */
 export interface UpstreamSettings {
   readonly certFile: string;
   readonly keyFile: string;

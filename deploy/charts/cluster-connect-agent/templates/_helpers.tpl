@@ -91,7 +91,8 @@ projected:
 {{- concat (list .Values.relay.url | compact) .Values.relay.urls | uniq | toJson -}}
 {{- end -}}
 
-{{/* What the containers of both Jobs do, in this order; only the first and the last see Kubernetes. `identify` is the step between. */}}
+{{/* What the containers of both Jobs do, in this order; only the first and the last see Kubernetes, and both keys. The two between see
+one key each: `authority` that of the authority, and `identify` that of the agent, with the certificates that `authority` publishes. */}}
 {{- define "agent.jobPod" -}}
 {{- $root := .root -}}
 serviceAccountName: {{ include "agent.name" $root }}-keeper
@@ -114,31 +115,33 @@ initContainers:
   - name: read
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [secret, read, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/state]
+    args: [secret, read, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/agent/state, --authority-dir, /scratch/authority/state]
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /scratch }
+      - { name: agent-work, mountPath: /scratch/agent }
+      - { name: authority-work, mountPath: /scratch/authority }
       - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
   - name: authority
     image: {{ include "agent.authProxyImage" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     args: [authority, --config, /etc/cluster-connect/auth-proxy.yaml]
     env:
-      - { name: CC_STATE_DIR, value: /scratch/state }
-      - { name: CC_PUBLISH_CA_PATH, value: /scratch/ca.crt }
+      - { name: CC_STATE_DIR, value: /scratch/authority/state }
+      - { name: CC_PUBLISH_CA_PATH, value: /scratch/published/ca.crt }
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /scratch }
+      - { name: authority-work, mountPath: /scratch/authority }
+      - { name: published, mountPath: /scratch/published }
       - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
   - name: {{ .identify }}
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     args: [{{ .identify }}, --config, /etc/cluster-connect/agent.yaml]
     env:
-      - { name: CC_STATE_DIR, value: /scratch/state }
-      - { name: CC_AUTH_PROXY_AUTHORITIES_FILE, value: /scratch/ca.crt }
+      - { name: CC_STATE_DIR, value: /scratch/agent/state }
+      - { name: CC_AUTH_PROXY_AUTHORITIES_FILE, value: /scratch/published/ca.crt }
       - { name: CC_CLUSTER_ID, value: {{ $root.Values.global.resourceName | quote }} }
       {{- if .code }}
       - { name: CC_CODE_FILE, value: /etc/cluster-connect-code/code }
@@ -147,7 +150,8 @@ initContainers:
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /scratch }
+      - { name: agent-work, mountPath: /scratch/agent }
+      - { name: published, mountPath: /scratch/published, readOnly: true }
       - { name: config, mountPath: /etc/cluster-connect, readOnly: true }
       {{- if .code }}
       - { name: code, mountPath: /etc/cluster-connect-code, readOnly: true }
@@ -156,14 +160,19 @@ containers:
   - name: write
     image: {{ include "agent.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [secret, write, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/state]
+    args: [secret, write, --secret, {{ include "agent.identitySecret" $root }}, --dir, /scratch/agent/state, --authority-dir, /scratch/authority/state]
     securityContext: {{- include "agent.containerSecurity" $root | nindent 6 }}
     resources: { requests: { cpu: 10m, memory: 64Mi }, limits: { memory: 256Mi } }
     volumeMounts:
-      - { name: work, mountPath: /scratch }
+      - { name: agent-work, mountPath: /scratch/agent, readOnly: true }
+      - { name: authority-work, mountPath: /scratch/authority, readOnly: true }
       - { name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }
 volumes:
-  - name: work
+  - name: agent-work
+    emptyDir: { medium: Memory, sizeLimit: 1Mi }
+  - name: authority-work
+    emptyDir: { medium: Memory, sizeLimit: 1Mi }
+  - name: published
     emptyDir: { medium: Memory, sizeLimit: 1Mi }
   - name: config
     configMap: { name: {{ include "agent.name" $root }} }

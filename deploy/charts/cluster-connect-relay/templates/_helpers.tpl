@@ -72,6 +72,16 @@ fsGroup: 65532
 {{- if .Values.tls.existingSecret }}
 {{- $_ := set $config "tls" (dict "certFile" "/etc/cluster-connect/tls/tls.crt" "keyFile" "/etc/cluster-connect/tls/tls.key") }}
 {{- end }}
+{{- with .Values.audit.seal }}
+{{- if .existingSecret }}
+{{- $former := list }}
+{{- range .formerKeys }}{{ $former = append $former (printf "/etc/cluster-connect/audit-seal/%s" .) }}{{ end }}
+{{- $_ := set $config "audit" (dict "seal" (dict
+  "keyFile" (printf "/etc/cluster-connect/audit-seal/%s" .key)
+  "formerKeyFiles" $former
+  "intervalMinutes" .intervalMinutes)) }}
+{{- end }}
+{{- end }}
 {{- if .Values.login }}{{ $_ := set $config "login" .Values.login }}{{ end }}
 {{- if .Values.grantsConfigMap }}{{ $_ := set $config "grantsDir" "/etc/cluster-connect/grants" }}{{ end }}
 {{- if include "relay.several" . }}

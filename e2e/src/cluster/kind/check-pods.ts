@@ -5,7 +5,7 @@ import { NODE_IMAGE } from "../node/image.ts";
 
 const POD = "cluster-connect-check";
 const SAID = "this pod runs";
-const TIMEOUT_MS = 90_000;
+const TIMEOUT_MS = 180_000;
 const INTERVAL_MS = 500;
 
 export interface CheckOptions {
@@ -15,7 +15,7 @@ export interface CheckOptions {
   readonly intervalMs?: number;
 }
 
-/** What every suite takes for granted, in the order in which one needs the other. */
+/** Checks of the abilities that every suite takes for granted, in the order in which one needs the other. */
 const IN_A_POD: readonly { readonly what: string; readonly script: string }[] = [
   {
     what: "reach the kube-apiserver by its Service's address",

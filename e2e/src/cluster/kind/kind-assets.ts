@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Keeper } from "../../process/keeper.ts";
 import type { Progress } from "../../process/progress.ts";
-import { type FillFolder, findBuild } from "../assets.ts";
-import { KIND } from "../build.ts";
-import { cacheRoot, fillOnce } from "../cache-folder.ts";
-import { isExecutable } from "../find-executable.ts";
-import { COREDNS_VERSION, KIND_VERSION, KUBERNETES_VERSION } from "../versions.ts";
+import { type FillFolder, findBuild } from "../binaries/assets.ts";
+import { KIND } from "../binaries/build.ts";
+import { cacheRoot, fillOnce } from "../binaries/cache-folder.ts";
+import { isExecutable } from "../binaries/find-executable.ts";
+import { COREDNS_VERSION, KIND_VERSION, KUBERNETES_VERSION } from "../binaries/versions.ts";
 
-/** What the search needs from its surroundings. */
+/** Dependencies of the search for kind and its image. */
 export interface KindAssetsDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly progress: Progress;

@@ -5,13 +5,13 @@ import { definedOnly } from "../../process/program-env.ts";
 import type { Progress } from "../../process/progress.ts";
 import { runToEnd } from "../../process/run-to-end.ts";
 import { adminKubectl } from "../../stack/kubectl.ts";
-import { followAuditLog } from "../audit-log.ts";
+import { findExecutable } from "../binaries/find-executable.ts";
+import type { Tools } from "../binaries/tools.ts";
 import type { Cluster } from "../cluster.ts";
-import { AUDIT_POLICY } from "../components.ts";
+import { followAuditLog } from "../control-plane/audit-log.ts";
+import { AUDIT_POLICY } from "../control-plane/components.ts";
 import { useExisting } from "../existing.ts";
-import { findExecutable } from "../find-executable.ts";
 import { writeNodeImage } from "../node/image.ts";
-import type { Tools } from "../tools.ts";
 import { checkPods } from "./check-pods.ts";
 import { AUDIT_FILES, kindConfig } from "./kind-config.ts";
 import { removeLeftovers } from "./leftovers.ts";
@@ -28,13 +28,15 @@ export interface KindDeps {
 }
 
 const READY = "180s";
+/** kubeadm says why it gave up over several lines. */
+const LAST_LINES = 40;
 const STOP_TIMEOUT_MS = 60_000;
 
 /**
  * Makes a cluster with kind. `E2E_KIND_IMAGE` names a node image of our own; without it kind pulls the one that it
  * was released with. Docker must run on this machine: the node has a folder of it, for the audit log.
  *
- * It is deleted by `stop`. After SIGKILL it stays until the next cluster is made: its name tells whose it was.
+ * It is deleted by `stop`. After SIGKILL it stays until the next cluster is made: its name tells its owner.
  *
  * @throws ConnectError `CC_KUBERNETES_UNAVAILABLE` with kind's last line, or with what pods cannot do in it;
  *   `CC_COMMAND_NOT_FOUND` without kind or Docker.
@@ -75,7 +77,11 @@ export async function startKindCluster(
     const hostAddress = await findHostAddress(run, signal);
     const auditLogPath = join(auditFolder, AUDIT_FILES.log);
     return {
-      ...{ ...cluster, hostAddress, loadImage, stop, [Symbol.asyncDispose]: stop },
+      ...cluster,
+      hostAddress,
+      loadImage,
+      stop,
+      [Symbol.asyncDispose]: stop,
       outside: outsideOfKind(`${name}-control-plane`, { signal }, { run }),
       features: { controllers: true, pods: true, auditLog: true },
       auditEvents: (follow) => followAuditLog(auditLogPath, follow),
@@ -105,9 +111,17 @@ function commandRunner(given: NodeJS.ProcessEnv): Run {
     }
     const done = await runToEnd(path, args, { env, signal });
     if (done.code === 0) return done.stdout;
-    const last = done.stderr.trim().split("\n").at(-1) ?? "";
-    throw new ConnectError("CC_KUBERNETES_UNAVAILABLE", `${command} ${args[0] ?? ""} failed: ${last}`);
+    throw new ConnectError(
+      "CC_KUBERNETES_UNAVAILABLE",
+      `${command} ${args[0] ?? ""} failed: ${saidAtTheEnd(done.stderr)}`,
+    );
   };
+}
+
+/** The end of what a program said, without the stack that kind adds of its own calls. */
+function saidAtTheEnd(stderr: string): string {
+  const [said = ""] = stderr.split("\nStack Trace:");
+  return said.trim().split("\n").slice(-LAST_LINES).join("\n");
 }
 
 /** This machine's address on the network that kind's nodes are in. */

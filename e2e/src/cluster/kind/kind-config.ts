@@ -1,4 +1,4 @@
-/** What a cluster is made with. */
+/** Settings of a new cluster. */
 export interface KindConfigOptions {
   /** A folder of this machine that the apiserver writes its audit log to. */
   readonly auditFolder: string;
@@ -23,7 +23,8 @@ function auditPatches(): readonly object[] {
   const extraVolumes = [{ name: "audit", hostPath: INSIDE, mountPath: INSIDE, pathType: "Directory" }];
   const named = AUDIT_SETTINGS.map(([name, value]) => ({ name, value }));
   const patch = (version: string, extraArgs: object): object => ({
-    ...{ apiVersion: `kubeadm.k8s.io/${version}`, kind: "ClusterConfiguration" },
+    apiVersion: `kubeadm.k8s.io/${version}`,
+    kind: "ClusterConfiguration",
     apiServer: { extraArgs, extraVolumes },
   });
   return [patch("v1beta3", Object.fromEntries(AUDIT_SETTINGS)), patch("v1beta4", named)];
@@ -34,7 +35,8 @@ const OWN_IMAGE_PATCHES: readonly object[] = [
   { kind: "KubeletConfiguration", failCgroupV1: false, localStorageCapacityIsolation: false },
   { kind: "InitConfiguration", skipPhases: ["preflight"] },
   {
-    ...{ apiVersion: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration" },
+    apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
+    kind: "KubeProxyConfiguration",
     conntrack: { maxPerCore: 0, min: 0 },
   },
 ];
@@ -43,7 +45,8 @@ const OWN_IMAGE_PATCHES: readonly object[] = [
 export function kindConfig({ auditFolder, ownImage }: KindConfigOptions): string {
   const patches = [...auditPatches(), ...(ownImage ? OWN_IMAGE_PATCHES : [])];
   return JSON.stringify({
-    ...{ kind: "Cluster", apiVersion: "kind.x-k8s.io/v1alpha4" },
+    kind: "Cluster",
+    apiVersion: "kind.x-k8s.io/v1alpha4",
     networking: { disableDefaultCNI: ownImage },
     nodes: [{ role: "control-plane", extraMounts: [{ hostPath: auditFolder, containerPath: INSIDE }] }],
     kubeadmConfigPatches: patches.map((patch) => JSON.stringify(patch)),

@@ -1,13 +1,13 @@
 import type { Progress } from "../../process/progress.ts";
 import { isGone, type Owner, parseClusterName } from "./owner.ts";
 
-/** What kind does here. */
+/** The commands of kind that are used here. */
 export interface KindCommands {
   clusters(): Promise<readonly string[]>;
   remove(name: string): Promise<void>;
 }
 
-/** Removes the clusters of owners that were killed; a cluster of a process that lives, or of nobody we know, stays. */
+/** Removes the clusters of owners that were killed. A cluster stays when its owner lives or is not known. */
 export async function removeLeftovers(
   here: Owner,
   kind: KindCommands,

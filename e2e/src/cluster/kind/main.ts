@@ -2,7 +2,7 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { startKeeper } from "../../process/keeper.ts";
 import { createProgress } from "../../process/progress.ts";
-import { assetsDeps, findAssets } from "../assets.ts";
+import { assetsDeps, findAssets } from "../binaries/assets.ts";
 import { findNodeAssets, nodeAssetsDeps } from "../node/node-assets.ts";
 import { findKindAssets, kindAssetsDeps } from "./kind-assets.ts";
 

@@ -17,10 +17,10 @@ const NAME = new RegExp(`^${PREFIX}-([0-9a-f]{8})-([1-9]\\d*)-(\\d+)$`);
 const STATE = 0;
 const START_TIME = 19;
 
-/** The name of an owner's cluster: kind keeps nothing else that could tell whose it is. */
+/** The name of an owner's cluster: kind keeps nothing else that could tell the owner. */
 export const clusterName = ({ machine, pid, startedAt }: Owner): string => `${PREFIX}-${machine}-${pid}-${startedAt}`;
 
-/** Whose cluster this is; undefined for a cluster that is not ours. */
+/** The owner of a cluster by its name; undefined for a cluster that is not ours. */
 export function parseClusterName(name: string): Owner | undefined {
   const [, machine, pid, startedAt] = NAME.exec(name) ?? [];
   return machine === undefined || startedAt === undefined ? undefined : { machine, pid: Number(pid), startedAt };

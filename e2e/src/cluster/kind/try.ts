@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import { startKeeper } from "../../process/keeper.ts";
 import { createProgress } from "../../process/progress.ts";
-import { findTools } from "../tools.ts";
+import { findTools } from "../binaries/tools.ts";
 import { startKindCluster } from "./kind-cluster.ts";
 
 const UNAVAILABLE = 69;

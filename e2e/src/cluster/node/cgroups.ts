@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { systemCode } from "@cluster-connect/base";
 import { removeCgroup } from "../../process/cgroup.ts";
 import type { Keeper } from "../../process/keeper.ts";
 
@@ -25,11 +26,11 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return systemCode(error) === "EPERM";
   }
 }
 
-/** Those that are left of a node whose owner and keeper were killed together: nobody could remove them. */
+/** Removes the groups of a node whose owner and keeper were killed together: no process could. */
 async function removeAbandoned(hierarchy: string): Promise<void> {
   for (const name of await readdir(hierarchy)) {
     if (!name.startsWith(PREFIX) || isRunning(Number(name.slice(PREFIX.length).split("-")[0]))) continue;
@@ -39,7 +40,7 @@ async function removeAbandoned(hierarchy: string): Promise<void> {
 
 let made = 0;
 
-/** Makes a node's control groups; the keeper removes them when nobody did before. */
+/** Makes a node's control groups; the keeper removes them if they are still there at the end. */
 export async function makeCgroups(deps: { readonly keeper: Keeper }): Promise<Cgroups> {
   const name = `${PREFIX}${deps.keeper.pid}-${++made}`;
   const paths: string[] = [];

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { FILES } from "../components.ts";
+import { FILES } from "../control-plane/components.ts";
 import { NODE_IMAGE } from "./image.ts";
 import type { Link } from "./link.ts";
 import { CNI_FOLDER } from "./prerequisites.ts";
@@ -18,7 +18,7 @@ export const NODE_FILES = {
   resolver: "resolv.conf",
 } as const;
 
-/** What the configurations are made of. */
+/** The facts of a node that its configurations are made of. */
 export interface NodeConfiguration {
   /** The node's folder. */
   readonly folder: string;
@@ -60,7 +60,7 @@ export function cniConfiguration({ link }: NodeConfiguration): string {
   return JSON.stringify({ cniVersion: "0.4.0", name: "pods", plugins });
 }
 
-/** The kubelet: asks the apiserver who is calling, and keeps out of the machine's other resources. */
+/** The kubelet: asks the apiserver for the caller's identity, and keeps out of the machine's other resources. */
 export function kubeletConfiguration({ folder, credentials, link, cgroup }: NodeConfiguration): string {
   const credential = (name: string): string => join(credentials, name);
   return stringify({

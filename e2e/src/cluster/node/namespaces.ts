@@ -10,8 +10,8 @@ import { NODE_PATH } from "./prerequisites.ts";
 /**
  * Process, mount and network namespaces that a node runs in.
  *
- * The kernel ends every process in them with their first one, and takes down their mounts, interfaces and packet
- * filter rules with the last: nothing of a node can stay, however it ends.
+ * The kernel ends every process in them with their first one. It takes down their mounts, interfaces and packet filter
+ * rules with the last. So nothing of a node can stay, however it ends.
  */
 export interface Namespaces {
   /** The process that stands for them, as seen from outside. */
@@ -32,7 +32,7 @@ export interface NamespacesOptions {
 const READY = "namespaces are ready";
 const HIDDEN: readonly string[] = ["/run/", "/var/"];
 
-/** What a kubelet would set for the whole machine; it finds it so, and changes nothing. */
+/** Settings that a kubelet would make for the whole machine; it finds them made, and changes nothing. */
 const KERNEL: Readonly<Record<string, number>> = {
   "vm/overcommit_memory": 1,
   "vm/panic_on_oom": 0,
@@ -42,7 +42,7 @@ const KERNEL: Readonly<Record<string, number>> = {
   "kernel/keys/root_maxbytes": 25_000_000,
 };
 
-/** The first process: prepares the namespaces, then reaps whatever is left by others until it is told to end. */
+/** The first process: prepares the namespaces, then reaps processes that others leave until it is told to end. */
 const INIT = `set -eu
 trap 'exit 0' TERM
 mount --make-rshared /
@@ -89,7 +89,9 @@ export async function makeNamespaces(
     name: "namespaces",
     command: "setpriv",
     args: ["--pdeathsig", "KILL", ...unshare, "--propagation", "private", "sh", script, folder],
-    ...{ env, cwd: "/", logPath: log("namespaces") },
+    env,
+    cwd: "/",
+    logPath: log("namespaces"),
   });
   await waitForLogText(program, new RegExp(READY), { signal });
   const { pid } = program;
@@ -98,7 +100,12 @@ export async function makeNamespaces(
     program,
     start: ({ name, command, args }) =>
       deps.keeper.start({
-        ...{ name, command: "nsenter", args: [...enter, command, ...args], env, cwd: "/", logPath: log(name) },
+        name,
+        command: "nsenter",
+        args: [...enter, command, ...args],
+        env,
+        cwd: "/",
+        logPath: log(name),
       }),
     run: async (command, args) =>
       expectSuccess(command, await runToEnd("nsenter", [...enter, command, ...args], { env, signal })),

@@ -2,11 +2,11 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Keeper } from "../../process/keeper.ts";
 import type { Progress } from "../../process/progress.ts";
-import { type FillFolder, findBuild } from "../assets.ts";
-import { NODE } from "../build.ts";
-import { cacheRoot, fillOnce } from "../cache-folder.ts";
-import { isExecutable } from "../find-executable.ts";
-import { KUBERNETES_VERSION } from "../versions.ts";
+import { type FillFolder, findBuild } from "../binaries/assets.ts";
+import { NODE } from "../binaries/build.ts";
+import { cacheRoot, fillOnce } from "../binaries/cache-folder.ts";
+import { isExecutable } from "../binaries/find-executable.ts";
+import { KUBERNETES_VERSION } from "../binaries/versions.ts";
 
 /** The programs of a node. */
 export interface NodeAssets {
@@ -14,7 +14,7 @@ export interface NodeAssets {
   readonly kubeProxy: string;
 }
 
-/** What the search needs from its surroundings. */
+/** Dependencies of the search for a node's programs. */
 export interface NodeAssetsDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly progress: Progress;

@@ -1,8 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Cluster } from "../cluster.ts";
-import type { NodeAddresses } from "../components.ts";
-import { type ControlPlaneDeps, startControlPlane } from "../control-plane.ts";
+import type { NodeAddresses } from "../control-plane/components.ts";
+import { type ControlPlaneDeps, startControlPlane } from "../control-plane/control-plane.ts";
 import { makeCgroups } from "./cgroups.ts";
 import { type Link, makeLink } from "./link.ts";
 import { makeNamespaces } from "./namespaces.ts";
@@ -10,11 +10,11 @@ import type { NodeAssets } from "./node-assets.ts";
 import { outsideOfNode } from "./outside.ts";
 import { importImage, type Restarts, startNode } from "./start-node.ts";
 
-/** What a cluster with a node needs from its surroundings. */
+/** Dependencies of a cluster with a node. */
 export interface NodeClusterDeps extends ControlPlaneDeps {
   readonly nodeAssets: NodeAssets;
   readonly arch: NodeJS.Architecture;
-  /** kubectl as the administrator of the cluster whose kubeconfig this is. */
+  /** kubectl as the administrator of that cluster. */
   readonly kubectl: (cluster: Cluster) => (args: readonly string[]) => Promise<string>;
 }
 

@@ -1,15 +1,15 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { findExecutable, isExecutable } from "../find-executable.ts";
+import { findExecutable, isExecutable } from "../binaries/find-executable.ts";
 
-/** What decides whether a node can run here. */
+/** The facts of this machine that decide whether a node can run here. */
 export interface NodeHost {
   readonly platform: NodeJS.Platform;
   /** 0 for root; undefined where there are no user ids. */
   readonly uid: number | undefined;
 }
 
-/** Where the programs of a node are found, whatever the person's own `PATH` is. */
+/** Folders of the programs of a node; the person's own `PATH` does not count. */
 export const NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Where Debian's package puts the network plug-ins. */

@@ -3,14 +3,14 @@ import { ConnectError } from "@cluster-connect/protocol";
 import type { Keeper } from "../../process/keeper.ts";
 import type { Progress } from "../../process/progress.ts";
 import { type AdminKubectl, adminKubectl } from "../../stack/kubectl.ts";
-import { assetsDeps, findAssets } from "../assets.ts";
+import { assetsDeps, findAssets } from "../binaries/assets.ts";
+import type { Tools } from "../binaries/tools.ts";
 import type { Cluster } from "../cluster.ts";
-import type { Tools } from "../tools.ts";
 import { findNodeAssets, nodeAssetsDeps } from "./node-assets.ts";
 import { startNodeCluster } from "./node-cluster.ts";
 import { type NodeHost, nodePrerequisites } from "./prerequisites.ts";
 
-/** What a Kubernetes with a node needs from its surroundings. */
+/** Dependencies of a Kubernetes with a node. */
 export interface ProvideDeps {
   readonly keeper: Keeper;
   readonly tools: Tools;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { Program } from "../../process/keeper.ts";
 import { pollUntil } from "../../process/poll.ts";
-import { FILES, type NodeAddresses } from "../components.ts";
+import { FILES, type NodeAddresses } from "../control-plane/components.ts";
 import type { Cgroups } from "./cgroups.ts";
 import {
   CONTAINERD_SOCKET,
@@ -29,7 +29,7 @@ export interface NodeOptions {
   readonly signal: AbortSignal;
 }
 
-/** What a node needs from its surroundings. */
+/** Dependencies of a node. */
 export interface NodeDeps {
   readonly assets: NodeAssets;
   readonly namespaces: Namespaces;

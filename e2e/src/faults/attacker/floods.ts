@@ -23,7 +23,7 @@ export interface FloodTarget {
 
 type Figures = Readonly<Record<string, unknown>>;
 
-const DIAL_TIMEOUT_MS = 20_000;
+const DIAL_TIMEOUT_MS = 60_000;
 const HEADER_COUNT = 1_500;
 /** A relay that takes nothing for so long has stopped reading. */
 const STUCK_MS = 2_000;
@@ -92,7 +92,7 @@ export async function resetStreams(
   return { refusedHere, session: code };
 }
 
-/** Pings without an end, whose answers nobody reads. */
+/** Pings without an end, with answers that stay unread. */
 export async function floodPings(
   attack: { readonly count: number; readonly token: string },
   target: FloodTarget,
@@ -133,7 +133,7 @@ function frame(type: FrameType, payload: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Requests with more headers than anybody needs. */
+/** Requests with more headers than any client needs. */
 export async function floodHeaders(attack: { readonly count: number }, target: FloodTarget): Promise<Figures> {
   const headers = Object.fromEntries(Array.from({ length: HEADER_COUNT }, (_, n) => [`x-${n}`, "y".repeat(100)]));
   const answers = await Promise.all(Array.from({ length: attack.count }, () => answerOf(headers, target)));

@@ -2,10 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import { z } from "zod";
+import { pingBeforeHello, pipelineGets, sendSlowHeads } from "./before-proof.ts";
 import { floodHeaders, floodPings, resetStreams, sendSmallFrames } from "./floods.ts";
 import { holdHalfOpen } from "./half-open.ts";
 
-const COUNT = z.int().min(1).max(100_000_000);
+const COUNT = z.int().min(1).max(1_000_000_000);
 const BY_TOKEN = { count: COUNT, token: z.string() };
 const SETTINGS = z.strictObject({
   relay: z.url(),
@@ -20,6 +21,9 @@ const SETTINGS = z.strictObject({
     z.strictObject({ kind: z.literal("resets"), ...BY_TOKEN, cluster: z.string() }),
     z.strictObject({ kind: z.literal("pings"), ...BY_TOKEN }),
     z.strictObject({ kind: z.literal("headers"), count: COUNT }),
+    z.strictObject({ kind: z.literal("pipelined"), count: COUNT, bytes: COUNT, path: z.string() }),
+    z.strictObject({ kind: z.literal("slow-heads"), count: COUNT, seconds: COUNT }),
+    z.strictObject({ kind: z.literal("pings-before-hello"), bytes: COUNT }),
   ]),
 });
 
@@ -45,5 +49,11 @@ function run(): Promise<Readonly<Record<string, unknown>>> {
       return floodPings(attack, target);
     case "headers":
       return floodHeaders(attack, target);
+    case "pipelined":
+      return pipelineGets(attack, target);
+    case "slow-heads":
+      return sendSlowHeads(attack, target);
+    case "pings-before-hello":
+      return pingBeforeHello(attack, target);
   }
 }

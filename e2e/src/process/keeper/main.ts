@@ -1,6 +1,6 @@
 /**
- * The keeper: starts the programs its owner asks for, and ends them all, and their folder, when the owner ends —
- * by a request, an exception, Ctrl-C or SIGKILL alike, since each of them closes the channel between the two.
+ * The keeper: starts the programs that its owner asks for, and ends them all, and their folder, when the owner ends.
+ * A request, an exception, Ctrl-C and SIGKILL are alike here: each closes the channel between the two.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, rmSync } from "node:fs";

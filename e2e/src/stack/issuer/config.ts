@@ -3,7 +3,7 @@ import { z } from "zod";
 /** How the issuer signs; its keys are of this kind. */
 export const SIGNING_ALGORITHM = "ES256";
 
-/** A person who can sign in; there is no password, the login page asks who you are. */
+/** A person who can sign in; there is no password, the login page asks for a name. */
 export interface IssuerUser {
   readonly name: string;
   readonly email: string;
@@ -31,7 +31,7 @@ export interface IssuerConfig {
   };
   readonly users: readonly IssuerUser[];
   readonly clients: readonly IssuerClient[];
-  /** What tokens can be for: each is an RFC 8707 `resource` and the token's audience. */
+  /** Audiences that tokens can have: each is an RFC 8707 `resource`, too. */
   readonly audiences: readonly string[];
   readonly accessTokenSeconds: number;
   /** Secret for the issuer's own cookies. */

@@ -41,31 +41,36 @@ export async function answerLogin(
   if (!path.startsWith(PREFIX)) return false;
   const { prompt, params } = await provider.interactionDetails(request, response);
   if (prompt.name !== "login") {
-    // Whoever signed in agrees to everything.
+    // A user who signed in agrees to everything.
     await provider.interactionFinished(request, response, { consent: {} }, { mergeWithLastSubmission: true });
     return true;
   }
   if (request.method === "GET") {
     const hint = params["login_hint"];
     if (typeof hint === "string") {
-      await finish(hint, request, response, provider, users, path);
+      await finish(hint, { request, response, path }, provider, users);
       return true;
     }
     show(response, 200, page(path, users, "This issuer is for trying things out: it believes you."));
     return true;
   }
   const name = new URLSearchParams(await text(request)).get("user") ?? "";
-  await finish(name, request, response, provider, users, path);
+  await finish(name, { request, response, path }, provider, users);
   return true;
+}
+
+/** A browser's request for the login page, and the answer to it. */
+interface Visit {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
 }
 
 async function finish(
   name: string,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { request, response, path }: Visit,
   provider: Provider,
   users: readonly IssuerUser[],
-  path: string,
 ): Promise<void> {
   if (!users.some((user) => user.name === name)) {
     show(response, 400, page(path, users, `There is no user ${name}.`));

@@ -58,7 +58,7 @@ function features(config: IssuerConfig): NonNullable<Configuration["features"]> 
   };
 }
 
-/** Makes the provider; everybody who signs in has consented to everything. */
+/** Makes the provider; every user who signs in has consented to everything. */
 export function createProvider(url: string, config: IssuerConfig): Provider {
   const configuration: Configuration = {
     jwks: config.jwks as JWKS, // checked by the provider itself

@@ -11,7 +11,7 @@ export const AGENTS: readonly string[] = [
 /** A line of JSON that one of the agents' containers logged. */
 export type PodEvent = Readonly<Record<string, unknown>>;
 
-/** What both replicas have logged so far, of one container. */
+/** The log of both replicas so far, of one container. */
 export async function podEvents({ kubectl }: ChartStack, container: string): Promise<readonly PodEvent[]> {
   const text = await kubectl(["-n", NAMESPACE, "logs", ...AGENTS, "-c", container, "--tail=-1"]);
   return text

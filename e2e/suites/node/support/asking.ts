@@ -6,7 +6,7 @@ export interface Asked {
   readonly asked: number;
   /** How long there was no answer at the longest, milliseconds. */
   readonly longestMs: number;
-  /** What was said instead of an answer, each once. */
+  /** The words that came instead of an answer, each once. */
   readonly failures: ReadonlySet<string>;
 }
 

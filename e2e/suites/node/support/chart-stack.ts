@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, expect } from "vitest";
-import { createAuthority } from "../../../src/cluster/certificates.ts";
+import { findTools, type Tools } from "../../../src/cluster/binaries/tools.ts";
 import type { Cluster } from "../../../src/cluster/cluster.ts";
+import { createAuthority } from "../../../src/cluster/control-plane/certificates.ts";
 import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
-import { findTools, type Tools } from "../../../src/cluster/tools.ts";
 import { provideImages } from "../../../src/images/provide.ts";
 import { type Keeper, startKeeper } from "../../../src/process/keeper.ts";
 import { createProgress } from "../../../src/process/progress.ts";
@@ -17,7 +17,7 @@ import { CLUSTER_AUDIENCE, type Issuer, startIssuer } from "../../../src/stack/i
 import { type AdminKubectl, adminKubectl } from "../../../src/stack/kubectl.ts";
 import { type Relay, startRelay } from "../../../src/stack/relay.ts";
 import { repositoryFile } from "../../../src/stack/repository-file.ts";
-import { NO_END } from "../../support/stack.ts";
+import { NO_END, SUITE_TOKEN_SECONDS } from "../../support/stack.ts";
 
 /** The namespace and the release that the suites install. */
 export const NAMESPACE = "cluster-connect";
@@ -37,10 +37,10 @@ export interface ChartStack {
   readonly caFile: string;
   readonly issuerCaPem: string;
   readonly kubectl: AdminKubectl;
-  /** Values for a release: who to believe, where the relay is. */
+  /** Values for a release: the believed issuer, the relay's address. */
   values(): Promise<string>;
   helm(args: readonly string[]): Promise<RunResult>;
-  /** Somebody signed in, with a kubeconfig that leads through the relay. */
+  /** Signs a user in, with a kubeconfig that leads through the relay. */
   signIn(user: string): Promise<{ readonly cli: Cli; readonly env: Readonly<Record<string, string>> }>;
 }
 
@@ -86,7 +86,10 @@ async function start(keeper: Keeper, options: ChartStackOptions): Promise<[Chart
   const leaf = await authority.issue({ commonName: "issuer", hosts: [cluster.hostAddress] });
   await mkdir(join(folder, "issuer"), { mode: 0o700 });
   const secure = { host: cluster.hostAddress, ...leaf };
-  const issuer = await startIssuer({ folder: join(folder, "issuer"), signal, secure, ...options }, { keeper });
+  const issuer = await startIssuer(
+    { folder: join(folder, "issuer"), signal, secure, accessTokenSeconds: SUITE_TOKEN_SECONDS, ...options },
+    { keeper },
+  );
   const relayFrom = { issuerUrl: issuer.url, issuerCaPem: authority.certPem, host: cluster.hostAddress };
   const relay = await startRelay({ folder: join(folder, "relay"), signal, ...relayFrom }, { keeper, now });
   const relayCa = await readFile(relay.caFile ?? "", "utf8");
@@ -101,7 +104,15 @@ async function start(keeper: Keeper, options: ChartStackOptions): Promise<[Chart
   const toolEnv = { PATH: tools.path, HOME: folder, KUBECONFIG: cluster.kubeconfigPath };
   let people = 0;
   const stack: ChartStack = {
-    ...{ cluster, issuer, relay, keeper, tools, folder, caFile, kubectl, issuerCaPem: authority.certPem },
+    cluster,
+    issuer,
+    relay,
+    keeper,
+    tools,
+    folder,
+    caFile,
+    kubectl,
+    issuerCaPem: authority.certPem,
     helm: (args) => runToEnd(tools.helm, args, { env: toolEnv, signal, cwd: folder }),
     values: () => writeValues(folder, { relay, relayCa, issuer, issuerCa: authority.certPem }),
     signIn: async (user) => {
@@ -112,13 +123,23 @@ async function start(keeper: Keeper, options: ChartStackOptions): Promise<[Chart
         path: tools.path,
         signal,
       };
-      const cli = await createCli(own, { keeper });
+      const authority = join(own.folder, "authority.pem");
+      await mkdir(own.folder, { recursive: true });
+      await writeFile(authority, await installedAuthority(kubectl));
+      const cli = await createCli({ ...own, authorities: { [CLUSTER]: authority } }, { keeper });
       await cli.login(user, "browser");
       const proxy = await cli.proxy([CLUSTER]);
       return { cli, env: { ...cli.env, KUBECONFIG: proxy.kubeconfigPath } };
     },
   };
   return [stack, async () => void (await Promise.all([relay.stop(), issuer.stop()]).then(() => cluster.stop()))];
+}
+
+/** The authority that the chart made in the cluster: the certificates of its Secret, without the key. */
+export async function installedAuthority(kubectl: AdminKubectl): Promise<string> {
+  const found = await kubectl(["get", "secrets", "-n", NAMESPACE, "-o", "jsonpath={.items[*].data.authority\\.pem}"]);
+  const pem = Buffer.from(found.trim().split(" ")[0] ?? "", "base64").toString("utf8");
+  return (pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).join("\n");
 }
 
 async function writeValues(

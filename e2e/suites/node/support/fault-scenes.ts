@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { createAuthority } from "../../../src/cluster/certificates.ts";
+import { createAuthority } from "../../../src/cluster/control-plane/certificates.ts";
 import { pollUntil } from "../../../src/process/poll.ts";
 import { runToEnd } from "../../../src/process/run-to-end.ts";
 import { makeEnrollmentCode } from "../../../src/stack/relay.ts";
@@ -10,7 +10,7 @@ import { repositoryFile } from "../../../src/stack/repository-file.ts";
 import { NO_END } from "../../support/stack.ts";
 import { CHART, type ChartStack } from "./chart-stack.ts";
 
-/** What is wrong with an installation, and what its pods say about it. */
+/** A fault of an installation, and the words of its pods about it. */
 interface Fault {
   /** Of the cluster and of the namespace. */
   readonly name: string;
@@ -21,12 +21,12 @@ interface Fault {
   /** Component and container that say it; those of the enrollment by default. */
   readonly said?: readonly [string, string];
   readonly line: RegExp;
-  /** What to do, in the same line or the next. */
+  /** The next step for the person, in the same line or the next. */
   readonly hint: RegExp;
 }
 
 const RELEASE = "fault";
-const WAIT_MS = 120_000;
+const WAIT_MS = 300_000;
 /** An address for documentation, which nothing gets through to. */
 const NOWHERE = "192.0.2.1";
 const withCode = (code: string): readonly string[] => [`enrollment.code=${code}`];
@@ -154,7 +154,7 @@ interface Rendered {
   readonly kind: string;
 }
 
-/** What each fault says where a person looks first: in the pod's log. */
+/** Each fault is told where a person looks first: in the pod's log. */
 export function faultScenes(stack: () => ChartStack): void {
   test.concurrent.each(Object.entries(FAULTS))(
     "%s is said in one line of the pod's log, with what to do",

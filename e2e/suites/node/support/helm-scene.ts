@@ -41,7 +41,9 @@ function deployment(): string {
     containers: [{ name: "main", image: NODE_IMAGE, imagePullPolicy: "Never" }],
   };
   return JSON.stringify({
-    ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "charted", labels } },
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "charted", labels },
     spec: { selector: { matchLabels: { app: "charted" } }, template: { metadata: { labels }, spec } },
   });
 }

@@ -17,7 +17,7 @@ import { PROTOCOLS } from "./node-stack.ts";
 /** Nothing is said for so long: beyond what idles out anywhere, and longer than a token of the shortest life. */
 const LOGS_IDLE_MS = 10 * 60_000;
 const FORWARD_IDLE_MS = 5 * 60_000;
-const WAIT_MS = 30_000;
+const WAIT_MS = 60_000;
 const ECHO_PORT = 7;
 const POD = "idle";
 
@@ -32,11 +32,15 @@ export async function idleScene(stack: ChartStack, env: Readonly<Record<string, 
     more: Readonly<Record<string, string>> = {},
   ): Promise<Program> =>
     keeper.start({
-      ...{ name, command: tools.kubectl, args, env: { ...env, ...more }, cwd: folder },
+      name,
+      command: tools.kubectl,
+      args,
+      env: { ...env, ...more },
+      cwd: folder,
       logPath: join(folder, `${name}.log`),
     });
   await person(["run", POD, `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
-  await person(["wait", "--for=condition=Ready", `pod/${POD}`, "--timeout=60s"]);
+  await person(["wait", "--for=condition=Ready", `pod/${POD}`, "--timeout=180s"]);
   await kubectl(["exec", POD, "--", "sh", "-c", `nc -ll -p ${ECHO_PORT} -e cat > /dev/null 2>&1 &`]);
 
   const logs = await start("idle-logs", ["logs", "-f", POD]);

@@ -21,7 +21,7 @@ const ANSWERS: Readonly<Record<string, (pod: string) => readonly string[]>> = {
   "logs of a container that there is not": (pod) => ["logs", pod, "-c", "none"],
 };
 
-/** What carries no stream: the same answer as without us. */
+/** Commands without a stream: the same answer as without us. */
 export function answerScenes(routes: () => readonly Route[], pod: string): void {
   test.each(Object.entries(ANSWERS))("%s is answered as by the kube-apiserver itself", async (_name, args) => {
     await expectSame(routes(), async (route) => [await route.run(args(pod))]);
@@ -34,7 +34,7 @@ const succeed = async (route: Route, args: readonly string[], input?: string): P
   return done;
 };
 
-/** What carries a stream, over the protocol of the routes. */
+/** Commands with a stream, over the protocol of the routes. */
 export function streamScenes(routes: () => readonly Route[], prefix: string): void {
   test.each([0, 1, 42, 255])("exec ends with the command's code %i", async (code) => {
     const script = `echo out; echo err >&2; cat; exit ${code}`;
@@ -48,7 +48,7 @@ export function streamScenes(routes: () => readonly Route[], prefix: string): vo
     const [done] = await expectSame(routes(), async (route) => {
       const name = `${prefix}-attach-${route.name}`;
       await succeed(route, ["create", "-f", "-"], listener(name));
-      await succeed(route, ["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+      await succeed(route, ["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=180s"]);
       return [await route.run(["attach", "-i", name], INPUT)];
     });
     expect(done).toMatchObject({ code: 0, stdout: "heard through\nheard and back\n" });
@@ -59,7 +59,7 @@ export function streamScenes(routes: () => readonly Route[], prefix: string): vo
     const results = await expectSame(routes(), async (route) => {
       const name = `${prefix}-debug-${route.name}`;
       await succeed(route, ["run", name, ...IMAGE_FLAGS]);
-      await succeed(route, ["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+      await succeed(route, ["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=180s"]);
       const how = `-it --profile=general --image=${NODE_IMAGE} -c debugger`;
       await converse(route, `kubectl debug ${name} ${how} -- sh`);
       await converse(route, `kubectl debug ${name} ${how} --copy-to=${name}-copy -- sh`);

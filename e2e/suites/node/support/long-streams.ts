@@ -104,8 +104,12 @@ async function startForward(
   { kubectl, env, folder, keeper }: Person,
 ): Promise<{ readonly opened: Promise<unknown>; readonly ended: Promise<EndedStream> }> {
   const forward = await keeper.start({
-    ...{ name, command: kubectl, args: ["port-forward", `pod/${pod}`, `:${ECHO_PORT}`] },
-    ...{ env, cwd: folder, logPath: join(folder, `${name}.log`) },
+    name,
+    command: kubectl,
+    args: ["port-forward", `pod/${pod}`, `:${ECHO_PORT}`],
+    env,
+    cwd: folder,
+    logPath: join(folder, `${name}.log`),
   });
   const said = await waitForLogText(forward, /127\.0\.0\.1:\d+/, { signal: AbortSignal.timeout(WAIT_MS) });
   const socket = connect(Number(said.split(":")[1]), "127.0.0.1");

@@ -2,9 +2,9 @@
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findTools } from "../../../src/cluster/binaries/tools.ts";
 import { NODE_IMAGE } from "../../../src/cluster/node/image.ts";
 import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
-import { findTools } from "../../../src/cluster/tools.ts";
 import { startKeeper } from "../../../src/process/keeper.ts";
 import { SILENT } from "../../../src/process/progress.ts";
 import { adminKubectl } from "../../../src/stack/kubectl.ts";
@@ -20,6 +20,6 @@ const deps = { keeper, tools, env, host, progress: SILENT, now: () => new Date()
 const cluster = await provideWithPods({ folder, signal }, deps);
 const kubectl = adminKubectl(cluster, { folder: join(folder, "cache"), signal: () => signal }, { tools, env });
 await kubectl(["run", "pod", `--image=${NODE_IMAGE}`, "--image-pull-policy=Never"]);
-await kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"]);
+await kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=180s"]);
 process.send?.({ keeper: keeper.pid, folder, address: new URL(cluster.apiserverUrl).hostname });
 process.on("message", () => void cluster.stop().then(() => process.send?.("stopped")));

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
+import { findTools } from "../../../src/cluster/binaries/tools.ts";
 import { NODE_IMAGE } from "../../../src/cluster/node/image.ts";
 import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
-import { findTools } from "../../../src/cluster/tools.ts";
 import { createProgress } from "../../../src/process/progress.ts";
 import { type RunResult, runToEnd } from "../../../src/process/run-to-end.ts";
 import type { StackOptions } from "../../../src/stack/stack.ts";
@@ -20,7 +20,7 @@ export function useNodeStack(options: Pick<StackOptions, "accessTokenSeconds"> =
   });
 }
 
-const POLL = { timeout: 10_000, interval: 100 } as const;
+const POLL = { timeout: 60_000, interval: 100 } as const;
 
 /** How kubectl carries a stream inside HTTP. */
 export interface StreamProtocol {
@@ -45,7 +45,7 @@ export const PROTOCOLS: readonly StreamProtocol[] = [
 export interface Kubectl {
   readonly env: Readonly<Record<string, string>>;
   run(args: readonly string[], input?: string): Promise<RunResult>;
-  /** What it printed; any code but 0 fails the test. */
+  /** Returns its output; any code but 0 fails the test. */
   succeed(args: readonly string[], input?: string): Promise<string>;
 }
 
@@ -54,7 +54,9 @@ export function kubectlOver(protocol: StreamProtocol, person: Person, suite: Sui
   const env = { ...person.cli.env, ...protocol.env, KUBECONFIG: person.proxy.kubeconfigPath };
   const run = (args: readonly string[], input?: string): Promise<RunResult> =>
     runToEnd(suite.tools.kubectl, args, {
-      ...{ env, signal: NO_END, cwd: suite.folder },
+      env,
+      signal: NO_END,
+      cwd: suite.folder,
       ...(input === undefined ? {} : { input }),
     });
   return {
@@ -78,7 +80,7 @@ export const newName = (prefix: string): string => `${prefix}-${randomUUID().sli
 export async function startPod(kubectl: Kubectl, name: string, command: readonly string[] = []): Promise<void> {
   const args = command.length === 0 ? [] : ["--command", "--", ...command];
   await kubectl.succeed(["run", name, ...IMAGE_FLAGS, ...args]);
-  await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+  await kubectl.succeed(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=180s"]);
 }
 
 /** Expects that every upgraded stream to a pod was of this protocol, and that the auth proxy logged so many or more. */

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { missingPostgres, startTestPostgres } from "@cluster-connect/service/testing";
 import { afterAll, beforeAll, expect } from "vitest";
-import { createAuthority } from "../../../src/cluster/certificates.ts";
+import { findTools } from "../../../src/cluster/binaries/tools.ts";
+import { createAuthority } from "../../../src/cluster/control-plane/certificates.ts";
 import { provideWithPods } from "../../../src/cluster/provide-with-pods.ts";
-import { findTools } from "../../../src/cluster/tools.ts";
 import { missingForImages, provideImages } from "../../../src/images/provide.ts";
 import { type Keeper, startKeeper } from "../../../src/process/keeper.ts";
 import { createProgress } from "../../../src/process/progress.ts";
@@ -14,6 +14,7 @@ import { jwtAuthenticators, NAME_PREFIX } from "../../../src/stack/authenticatio
 import { type Issuer, RELAY_AUDIENCE, startIssuer } from "../../../src/stack/issuer.ts";
 import { type AdminKubectl, adminKubectl } from "../../../src/stack/kubectl.ts";
 import { repositoryFile } from "../../../src/stack/repository-file.ts";
+import { NAMED_ECHO } from "../../support/relays/fleet.ts";
 import { NO_END } from "../../support/stack.ts";
 
 /** The namespace and the release that the suite installs. */
@@ -23,7 +24,7 @@ const CHART: string = repositoryFile("deploy/charts/cluster-connect-relay");
 /** Of the range that NodePorts are chosen from. */
 const NODE_PORT = 30_443;
 
-/** A node whose cluster is to run relays; PostgreSQL, issuer, agents and callers are on this machine. */
+/** A node for a cluster that runs relays; PostgreSQL, issuer, agents and callers are on this machine. */
 export interface RelayChartStack {
   readonly folder: string;
   readonly keeper: Keeper;
@@ -107,7 +108,9 @@ async function start(atEnd: (end: () => Promise<unknown>) => void): Promise<Rela
   await writeFile(values, JSON.stringify(valuesFor(url, jwtAuthenticators(believed))), { mode: 0o600 });
   const helm = (args: readonly string[]): Promise<RunResult> =>
     runToEnd(tools.helm, args, {
-      ...{ env: { PATH: tools.path, HOME: folder, KUBECONFIG: cluster.kubeconfigPath }, signal, cwd: folder },
+      env: { PATH: tools.path, HOME: folder, KUBECONFIG: cluster.kubeconfigPath },
+      signal,
+      cwd: folder,
     });
   const install = (more: readonly string[] = []): Promise<RunResult> =>
     helm([
@@ -138,7 +141,7 @@ function valuesFor(publicUrl: string, jwt: readonly unknown[]): unknown {
     peers: { existingSecret: "relay-peers" },
     tls: { existingSecret: "relay-tls" },
     authentication: { apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt },
-    grants: [{ clusters: ["*"], groups: [`${NAME_PREFIX}viewers`] }],
+    grants: [{ clusters: ["*"], groups: [`${NAME_PREFIX}viewers`], upstreams: ["kubernetes", NAMED_ECHO] }],
     networkPolicy: { enabled: true },
     drainSeconds: 5,
     resources: { requests: { cpu: "50m", memory: "128Mi" } },

@@ -9,7 +9,7 @@ export interface Route {
   run(args: readonly string[], input?: string): Promise<RunResult>;
 }
 
-/** What is done once on each route. */
+/** An act that is done once on each route. */
 export type OnRoute = (route: Route) => Promise<readonly RunResult[]>;
 
 /** Does the same straight at the kube-apiserver and through the tunnel, and expects the same codes and texts. */

@@ -5,7 +5,7 @@ import { runToEnd } from "../../../src/process/run-to-end.ts";
 
 /** A command in a pseudo-terminal. */
 export interface Terminal {
-  /** What it has shown so far. */
+  /** All that it has shown so far. */
   readonly shown: () => string;
   /** Waits until it shows a match. */
   shows(pattern: RegExp): Promise<RegExpExecArray>;
@@ -16,7 +16,7 @@ export interface Terminal {
   readonly ended: Promise<number>;
 }
 
-const WAIT_MS = 30_000;
+const WAIT_MS = 60_000;
 
 /** Runs a shell command in a pseudo-terminal that `script` of util-linux makes. */
 export async function openTerminal(command: string, env: Readonly<Record<string, string>>): Promise<Terminal> {

@@ -1,11 +1,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import type { FillFolder } from "../../../src/cluster/assets.ts";
-import { KIND } from "../../../src/cluster/build.ts";
+import type { FillFolder } from "../../../src/cluster/binaries/assets.ts";
+import { KIND } from "../../../src/cluster/binaries/build.ts";
 import { findKindAssets, type KindAssetsDeps } from "../../../src/cluster/kind/kind-assets.ts";
 import { SILENT } from "../../../src/process/progress.ts";
-import { temporaryFolder } from "../../temporary-folder.ts";
 
 const options = { signal: new AbortController().signal };
 const NAMES = KIND.map(({ binary }) => binary);

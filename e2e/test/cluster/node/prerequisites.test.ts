@@ -1,8 +1,8 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { beforeEach, expect, test } from "vitest";
 import { type NodePlaces, nodePrerequisites } from "../../../src/cluster/node/prerequisites.ts";
-import { temporaryFolder } from "../../temporary-folder.ts";
 
 const ROOT = { platform: "linux", uid: 0 } as const;
 const PROGRAMS = [

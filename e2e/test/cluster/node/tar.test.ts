@@ -1,9 +1,9 @@
 import { readFile, readlink, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
 import { packTar } from "../../../src/cluster/node/tar.ts";
 import { runToEnd } from "../../../src/process/run-to-end.ts";
-import { temporaryFolder } from "../../temporary-folder.ts";
 
 test("tar unpacks what was packed: contents, modes, links, folders", async () => {
   const folder = await temporaryFolder();

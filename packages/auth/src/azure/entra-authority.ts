@@ -25,16 +25,3 @@ export function toEntraToken(found: AccessToken | null): EntraToken {
   if (found === null) throw new ConnectError("CC_LOGIN_FAILED", "Entra gave no token");
   return { token: found.token, expiresAt: new Date(found.expiresOnTimestamp) };
 }
-
-/** The library looks at the signal only now and then. */
-export async function race<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
-}

@@ -3,7 +3,7 @@ import { isObject, parseJsonObject } from "../json.ts";
 
 /** The library's cache of one person, kept by the caller. */
 export interface EntraCache {
-  /** What is to be kept after the last request. */
+  /** The cache to keep after the last request. */
   readonly text: string;
   /** For the credential's options. */
   readonly options: { readonly enabled: true };

@@ -6,18 +6,18 @@ export interface EntraClient {
   readonly clientId: string;
 }
 
-/** How an application without a person proves who it is. */
+/** How an application without a person proves its identity. */
 export type EntraMachine =
   | { readonly kind: "secret"; readonly secret: string }
   /** PEM with certificate and key. */
   | { readonly kind: "certificate"; readonly path: string }
-  /** A file that somebody else renews, as Kubernetes does with projected tokens: workload identity. */
+  /** A file that another program renews, as Kubernetes does with projected tokens: workload identity. */
   | { readonly kind: "federatedTokenFile"; readonly path: string }
   /** Another issuer's token, got anew each time. */
   | { readonly kind: "assertion"; readonly assertion: () => Promise<string> }
-  /** What this machine or pod is given by Azure; without a client id, the one that the system assigned. */
+  /** The identity that Azure gives this machine or pod; without a client id, the one that the system assigned. */
   | { readonly kind: "managedIdentity"; readonly clientId: string | undefined }
-  /** Whoever is signed in to `az` on this machine. */
+  /** The account that is signed in to `az` on this machine. */
   | { readonly kind: "azureCli" };
 
 /** A person's sign-in, as it is kept between two processes. Secret: it holds a refresh token. */
@@ -34,7 +34,7 @@ export interface EntraToken {
   readonly expiresAt: Date;
 }
 
-/** What an application asks for to get a token for an audience. */
+/** The scope that an application asks for to get a token for an audience. */
 export function entraScope(audience: string): string {
   return audience.endsWith("/.default") ? audience : `${audience}/.default`;
 }

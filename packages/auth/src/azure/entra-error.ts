@@ -1,6 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { parseJsonObject } from "../json.ts";
-import { redact } from "../redact.ts";
+import { redact } from "../tokens/redact.ts";
 import type { EntraAnswer, EntraDeps } from "./entra-traffic.ts";
 
 const MAX_CHARACTERS = 240;
@@ -22,7 +22,7 @@ export interface EntraErrorOptions {
   readonly renewal: boolean;
 }
 
-/** What went wrong in one line: what Entra said, or what kept it from answering, before what the library made of it. */
+/** The failure in one line: from Entra's answer or the connection first, and only then from the library's error. */
 export function entraError(
   error: unknown,
   answer: EntraAnswer,
@@ -32,7 +32,7 @@ export function entraError(
   options.signal.throwIfAborted();
   if (error instanceof ConnectError) return error;
   if (answer.kind === "unreachable") return deps.unreachable(answer.host, answer.cause);
-  if (answer.kind === "answered" && answer.status >= 500) {
+  if (answer.kind === "answered" && answer.status >= 400 && deps.isTransient(answer.status, errorOf(answer.body))) {
     return new ConnectError("CC_ISSUER_UNREACHABLE", `${answer.host} answers with HTTP status ${answer.status}`, {
       cause: error,
     });
@@ -45,6 +45,10 @@ export function entraError(
     return new ConnectError("CC_NOT_LOGGED_IN", "The kept sign-in at Entra cannot be renewed", { cause: error });
   }
   return new ConnectError("CC_LOGIN_FAILED", `Entra gave no token: ${text}`, { cause: error });
+}
+
+function errorOf(body: string): unknown {
+  return parseJsonObject(body)?.["error"];
 }
 
 function refusal(answer: Extract<EntraAnswer, { kind: "answered" }>, cause: unknown, renewal: boolean): ConnectError {

@@ -7,7 +7,8 @@ import {
   type TokenCredential,
   WorkloadIdentityCredential,
 } from "@azure/identity";
-import { authorityOptions, race, toEntraToken } from "./entra-authority.ts";
+import { raceAbort } from "@cluster-connect/base";
+import { authorityOptions, toEntraToken } from "./entra-authority.ts";
 import { type EntraClient, type EntraMachine, type EntraToken, entraScope } from "./entra-client.ts";
 import { entraError } from "./entra-error.ts";
 import { type EntraDeps, type EntraTraffic, watchTraffic } from "./entra-traffic.ts";
@@ -28,7 +29,7 @@ export async function getEntraMachineToken(
   try {
     const credential = credentialOf(client, machine, traffic);
     const got = credential.getToken(entraScope(audience), { abortSignal: options.signal });
-    return toEntraToken(await race(got, options.signal));
+    return toEntraToken(await raceAbort(got, options.signal));
   } catch (error) {
     throw entraError(error, traffic.answer, { ...options, renewal: false }, deps);
   }

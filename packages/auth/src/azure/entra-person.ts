@@ -5,14 +5,15 @@ import {
   InteractiveBrowserCredential,
   serializeAuthenticationRecord,
 } from "@azure/identity";
+import { raceAbort } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
-import { authorityOptions, race, toEntraToken } from "./entra-authority.ts";
+import { authorityOptions, toEntraToken } from "./entra-authority.ts";
 import { type EntraCache, useEntraCache } from "./entra-cache.ts";
 import { type EntraAccount, type EntraClient, type EntraToken, entraScope } from "./entra-client.ts";
 import { entraError } from "./entra-error.ts";
 import { type EntraDeps, watchTraffic } from "./entra-traffic.ts";
 
-/** What a person types on any device with a browser. */
+/** The code that a person types on any device with a browser. */
 export interface EntraDeviceCode {
   readonly url: string;
   readonly code: string;
@@ -55,9 +56,9 @@ export async function signInAtEntra(
             userPromptCallback: ({ userCode, verificationUri }) => how.show({ url: verificationUri, code: userCode }),
           });
     const abort = { abortSignal: options.signal };
-    const record = await race(credential.authenticate(scope, abort), options.signal);
+    const record = await raceAbort(credential.authenticate(scope, abort), options.signal);
     if (record === undefined) throw new ConnectError("CC_LOGIN_FAILED", "Entra did not say who signed in");
-    const token = await race(credential.getToken(scope, abort), options.signal);
+    const token = await raceAbort(credential.getToken(scope, abort), options.signal);
     return { token: toEntraToken(token), account: accountOf(record, cache) };
   } catch (error) {
     throw entraError(error, traffic.answer, { ...options, renewal: false }, deps);
@@ -90,7 +91,7 @@ export async function renewEntraPerson(
       authenticationRecord: record,
       disableAutomaticAuthentication: true,
     });
-    const token = await race(
+    const token = await raceAbort(
       credential.getToken(entraScope(audience), { abortSignal: options.signal }),
       options.signal,
     );

@@ -1,7 +1,7 @@
 import type { TokenCredentialOptions } from "@azure/identity";
 import type { ConnectError } from "@cluster-connect/protocol";
 
-/** How the requests to Entra ended: the first one that failed, as the library may go on with what it did not get. */
+/** How the requests to Entra ended. The first failure counts, as the library may go on without its answer. */
 export type EntraAnswer =
   | { readonly kind: "none" }
   | { readonly kind: "unreachable"; readonly host: string; readonly cause: unknown }
@@ -17,6 +17,8 @@ export interface EntraTraffic {
 export interface EntraDeps {
   /** Makes the error for a host that does not answer. */
   readonly unreachable: (host: string, cause: unknown) => ConnectError;
+  /** Whether an answer that is no token passes by itself, by its status and its field `error`. */
+  readonly isTransient: (status: number, error: unknown) => boolean;
 }
 
 /** The caller tries again itself, with kubectl waiting for it. */

@@ -1,6 +1,6 @@
 import { audiencesOf, EXTRA_DOMAIN, type JwtEntry, NO_SYSTEM_NAMES, oneOf, requireNarrowing } from "./jwt-entry.ts";
 
-/** Workflows of GitHub Actions, by ids that nobody can take over by renaming. */
+/** Workflows of GitHub Actions, by ids that no renaming can take over. */
 export interface GithubActionsPreset {
   readonly kind: "github-actions";
   readonly audiences: readonly string[];

@@ -29,7 +29,7 @@ export type SourceEntry = { readonly claim: string; readonly prefix: string } | 
 /** Domain of the extras that presets write. */
 export const EXTRA_DOMAIN = "connect.cluster-connect.io";
 
-/** Nobody becomes a system user or group by what an issuer writes. */
+/** No issuer makes a caller a system user or group by the names it writes. */
 export const NO_SYSTEM_NAMES: readonly { readonly expression: string; readonly message: string }[] = [
   { expression: "!user.username.startsWith('system:')", message: "a username must not begin with system:" },
   {

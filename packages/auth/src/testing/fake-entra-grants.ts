@@ -19,7 +19,7 @@ export interface GrantAnswer {
 
 export interface FakeEntraGrants {
   readonly counts: Record<string, number>;
-  /** What the browser brings back after jane has agreed. */
+  /** The fields that the browser brings back after jane has agreed. */
   authorize(fields: URLSearchParams): URLSearchParams;
   startDevice(fields: URLSearchParams, url: string): GrantAnswer;
   enterDeviceCode(code: string): boolean;
@@ -49,7 +49,7 @@ export function createFakeEntraGrants(
     const clientId = fields.get("client_id") ?? "";
     const scopes = (fields.get("scope") ?? "").split(" ");
     const scope = scopes.find((name) => name.endsWith("/.default"));
-    if (scope === undefined) return refused("invalid_scope", "AADSTS70011: The scope is not valid.");
+    if (scope === undefined) return refusedGrant("invalid_scope", "AADSTS70011: The scope is not valid.");
     const refreshToken = `fake-refresh-${randomUUID()}`;
     refreshTokens.add(refreshToken);
     return given(fields, {
@@ -86,15 +86,15 @@ export function createFakeEntraGrants(
       .digest("base64url");
     const fits = begun !== undefined && challenge === begun.fields.get("code_challenge");
     if (!fits || begun.fields.get("redirect_uri") !== fields.get("redirect_uri")) {
-      return refused("invalid_grant", "AADSTS501481: The code verifier does not match.");
+      return refusedGrant("invalid_grant", "AADSTS501481: The code verifier does not match.");
     }
     return await person(fields, begun.fields.get("nonce") ?? undefined);
   }
 
   async function byDevice(fields: URLSearchParams): Promise<GrantAnswer> {
     const begun = devices.get(fields.get("device_code") ?? "");
-    if (begun === undefined) return refused("invalid_grant", "AADSTS70019: The code has expired.");
-    if (!begun.agreed) return refused("authorization_pending", "AADSTS70016: Waiting for the person.");
+    if (begun === undefined) return refusedGrant("invalid_grant", "AADSTS70019: The code has expired.");
+    if (!begun.agreed) return refusedGrant("authorization_pending", "AADSTS70016: Waiting for the person.");
     devices.delete(fields.get("device_code") ?? "");
     if (!fields.has("scope")) fields.set("scope", begun.fields.get("scope") ?? "");
     return await person(fields, undefined);
@@ -102,12 +102,12 @@ export function createFakeEntraGrants(
 
   async function byClient(fields: URLSearchParams): Promise<GrantAnswer> {
     const app = find(fields);
-    if (app === undefined) return refused("unauthorized_client", "AADSTS700016: The application was not found.");
+    if (app === undefined) return refusedGrant("unauthorized_client", "AADSTS700016: The application was not found.");
     const proven = fields.has("client_assertion")
       ? await isAssertion(app, fields.get("client_assertion") ?? "", options.tokenEndpoint)
       : app.secret !== undefined && fields.get("client_secret") === app.secret;
     if (!proven)
-      return refused("invalid_client", "AADSTS7000215: Invalid client secret or assertion.\r\nTrace ID: 1", 401);
+      return refusedGrant("invalid_client", "AADSTS7000215: Invalid client secret or assertion.\r\nTrace ID: 1", 401);
     return given(fields, await accessOf(fields.get("scope") ?? "", app.clientId, false));
   }
 
@@ -120,7 +120,7 @@ export function createFakeEntraGrants(
     },
     startDevice(fields, url) {
       if (find(fields) === undefined)
-        return refused("unauthorized_client", "AADSTS700016: The application was not found.");
+        return refusedGrant("unauthorized_client", "AADSTS700016: The application was not found.");
       const deviceCode = `fake-device-${randomUUID()}`;
       const userCode = randomUUID().slice(0, 8).toUpperCase();
       devices.set(deviceCode, { fields, agreed: false, userCode });
@@ -148,18 +148,18 @@ export function createFakeEntraGrants(
         case "refresh_token":
           return refreshTokens.has(fields.get("refresh_token") ?? "")
             ? await person(fields, undefined)
-            : refused("invalid_grant", "AADSTS70043: The refresh token has expired.\r\nTrace ID: 2");
+            : refusedGrant("invalid_grant", "AADSTS70043: The refresh token has expired.\r\nTrace ID: 2");
         case "client_credentials":
           return await byClient(fields);
         default:
-          return refused("unsupported_grant_type", "AADSTS70003: The grant type is not supported.");
+          return refusedGrant("unsupported_grant_type", "AADSTS70003: The grant type is not supported.");
       }
     },
     revoke: () => refreshTokens.clear(),
   };
 }
 
-function refused(error: string, description: string, status = 400): GrantAnswer {
+function refusedGrant(error: string, description: string, status = 400): GrantAnswer {
   return { status, body: { error, error_description: description, error_codes: [], suberror: "" } };
 }
 

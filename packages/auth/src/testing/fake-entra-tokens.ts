@@ -6,7 +6,7 @@ export interface FakeEntraTokens {
   access(audience: string, caller: { readonly clientId: string; readonly person: boolean }): Promise<string>;
   identity(clientId: string, nonce: string | undefined): Promise<string>;
   readonly seconds: number;
-  /** What the library calls client info: who signed in. */
+  /** The person that signed in; the library calls it client info. */
   readonly clientInfo: string;
 }
 
@@ -17,7 +17,7 @@ export function createFakeEntraTokens(options: {
   readonly tenantId: string;
   /** Of access tokens. */
   readonly issuer: string;
-  /** Of ID tokens, which the one who signs in checks against where it signed in. */
+  /** Of ID tokens: a client compares it with the authority that it signed in at. */
   readonly identityIssuer: string;
   readonly seconds: number;
 }): FakeEntraTokens {

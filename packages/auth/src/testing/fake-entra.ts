@@ -24,7 +24,7 @@ export interface FakeEntra {
   /** Stands for `https://login.microsoftonline.com`. */
   readonly url: string;
   readonly tenantId: string;
-  /** What an application of this tenant is told as issuer. */
+  /** The issuer that an application of this tenant is told. */
   readonly issuer: string;
   /** `iss` of tokens: what the real authority would write. */
   readonly tokenIssuer: string;
@@ -32,9 +32,9 @@ export interface FakeEntra {
   readonly grants: Readonly<Record<string, number>>;
   /** Meets each request first; true when it has answered. */
   fault: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
-  /** What a verifier fetches: discovery and keys under {@link tokenIssuer}. */
+  /** The document at an address that a verifier fetches: discovery or keys under {@link tokenIssuer}. */
   document(url: URL): string;
-  /** Does what a person does who was shown a device code. */
+  /** Acts as a person that was shown a device code. */
   enterDeviceCode(code: string): boolean;
   /** Ends every refresh token. */
   revoke(): void;
@@ -43,7 +43,7 @@ export interface FakeEntra {
 
 const TENANT = "11111111-2222-4333-8444-555555555555";
 
-/** Starts the fake. Everybody who signs in is jane. */
+/** Starts the fake. Every sign-in is jane's. */
 export async function startFakeEntra(options: FakeEntraOptions): Promise<FakeEntra> {
   const key = await createSigningKey("RS256");
   const tokenIssuer = `https://login.microsoftonline.com/${TENANT}/v2.0`;

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { CompactSign, type JWSHeaderParameters } from "jose";
-import type { SignatureAlgorithm } from "../issuers.ts";
+import type { SignatureAlgorithm } from "../tokens/issuers.ts";
 import { portOf } from "./port-of.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
 
@@ -24,7 +24,7 @@ export interface TestIssuer {
   readonly url: string;
   /** Counts of requests since it was made. */
   readonly requests: { discovery: number; keys: number; other: number };
-  /** What it answers may be changed: the test decides how an issuer misbehaves. */
+  /** Answers that the test may change: it decides how an issuer misbehaves. */
   readonly answers: { discovery?: unknown; keys?: unknown; status?: number; location?: string; hang?: boolean };
   /** A token with exactly these claims over the defaults `iss`, `sub`, `iat` and `exp` in an hour; undefined removes. */
   sign(claims: Readonly<Record<string, unknown>>, options?: SignOptions): Promise<string>;
@@ -45,7 +45,7 @@ export async function startTestIssuer(options: TestIssuerOptions = {}): Promise<
   const answers: TestIssuer["answers"] = {};
   let current = await Promise.all(algorithms.map(createSigningKey));
   let published: readonly SigningKey[] = current;
-  let server = await listen(options.port ?? 0, answer);
+  let server = await listenOnLoopback(options.port ?? 0, answer);
   const port = portOf(server);
   const url = `http://127.0.0.1:${port}`;
 
@@ -98,13 +98,16 @@ export async function startTestIssuer(options: TestIssuerOptions = {}): Promise<
     publicKeys: () => published.map((key) => ({ ...key.jwk })),
     stop,
     async start() {
-      if (!server.listening) server = await listen(port, answer);
+      if (!server.listening) server = await listenOnLoopback(port, answer);
     },
     [Symbol.asyncDispose]: stop,
   };
 }
 
-async function listen(port: number, answer: (path: string, response: ServerResponse) => void): Promise<Server> {
+async function listenOnLoopback(
+  port: number,
+  answer: (path: string, response: ServerResponse) => void,
+): Promise<Server> {
   const server = createServer((request, response) => answer(request.url ?? "", response));
   server.listen(port, "127.0.0.1");
   await once(server, "listening");

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK } from "jose";
-import type { SignatureAlgorithm } from "../issuers.ts";
+import type { SignatureAlgorithm } from "../tokens/issuers.ts";
 
 /** A key pair with the public half as an issuer publishes it. */
 export interface SigningKey {

@@ -71,18 +71,18 @@ test("an authority that is away is no sign-in that ran out", async () => {
   await expect(failed).rejects.toMatchObject({ code: "CC_ISSUER_UNREACHABLE" });
 });
 
-test("an authority in trouble is told by its status, and may be asked again", async () => {
+test.each([429, 503])("an authority that answers %i is told so, and may be asked again", async (status) => {
   const { entra, client } = await stage();
   const { account } = await signIn(entra, client);
   entra.fault = (request, response) => {
     if (request.method !== "POST") return false;
-    response.writeHead(503).end();
+    response.writeHead(status).end();
     return true;
   };
   const failed = renewEntraPerson(client, account, CLUSTER_APP, NO_END, DEPS);
   await expect(failed).rejects.toMatchObject({
     code: "CC_ISSUER_UNREACHABLE",
-    message: expect.stringContaining("503"),
+    message: expect.stringContaining(String(status)),
   });
 });
 

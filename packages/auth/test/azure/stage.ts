@@ -12,6 +12,7 @@ export const NO_END: { readonly signal: AbortSignal } = { signal: new AbortContr
 
 export const DEPS: EntraDeps = {
   unreachable: (host, cause) => new ConnectError("CC_ISSUER_UNREACHABLE", `${host} cannot be reached`, { cause }),
+  isTransient: (status) => status === 429 || status >= 500,
 };
 
 /** The fake of Entra, trusted by this process, with the given applications beside a public one. */

@@ -1,17 +1,17 @@
+import type { Clock } from "@cluster-connect/base";
 import { parseInstanceId, parseSessionId } from "@cluster-connect/protocol";
-import type { Budget } from "../budget.ts";
-import type { Clock } from "../clock.ts";
-import type { SessionDeps } from "../deps.ts";
-import { type Forward, forwardStream } from "../forward.ts";
-import type { IncomingStream } from "../incoming.ts";
-import { acceptSession, dialSession, type Session } from "../session.ts";
-import type { SessionOptions } from "../session-options.ts";
+import type { Budget } from "../bytes/budget.ts";
+import { type Forward, forwardStream } from "../forward/forward.ts";
+import type { SessionDeps } from "../session/deps.ts";
+import type { SessionOptions } from "../session/options.ts";
+import { acceptSession, dialSession, type Session } from "../session/session.ts";
+import type { IncomingStream } from "../stream/incoming.ts";
 import { type MemoryChannelOptions, type MemoryChannelPair, memoryChannelPair } from "./memory-channel.ts";
 import { createCountingSecrets, createIncomingQueue, type IncomingQueue } from "./session-pair.ts";
 import { createTestSlabs } from "./slabs.ts";
 
 /** CLI, relay and agent in one process, joined by two memory channels. */
-export interface Chain {
+export interface SessionChain {
   readonly cli: Session;
   readonly agent: Session;
   /** The relay's sides of the two sessions. */
@@ -21,20 +21,20 @@ export interface Chain {
   readonly agentChannel: MemoryChannelPair;
   /** Streams that reached the agent. */
   readonly incoming: IncomingQueue;
-  /** What the relay forwarded, in order. */
+  /** Streams that the relay forwarded, in order. */
   readonly forwards: readonly Forward[];
 }
 
-export interface ChainOptions {
+export interface SessionChainOptions {
   readonly channel?: MemoryChannelOptions;
   readonly session?: Partial<Pick<SessionOptions, "limits" | "keepalive">>;
-  /** What the relay may hold for the CLI. */
+  /** Memory of the relay for the CLI. */
   readonly relayBuffers?: Budget;
   /** How the relay forwards. */
   readonly forward?: (stream: IncomingStream, target: Session) => Forward;
 }
 
-export function createChain(options: ChainOptions, deps: { readonly clock: Clock }): Chain {
+export function createSessionChain(options: SessionChainOptions, deps: { readonly clock: Clock }): SessionChain {
   const sessionDeps: SessionDeps = { clock: deps.clock, secret: createCountingSecrets(), slabs: createTestSlabs() };
   const cliChannel = memoryChannelPair(options.channel ?? {}, deps);
   const agentChannel = memoryChannelPair(options.channel ?? {}, deps);

@@ -28,6 +28,7 @@ function record(channel: MessageChannel, wanted: number, onDrain: () => void = (
   const end = Promise.withResolvers<ChannelEnd>();
   const parts: Uint8Array[] = [];
   let length = 0;
+  channel.admit();
   channel.listen({
     message(message) {
       parts.push(Buffer.from(message));

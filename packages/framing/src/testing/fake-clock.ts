@@ -1,11 +1,11 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "@cluster-connect/base";
 
 /** A clock that stands still until it is told to go on. */
 export interface FakeClock extends Clock {
   /** Timers that are set and did not fire: a leak when nothing should wait any more. */
   readonly pendingTimers: number;
   /**
-   * Goes on by so much, firing timers in order; what they set off settles before the next one fires.
+   * Goes on by so much, firing timers in order; their effects settle before the next one fires.
    *
    * @throws Error when so many timers fire that they must be setting off each other.
    */
@@ -50,6 +50,7 @@ export function createFakeClock(): FakeClock {
 
   return {
     now: () => now,
+    monotonicNow: () => now,
     get pendingTimers() {
       return timers.size;
     },

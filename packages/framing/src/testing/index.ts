@@ -1,5 +1,5 @@
-export type { Chain, ChainOptions } from "./chain.ts";
-export { createChain } from "./chain.ts";
+export type { SessionChain, SessionChainOptions } from "./chain.ts";
+export { createSessionChain } from "./chain.ts";
 export type { ChannelCase, ChannelPair } from "./channel-suite.ts";
 export { CHANNEL_SUITE } from "./channel-suite.ts";
 export type { FakeClock } from "./fake-clock.ts";
@@ -12,7 +12,7 @@ export type { IncomingQueue, SessionPair, SessionPairOptions } from "./session-p
 export { createCountingSecrets, createIncomingQueue, openStream, sessionPair, TEST_OPEN } from "./session-pair.ts";
 export type { SeededRandom } from "./simulator/random.ts";
 export { createSeededRandom } from "./simulator/random.ts";
-export type { Report } from "./simulator/simulate.ts";
+export type { SimulationReport } from "./simulator/simulate.ts";
 export { LawBroken, simulate } from "./simulator/simulate.ts";
 export { createTestSlabs } from "./slabs.ts";
 export { webSocketPair } from "./socket-pair.ts";

@@ -1,15 +1,15 @@
+import type { Clock } from "@cluster-connect/base";
 import { type ChannelEnd, type ChannelListener, CLOSE_LOST, type MessageChannel } from "../channel.ts";
-import type { Clock } from "../clock.ts";
-import { payloadBytes } from "../encode.ts";
+import { payloadBytes } from "../frames/encode.ts";
 
 export interface MemoryChannelOptions {
   /** One way, milliseconds; 0 delivers as soon as the sender's turn is over. */
   readonly delayMs?: () => number;
-  /** What the path carries each way, bytes per millisecond; what is more waits in front of it, as in a router. */
+  /** Rate of the path each way, bytes per millisecond; bytes beyond it wait in front of it, as in a router. */
   readonly bytesPerMs?: number;
   /** Bytes that count as gone from the process: the system's own buffers. */
   readonly systemBufferBytes?: number;
-  /** Cuts or joins what is sent: given the bytes of one message and who sent it, returns the messages that arrive. */
+  /** Cuts or joins sent bytes: given the bytes of one message and its sender, returns the messages that arrive. */
   readonly reshape?: (bytes: Uint8Array, from: ChannelSide) => readonly Uint8Array[];
 }
 
@@ -21,9 +21,9 @@ export interface MemoryChannelPair {
   readonly acceptor: MessageChannel;
   /** Both ends learn at once that the channel is gone. */
   cut(): void;
-  /** Nothing arrives any more, or nothing that one side sends, and nobody is told: a link that is dead in the middle. */
+  /** Nothing arrives any more, or nothing of one side, and neither side is told: a link that is dead in the middle. */
   stall(from?: ChannelSide): void;
-  /** What was kept back by a stall arrives. */
+  /** Bytes that a stall kept back arrive. */
   unstall(): void;
 }
 
@@ -45,25 +45,25 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     let listener: ChannelListener | undefined;
     let paused = false;
     let ended: ChannelEnd | undefined;
-    let told = false;
+    let closeReported = false;
     let bufferedBytes = 0;
     let wasFull = false;
     let pathFreeAt = 0;
     let message: Uint8Array[] = [];
-    const inbox: Uint8Array[] = [];
-    // What this end sent and has not arrived, in order; an entry may be a close.
+    const arrived: Uint8Array[] = [];
+    // Messages that this end sent and that have not arrived, in order; an entry may be a close.
     const wire: Array<{ readonly bytes: Uint8Array | undefined; readonly end?: ChannelEnd; arrived: boolean }> = [];
 
     function pump(): void {
       while (listener !== undefined && !paused) {
-        const bytes = inbox.shift();
+        const bytes = arrived.shift();
         if (bytes === undefined) break;
         listener.message(bytes);
-        // True during the call only: whoever kept them finds out.
+        // True during the call only: a listener that kept them finds out.
         bytes.fill(0xdb);
       }
-      if (ended !== undefined && listener !== undefined && inbox.length === 0 && !told) {
-        told = true;
+      if (ended !== undefined && listener !== undefined && arrived.length === 0 && !closeReported) {
+        closeReported = true;
         listener.close(ended);
       }
     }
@@ -91,7 +91,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
     /** When the path has carried so many bytes more, from now. */
     function waitForPath(length: number): number {
       if (options.bytesPerMs === undefined) return 0;
-      const now = deps.clock.now();
+      const now = deps.clock.monotonicNow();
       pathFreeAt = Math.max(now, pathFreeAt) + length / options.bytesPerMs;
       return pathFreeAt - now;
     }
@@ -128,6 +128,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
         if (self.bufferedBytes > LOW_BYTES) wasFull = true;
         transmit(bytes);
       },
+      admit() {},
       pause() {
         paused = true;
       },
@@ -147,7 +148,7 @@ export function memoryChannelPair(options: MemoryChannelOptions, deps: { readonl
       },
       deliver(bytes) {
         if (ended !== undefined) return;
-        inbox.push(bytes);
+        arrived.push(bytes);
         pump();
       },
       ended(end) {

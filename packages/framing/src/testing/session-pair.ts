@@ -1,3 +1,4 @@
+import type { Clock } from "@cluster-connect/base";
 import {
   parseClusterId,
   parseCorrelationId,
@@ -5,12 +6,11 @@ import {
   parseSecret,
   parseSessionId,
 } from "@cluster-connect/protocol";
-import type { Clock } from "../clock.ts";
-import type { SessionDeps } from "../deps.ts";
-import type { IncomingStream } from "../incoming.ts";
-import { acceptSession, dialSession, type Session } from "../session.ts";
-import type { AcceptSessionOptions, DialOptions, OpenRequest } from "../session-options.ts";
-import type { MuxStream } from "../stream.ts";
+import type { SessionDeps } from "../session/deps.ts";
+import type { AcceptSessionOptions, DialOptions, OpenRequest } from "../session/options.ts";
+import { acceptSession, dialSession, type Session } from "../session/session.ts";
+import type { IncomingStream } from "../stream/incoming.ts";
+import type { MuxStream } from "../stream/mux-stream.ts";
 import { type MemoryChannelOptions, type MemoryChannelPair, memoryChannelPair } from "./memory-channel.ts";
 import { createTestSlabs } from "./slabs.ts";
 
@@ -24,7 +24,7 @@ export interface SessionPair {
   readonly dialer: Session;
   readonly acceptor: Session;
   readonly channel: MemoryChannelPair;
-  /** Streams that the peer of each side opened and nobody took yet, in order. */
+  /** Streams that the peer of each side opened and that are not taken yet, in order. */
   readonly incoming: IncomingQueue;
 }
 

@@ -1,6 +1,6 @@
-import { createSlabPool, type SlabPool } from "../slab-pool.ts";
+import { createSlabPool, type SlabPool } from "../bytes/slab-pool.ts";
 
-/** A pool whose slabs change as soon as they are given back: whoever still looks at one finds out. */
+/** A pool whose slabs change as soon as they are given back: a reader that still looks at one finds out. */
 export function createTestSlabs(): SlabPool {
   const pool = createSlabPool();
   return {

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { toConnectError } from "@cluster-connect/protocol";
 import type { MessageChannel } from "../channel.ts";
 import { socketChannel } from "./channel.ts";
+import { SYSTEM_WEB_SOCKET_DEPS, type WebSocketDeps } from "./deps.ts";
 import { answerUpgrade } from "./handshake.ts";
 import { refuseUpgrade } from "./refusal.ts";
 
@@ -16,6 +17,7 @@ export function acceptWebSocket(
   request: IncomingMessage,
   socket: Duplex,
   head: Uint8Array,
+  deps: WebSocketDeps = SYSTEM_WEB_SOCKET_DEPS,
 ): MessageChannel | undefined {
   try {
     const lines = answerUpgrade(request);
@@ -25,7 +27,7 @@ export function acceptWebSocket(
     return undefined;
   }
   prepareSocket(socket);
-  return socketChannel(socket, head, "none");
+  return socketChannel(socket, { head, masking: "none" }, deps);
 }
 
 /** No delay for small messages, and none of the timeouts of HTTP. */

@@ -1,3 +1,4 @@
+import { systemCode } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -12,9 +13,9 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS",
 };
 
-/** What an error of the system or of TLS means for somebody who dials. */
+/** The meaning of an error of the system or of TLS for a dialer. */
 export function dialError(host: string, error: Error): ConnectError {
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const code = systemCode(error);
   if (isCertificateProblem(code)) {
     return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${host} is not trusted: ${code}`, { cause: error });
   }

@@ -1,12 +1,13 @@
-import { randomBytes } from "node:crypto";
 import { type ClientRequest, type IncomingMessage, request as requestPlain } from "node:http";
 import { request as requestTls } from "node:https";
 import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type SecureContextOptions } from "node:tls";
+import { bareHost, onAbort } from "@cluster-connect/base";
 import { ConnectError, HANDSHAKE_TIMEOUT_MS, SUBPROTOCOL } from "@cluster-connect/protocol";
 import type { MessageChannel } from "../channel.ts";
 import { prepareSocket } from "./accept.ts";
 import { socketChannel } from "./channel.ts";
+import { SYSTEM_WEB_SOCKET_DEPS, type WebSocketDeps } from "./deps.ts";
 import { dialError } from "./dial-error.ts";
 import { createDirectRead, type DirectRead } from "./direct-read.ts";
 import { isOurAnswer } from "./handshake.ts";
@@ -33,10 +34,14 @@ export interface DialWebSocketOptions {
  *   the certificate does not pass, the code in the body of a refused upgrade, else `CC_RELAY_REFUSED`. The signal's
  *   reason when it is aborted.
  */
-export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageChannel> {
+export async function dialWebSocket(
+  url: URL,
+  options: DialWebSocketOptions,
+  deps: WebSocketDeps = SYSTEM_WEB_SOCKET_DEPS,
+): Promise<MessageChannel> {
   const { signal } = options;
   signal.throwIfAborted();
-  const key = randomBytes(16).toString("base64");
+  const key = Buffer.from(deps.randomBytes(16)).toString("base64");
   const secure = url.protocol === "wss:" || url.protocol === "https:";
   const deadline = AbortSignal.timeout(options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS);
   const through = await proxySocket(url, options, deadline);
@@ -47,14 +52,14 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
   const direct = secure && through === undefined ? createDirectRead() : undefined;
   const request = startRequest(url, { secure, key, through, direct }, options);
   const { promise, resolve, reject } = Promise.withResolvers<MessageChannel>();
-  const onAbort = (): void => reject(signal.reason);
-  const onDeadline = (): void => reject(new ConnectError("CC_RELAY_UNREACHABLE", `${url.host}: no answer in time`));
-  signal.addEventListener("abort", onAbort, { once: true });
-  deadline.addEventListener("abort", onDeadline, { once: true });
+  const leaves = [
+    onAbort(signal, () => reject(signal.reason)),
+    onAbort(deadline, () => reject(new ConnectError("CC_RELAY_UNREACHABLE", `${url.host}: no answer in time`))),
+  ];
   request.once("upgrade", (response: IncomingMessage, socket: Socket, head: Buffer) => {
     if (isOurAnswer(response.headers, key)) {
       prepareSocket(socket);
-      resolve(socketChannel(socket, head, secure ? "zero" : "random", direct));
+      resolve(socketChannel(socket, { head, masking: secure ? "zero" : "random", direct }, deps));
     } else {
       socket.destroy();
       reject(new ConnectError("CC_RELAY_REFUSED", `${url.host} does not speak ${SUBPROTOCOL}`));
@@ -71,8 +76,7 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
     request.destroy();
     throw error;
   } finally {
-    signal.removeEventListener("abort", onAbort);
-    deadline.removeEventListener("abort", onDeadline);
+    for (const leave of leaves) leave();
   }
 }
 
@@ -84,7 +88,7 @@ async function proxySocket(
 ): Promise<Socket | undefined> {
   const { proxy, signal } = options;
   if (proxy === undefined) return undefined;
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = bareHost(url.hostname);
   const either = AbortSignal.any([signal, deadline]);
   try {
     return await connectThroughProxy(proxy, { host, port: portOf(url) }, { signal: either });
@@ -123,7 +127,7 @@ function startRequest(
   }
   const servername = options.tls?.servername ?? (isIP(target.hostname) === 0 ? target.hostname : "");
   const createConnection = (): Socket => {
-    const host = target.hostname.replace(/^\[(.*)\]$/, "$1");
+    const host = bareHost(target.hostname);
     const tls = { ...options.tls, host, servername };
     if (through !== undefined) return connectTls({ ...tls, socket: through });
     const way = { port: portOf(target), ALPNProtocols: ["http/1.1"] };

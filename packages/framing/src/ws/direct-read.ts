@@ -7,13 +7,13 @@ const READ_BYTES = 65_536;
  * Reads of one socket into the same memory, without a buffer of its own for each.
  *
  * A socket takes this only when it is made: `onread` goes into its options. Until {@link begin} it reads like any
- * other, so that the handshake before is whoever's it is.
+ * other, so that the handshake before belongs to its own reader.
  */
 export interface DirectRead {
   readonly onread: OnReadOpts;
   /** Names the socket that was made with `onread`. */
   of(socket: Socket): void;
-  /** From now on every read goes to `take`, first what came and nobody read; the bytes hold true during the call. */
+  /** From now on every read goes to `take`, first the unread bytes that came. The bytes hold true during the call. */
   begin(take: (bytes: Uint8Array) => void): void;
 }
 

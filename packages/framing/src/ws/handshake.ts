@@ -6,7 +6,7 @@ import { ConnectError, SUBPROTOCOL } from "@cluster-connect/protocol";
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
 
-/** What an acceptor answers to a key. */
+/** An acceptor's answer to a key. */
 function acceptKeyOf(key: string): string {
   return createHash("sha1").update(`${key}${ACCEPT_SUFFIX}`).digest("base64");
 }

@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
+import type { WebSocketDeps } from "./deps.ts";
 import { applyMask } from "./mask.ts";
 import { OPCODE, wireHeader } from "./wire.ts";
 
 /**
- * How this side masks what it sends: an acceptor must not; a dialer must, and its key may be zero inside TLS, where
- * nobody on the way could be confused by what we send.
+ * How this side masks its bytes: an acceptor must not; a dialer must. Its key may be zero inside TLS, where no machine
+ * on the way could be confused by the bytes.
  */
 export type Masking = "none" | "zero" | "random";
 
@@ -32,12 +32,17 @@ const NO_BUFFER: Buffer = Buffer.alloc(0);
 const NO_MASK: Uint8Array = new Uint8Array(4);
 
 /**
- * One write at a time, in memory that is used again: what comes meanwhile is gathered behind it and leaves as one, so
- * the busier the socket, the larger its writes.
+ * One write at a time, in memory that is used again. Bytes that come meanwhile are gathered behind it and leave as one.
+ * The busier the socket, the larger its writes.
  *
  * @param left is called whenever bytes have left.
  */
-export function createOutgoing(socket: Duplex, masking: Masking, left: () => void): Outgoing {
+export function createOutgoing(
+  socket: Duplex,
+  masking: Masking,
+  deps: Pick<WebSocketDeps, "randomBytes">,
+  left: () => void,
+): Outgoing {
   let filling: Buffer = NO_BUFFER;
   let used = 0;
   // Where the message that was begun stands, and where the last one that ended does.
@@ -74,7 +79,7 @@ export function createOutgoing(socket: Duplex, masking: Masking, left: () => voi
   /** Puts the header where the room for it is, close to the payload. */
   function finish(start: number, opcode: number): void {
     const payload = filling.subarray(start + HEADER_ROOM, used);
-    const key = masking === "none" ? undefined : masking === "zero" ? NO_MASK : randomBytes(4);
+    const key = masking === "none" ? undefined : masking === "zero" ? NO_MASK : deps.randomBytes(4);
     if (masking === "random" && key !== undefined) applyMask(payload, key, 0);
     const header = wireHeader(opcode, payload.length, key);
     filling.set(header, start);

@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { ConnectError, ERRORS, isErrorCode } from "@cluster-connect/protocol";
 
-/** More than any refusal of ours; a longer body is somebody else's. */
+/** More than any refusal of ours; a longer body has another sender. */
 const MAX_BODY_BYTES = 8_192;
 
 /** Answers an upgrade request with an error: its HTTP status, and code and message as JSON. */
@@ -22,7 +22,7 @@ export function refuseUpgrade(socket: Duplex, error: ConnectError): void {
   socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`);
 }
 
-/** The mirror of {@link refuseUpgrade}: what an answer other than 101 means. */
+/** The mirror of {@link refuseUpgrade}: the meaning of an answer other than 101. */
 export async function readRefusal(host: string, response: IncomingMessage): Promise<ConnectError> {
   const status = response.statusCode ?? 0;
   const retryAfterS = Number(response.headers["retry-after"] ?? Number.NaN);

@@ -8,15 +8,17 @@ export const OPCODE = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, p
 const FIN = 0x80;
 const RESERVED = 0x70;
 const MASKED = 0x80;
-const MAX_CONTROL_BYTES = 125;
-/** A message is at most one large frame of ours: nobody has a reason to cut it finer. */
+/** Longest payload of a ping, a pong or a close. */
+export const MAX_CONTROL_BYTES = 125;
+/** A message is at most one large frame of ours: no sender has a reason to cut it finer. */
 const MAX_FRAGMENTS = 128;
 const MAX_HEADER_BYTES = 14;
 
-/** What a reader finds. */
+/** Findings of a reader. */
 export interface WireEvents {
   /** The next bytes of the peer's messages, in order, true during the call; where a message ends does not matter. */
   bytes(piece: Uint8Array): void;
+  /** @param payload is true during the call only. */
   ping(payload: Uint8Array): void;
   /** The peer closes; nothing after it is read. */
   close(code: number, reason: string): void;
@@ -42,7 +44,8 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
   const key = new Uint8Array(4);
   let keyIsZero = true;
   let keyOffset = 0;
-  let control: Uint8Array[] = [];
+  const control = Buffer.alloc(MAX_CONTROL_BYTES);
+  let controlFilled = 0;
   // The message that is being read.
   let inMessage = false;
   let messageBytes = 0;
@@ -86,7 +89,7 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
     opcode = first & 0x0f;
     remaining = length;
     if (opcode >= OPCODE.close) {
-      control = [];
+      controlFilled = 0;
       return undefined;
     }
     if (!inMessage) {
@@ -106,8 +109,7 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
   }
 
   function endControl(): number | undefined {
-    const payload = Buffer.concat(control);
-    control = [];
+    const payload = control.subarray(0, controlFilled);
     if (opcode === OPCODE.ping) events.ping(payload);
     if (opcode !== OPCODE.close) return undefined;
     over = true;
@@ -122,8 +124,10 @@ export function createWireReader(masked: boolean, events: WireEvents): WireReade
     const piece = chunk.subarray(position, position + remaining);
     unmask(piece);
     remaining -= piece.length;
-    if (opcode >= OPCODE.close) control.push(new Uint8Array(piece));
-    else if (piece.length > 0) events.bytes(piece);
+    if (opcode >= OPCODE.close) {
+      control.set(piece, controlFilled);
+      controlFilled += piece.length;
+    } else if (piece.length > 0) events.bytes(piece);
     return position + piece.length;
   }
 

@@ -25,7 +25,7 @@ export function libraryChannel(socket: WebSocket): MessageChannel {
     ended = { code, reason: reason.toString("utf8") };
     listener?.close(ended);
   });
-  // What an error means is told by the close that follows it.
+  // The close that follows an error says its meaning.
   socket.on("error", () => {});
 
   function onSent(): void {
@@ -43,7 +43,7 @@ export function libraryChannel(socket: WebSocket): MessageChannel {
       listener = next;
       const waiting = early;
       early = [];
-      // In a turn of its own, so that whoever listens has finished setting itself up.
+      // In a turn of its own, so that the listener has finished setting itself up.
       queueMicrotask(() => {
         for (const bytes of waiting) next.message(bytes);
         if (ended !== undefined) next.close(ended);
@@ -59,6 +59,7 @@ export function libraryChannel(socket: WebSocket): MessageChannel {
       waitsForDrain = true;
       socket.send(bytes, { binary: true, compress: false }, onSent);
     },
+    admit() {},
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     close(code, reason) {

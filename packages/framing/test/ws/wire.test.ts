@@ -10,7 +10,7 @@ function frame(opcode: number, payload: Uint8Array, key?: Uint8Array): Buffer {
   return Buffer.concat([wireHeader(opcode, payload.length, key), bytes]);
 }
 
-/** A frame by its first bytes, for what no sender of ours makes. */
+/** A frame by its first bytes, for frames that no sender of ours makes. */
 function raw(first: number, second: number, rest: readonly number[] = []): Buffer {
   return Buffer.from([first, second, ...rest]);
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 /** A collector of a test's own, on loopback, that takes spans over OTLP/HTTP. */
 export interface TestCollector extends AsyncDisposable {
   readonly endpoint: string;
-  /** What has come so far. */
+  /** Spans that have come so far. */
   readonly spans: readonly CollectedSpan[];
 }
 
@@ -41,9 +41,13 @@ const DOCUMENT = z.object({
         z.object({
           spans: z.array(
             z.object({
-              ...{ traceId: z.string().length(32), spanId: z.string().length(16), name: z.string() },
-              ...{ parentSpanId: z.string().optional(), attributes: ATTRIBUTES },
-              ...{ startTimeUnixNano: z.string(), endTimeUnixNano: z.string() },
+              traceId: z.string().length(32),
+              spanId: z.string().length(16),
+              name: z.string(),
+              parentSpanId: z.string().optional(),
+              attributes: ATTRIBUTES,
+              startTimeUnixNano: z.string(),
+              endTimeUnixNano: z.string(),
               status: z.object({ code: z.number(), message: z.string().optional() }),
             }),
           ),

@@ -1,7 +1,11 @@
 export type { CollectedSpan, TestCollector } from "./collector.ts";
 export { startTestCollector } from "./collector.ts";
+export type { MemoryLogSink } from "./memory-log-sink.ts";
+export { createMemoryLogSink } from "./memory-log-sink.ts";
 export type { MemoryLine, MemoryLogger } from "./memory-logger.ts";
 export { createMemoryLogger } from "./memory-logger.ts";
+export type { NearFileLimit } from "./near-file-limit.ts";
+export { nearFileLimit } from "./near-file-limit.ts";
 export type { TestPgbouncer } from "./pgbouncer.ts";
 export { missingPgbouncer, startTestPgbouncer } from "./pgbouncer.ts";
 export type { TestPostgres } from "./postgres.ts";

@@ -1,4 +1,4 @@
-import type { LogFields, Logger, LogLevel } from "../logger.ts";
+import type { LogFields, Logger, LogLevel } from "../observe/logger.ts";
 
 export interface MemoryLine extends LogFields {
   readonly level: LogLevel;

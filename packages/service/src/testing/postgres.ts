@@ -13,7 +13,7 @@ import { unprivileged } from "./unprivileged.ts";
 export interface TestPostgres {
   /** Address of a new, empty database. */
   createDatabase(): Promise<string>;
-  /** What a query of a database answers: a line for each row, columns joined by `|`. */
+  /** The answer to a query: a line for each row, columns joined by `|`. */
   query(url: string, sql: string): Promise<readonly string[]>;
   /** Of the last start, for whoever ends it should this process be killed. */
   readonly pid: number;

@@ -1,20 +1,10 @@
+import { AUDIT_ENTRY, pageAnswer } from "@cluster-connect/api";
 import { z } from "zod";
-import { readAuditEntries } from "../../audit/entries.ts";
+import { CLUSTER_ID } from "../../http/fields.ts";
+import { PAGE_QUERY } from "../../http/paging.ts";
+import { defineRoute, type Route } from "../../http/route.ts";
+import { readAuditEntries } from "../../store/queries/audit-entries.ts";
 import type { AdminContext } from "../context.ts";
-import { CLUSTER_ID } from "../fields.ts";
-import { PAGE_QUERY } from "../paging.ts";
-import { defineRoute, type Route } from "../route.ts";
-
-const ENTRY = z.strictObject({
-  sequence: z.int(),
-  at: z.string(),
-  event: z.string(),
-  actor: z.string(),
-  cluster: z.string().nullable(),
-  detail: z.record(z.string(), z.unknown()),
-  previousHash: z.string(),
-  hash: z.string(),
-});
 
 const DETAIL = z.record(z.string(), z.unknown());
 
@@ -31,12 +21,14 @@ export function auditRoutes(context: AdminContext): readonly Route[] {
         before: z.coerce.number().int().min(1).optional(),
         event: z.string().max(128).optional(),
         actor: z.string().max(1_024).optional(),
+        issuer: z.string().max(2_048).optional(),
+        subject: z.string().max(1_024).optional(),
         cluster: CLUSTER_ID.optional(),
       }),
-      answer: z.strictObject({ items: z.array(ENTRY), next: z.string().nullable() }),
+      answer: pageAnswer(AUDIT_ENTRY),
       handle: async ({ query }) => {
-        const { limit, before, event, actor, cluster: clusterId } = query;
-        const found = await readAuditEntries(context.store.db, { limit: limit + 1, before, event, actor, clusterId });
+        const { limit, cluster: clusterId, ...filter } = query;
+        const found = await readAuditEntries(context.store.db, { ...filter, clusterId, limit: limit + 1 });
         const page = found.slice(0, limit);
         const items = page.map(({ chain: _, clusterId: cluster, detail, ...entry }) => ({
           ...entry,

@@ -1,13 +1,16 @@
+import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { FastifyReply } from "fastify";
-import { type ClusterStatus, listStatuses } from "../../store/cluster-status.ts";
+import { defineRoute, type Route } from "../../http/route.ts";
+import { type ClusterStatus, listStatuses } from "../../store/queries/cluster-status.ts";
 import type { AdminContext } from "../context.ts";
-import { defineRoute, type Route } from "../route.ts";
 
 const MAX_LISTENERS = 100;
 /** A reader that is further behind than this is let go; it dials again and gets the states as they are then. */
 const MAX_UNREAD_BYTES = 262_144;
-const HEARTBEAT_MS = 15_000;
+/** Whether the listener may still listen is looked at this often, and each so many times it hears that nothing is new. */
+const LOOK_MS = 2_000;
+const LOOKS_PER_HEARTBEAT = 7;
 
 /** Changes of clusters' states as server-sent events. */
 export function eventRoutes(context: AdminContext): readonly Route[] {
@@ -23,14 +26,18 @@ export function eventRoutes(context: AdminContext): readonly Route[] {
         if (context.statuses.listeners >= MAX_LISTENERS) {
           throw new ConnectError("CC_LIMIT_REACHED", "Too many listen to events", { retryAfterMs: 10_000 });
         }
-        await streamEvents(reply, principal.expiresAt, context);
+        await streamEvents(reply, principal, context);
       },
     }),
   ];
 }
 
-/** @param until when the token ends, and what it opened with it. */
-async function streamEvents(reply: FastifyReply, until: Date, { statuses, store, now }: AdminContext): Promise<void> {
+/** @param principal the caller; the end of their token ends the stream too. */
+async function streamEvents(
+  reply: FastifyReply,
+  principal: Principal,
+  { statuses, store, now, stillAdmits }: AdminContext,
+): Promise<void> {
   const early: ClusterStatus[] = [];
   let sendChange = (change: ClusterStatus): void => void early.push(change);
   // From now on, so that nothing between the states and the changes is missed.
@@ -41,7 +48,7 @@ async function streamEvents(reply: FastifyReply, until: Date, { statuses, store,
   });
   reply.hijack();
   const response = reply.raw;
-  if (response.destroyed) return stop();
+  if (response.destroyed || reply.request.raw.socket.destroyed) return stop();
   response.writeHead(200, {
     "content-type": "text/event-stream",
     "cache-control": "no-store",
@@ -56,12 +63,16 @@ async function streamEvents(reply: FastifyReply, until: Date, { statuses, store,
   send(": listening\n\n");
   for (const change of [...found, ...early]) sendChange(change);
   const beat = (): void => {
-    if (now() >= until.getTime()) response.end();
-    else send(": still here\n\n");
+    if (now() >= principal.expiresAt.getTime() || !stillAdmits(principal)) response.end();
+    else if (++looks % LOOKS_PER_HEARTBEAT === 0) send(": still here\n\n");
   };
-  const heartbeat = setInterval(beat, HEARTBEAT_MS);
-  response.once("close", () => {
+  let looks = 0;
+  const heartbeat = setInterval(beat, LOOK_MS);
+  const over = (): void => {
     stop();
     clearInterval(heartbeat);
-  });
+  };
+  response.once("close", over);
+  // A response that waits behind another one is not told when their socket closes.
+  reply.request.raw.socket.once("close", over);
 }

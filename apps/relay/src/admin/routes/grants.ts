@@ -1,39 +1,16 @@
+import { ACCESS_DECISION, DONE, GRANT, pageAnswer } from "@cluster-connect/api";
 import type { Principal } from "@cluster-connect/auth";
 import { ConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
 import type { NearMiss } from "../../grants/decide.ts";
-import { GRANT_SCHEMA, type Grant } from "../../grants/grant.ts";
-import { addGrantRow, removeGrantRow } from "../../grants/rows.ts";
+import { compileGrant, GRANT_SCHEMA, type Grant } from "../../grants/grant.ts";
+import { CLUSTER_ID, ID, UPSTREAM } from "../../http/fields.ts";
+import { PAGE_QUERY, pageOf } from "../../http/paging.ts";
+import { defineRoute, type Route } from "../../http/route.ts";
+import { addGrantRow, removeGrantRow } from "../../store/queries/grants.ts";
 import type { AdminContext } from "../context.ts";
-import { CLUSTER_ID, DONE, ID } from "../fields.ts";
-import { PAGE_QUERY, pageOf } from "../paging.ts";
-import { defineRoute, type Route } from "../route.ts";
 
 const NAMES = z.array(z.string());
-
-const GRANT = z.strictObject({
-  id: z.string(),
-  source: z.enum(["config", "file", "api"]),
-  clusters: NAMES.optional(),
-  clusterSelector: z.string().optional(),
-  users: NAMES.optional(),
-  groups: NAMES.optional(),
-  servicePrincipals: NAMES.optional(),
-  issuer: z.string().optional(),
-  condition: z.string().optional(),
-  expiresAt: z.string().optional(),
-});
-
-const LACK = z.enum(["cluster", "caller", "condition", "expired"]);
-
-/** A decision as it is answered: which grant allows it, or which ones lack one thing only. */
-export const DECISION: z.ZodObject = z.strictObject({
-  cluster: z.string(),
-  allowed: z.boolean(),
-  reason: z.string(),
-  grant: z.string().nullable(),
-  near: z.array(z.strictObject({ grant: z.string(), lack: LACK, text: z.string() })),
-});
 
 const CALLER = z.strictObject({
   username: z.string().min(1),
@@ -43,7 +20,7 @@ const CALLER = z.strictObject({
   claims: z.record(z.string(), z.unknown()).default({}),
 });
 
-/** Grants: list those of every source, add and remove those of the API, ask what they mean for somebody. */
+/** Grants: list those of every source, add and remove those of the API, ask about their meaning for a caller. */
 export function grantRoutes(context: AdminContext): readonly Route[] {
   const { grants, store } = context;
   const now = (): Date => new Date(context.now());
@@ -54,7 +31,7 @@ export function grantRoutes(context: AdminContext): readonly Route[] {
       access: "read",
       summary: "Lists grants by id, of settings, files and the API.",
       query: z.strictObject(PAGE_QUERY),
-      answer: z.strictObject({ items: z.array(GRANT), next: z.string().nullable() }),
+      answer: pageAnswer(GRANT),
       handle: async ({ query }) => {
         await grants.refresh();
         const all = grants.grants().toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -70,7 +47,8 @@ export function grantRoutes(context: AdminContext): readonly Route[] {
       body: GRANT_SCHEMA,
       answer: GRANT,
       handle: async ({ body, principal }) => {
-        const grant = await addGrantRow(store.db, body, principal.username, now());
+        const grant = compileGrant(context.ids.grantId(), "api", body);
+        await addGrantRow(store.db, grant, { actor: principal, at: now() });
         await grants.refresh();
         return grantAnswer(grant);
       },
@@ -85,7 +63,8 @@ export function grantRoutes(context: AdminContext): readonly Route[] {
       answer: DONE,
       handle: async ({ params, principal }) => {
         const { grant: id } = params;
-        if (!(await removeGrantRow(store.db, id, principal.username, now()))) throw notRemovable(id, grants.grants());
+        const removed = await removeGrantRow(store.db, id, { actor: principal, at: now() });
+        if (!removed) throw notRemovable(id, grants.grants());
         await grants.refresh();
         return { done: true };
       },
@@ -95,12 +74,12 @@ export function grantRoutes(context: AdminContext): readonly Route[] {
       path: "/v1/admin/grants/check",
       access: "read",
       summary: "Says whether somebody may reach a cluster, by which grant, and which grants nearly say so.",
-      body: z.strictObject({ cluster: CLUSTER_ID, caller: CALLER }),
-      answer: DECISION,
+      body: z.strictObject({ cluster: CLUSTER_ID, upstream: UPSTREAM, caller: CALLER }),
+      answer: ACCESS_DECISION,
       handle: async ({ body }) => {
         await grants.refresh();
         const caller: Principal = { ...body.caller, extra: {}, expiresAt: new Date(context.now() + 1) };
-        return decisionAnswer(caller, body.cluster, context, () => true);
+        return decisionAnswer(caller, body, context, () => true);
       },
     }),
   ];
@@ -109,11 +88,12 @@ export function grantRoutes(context: AdminContext): readonly Route[] {
 /** A decision for an answer; `shows` says which near misses its reader may know of. */
 export function decisionAnswer(
   principal: Principal,
-  cluster: string,
+  asked: { readonly cluster: string; readonly upstream: string },
   { grants }: Pick<AdminContext, "grants">,
   shows: (miss: NearMiss) => boolean,
 ): Readonly<Record<string, unknown>> {
-  const decision = grants.decide(principal, cluster);
+  const { cluster, upstream } = asked;
+  const decision = grants.decide(principal, cluster, upstream);
   const near = decision.allowed ? [] : decision.near.filter(shows);
   return {
     cluster,

@@ -1,7 +1,7 @@
 import type { SchemaModule, Transaction } from "kysely";
 import type { Database } from "../schema.ts";
 
-/** What several relays and their administrators share. */
+/** Tables that several relays and their administrators share. */
 export async function createServiceTables(transaction: Transaction<Database>): Promise<void> {
   const { schema } = transaction;
   await schema
@@ -76,7 +76,7 @@ async function createRelays(schema: SchemaModule): Promise<void> {
     .execute();
 }
 
-/** Rows of a relay go with it. No reference to clusters: a tunnel says what is, not what may be. */
+/** Rows of a relay go with it. No reference to clusters: a tunnel is a fact, not a permission. */
 async function createTunnels(schema: SchemaModule): Promise<void> {
   await schema
     .createTable("tunnels")

@@ -1,7 +1,7 @@
 import type { Transaction } from "kysely";
 import type { Database } from "../schema.ts";
 
-/** How each cluster was found last, by whichever relay, and what is still to be told of it. */
+/** Each cluster's last status, by any relay, and the messages about it still to be sent. */
 export async function createClusterStatus({ schema }: Transaction<Database>): Promise<void> {
   await schema
     .createTable("cluster_status")

@@ -1,5 +1,5 @@
 import type { Transaction } from "kysely";
-import type { Dialect } from "../dialect.ts";
+import type { Dialect } from "../open/dialect.ts";
 import type { Database } from "../schema.ts";
 
 /** Takes the schema one version further. */

@@ -1,13 +1,13 @@
 import { type InstanceId, parseInstanceId } from "@cluster-connect/protocol";
-import type { IncomingStream } from "../../incoming.ts";
-import { createResumeRegistry, type ResumeRegistry } from "../../resume-registry.ts";
-import { dialSession, type Session } from "../../session.ts";
-import type { MuxStream } from "../../stream.ts";
-import type { Relay } from "./relay.ts";
+import { createResumeRegistry, type ResumeRegistry } from "../../resume/taker.ts";
+import { dialSession, type Session } from "../../session/session.ts";
+import type { IncomingStream } from "../../stream/incoming.ts";
+import type { MuxStream } from "../../stream/mux-stream.ts";
+import type { SimulatedRelay } from "./relay.ts";
 import { keepUp, type Stage } from "./stage.ts";
 
 /** One replica of the agent. */
-export interface Agent {
+export interface SimulatedAgent {
   readonly registry: ResumeRegistry;
   readonly alive: boolean;
   /** Gone with every stream that it held. */
@@ -17,14 +17,14 @@ export interface Agent {
   sessions(): readonly Session[];
 }
 
-export interface AgentOptions {
+export interface SimulatedAgentOptions {
   readonly graceMs: number;
-  readonly relays: readonly Relay[];
+  readonly relays: readonly SimulatedRelay[];
   /** A stream was opened, not resumed. */
   readonly onStream: (stream: MuxStream, incoming: IncomingStream) => void;
 }
 
-export function createAgent(index: number, options: AgentOptions, stage: Stage): Agent {
+export function createSimulatedAgent(index: number, options: SimulatedAgentOptions, stage: Stage): SimulatedAgent {
   const { random, clock } = stage;
   const instanceId: InstanceId = parseInstanceId(`agent-${index.toString().padStart(2, "0")}`);
   const registry = createResumeRegistry({}, { clock });
@@ -42,7 +42,7 @@ export function createAgent(index: number, options: AgentOptions, stage: Stage):
     },
   } as const;
 
-  function keepTunnel(relay: () => Relay): void {
+  function keepTunnel(relay: () => SimulatedRelay): void {
     const dial = (): Session => {
       const session = dialSession(relay().reach(instanceId).dialer, hello, stage.deps);
       sessions.add(session);

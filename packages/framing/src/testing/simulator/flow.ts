@@ -1,16 +1,19 @@
-import type { Clock } from "../../clock.ts";
-import type { MuxStream } from "../../stream.ts";
+import type { Clock } from "@cluster-connect/base";
+import type { MuxStream } from "../../stream/mux-stream.ts";
 import type { SeededRandom } from "./random.ts";
 
 /** One end of a stream as its user sees it. */
 export interface FlowEnd {
   readonly stream: MuxStream;
-  /** What was read, in pieces. */
+  /** Bytes that were read, in pieces. */
   readonly read: Buffer[];
   sawEnd: boolean;
 }
 
-/** One stream from end to end, with what is to pass it. A stream that was opened again has had several takers. */
+/**
+ * One stream from end to end, with the bytes that are to pass it. A stream that was opened again has had several
+ * takers.
+ */
 export interface Flow {
   readonly up: Buffer;
   readonly down: Buffer;

@@ -1,14 +1,14 @@
 import { type ClusterId, decodeEnd, parseInstanceId, parseSecret, type Secret } from "@cluster-connect/protocol";
-import type { Frame } from "../../decode.ts";
-import { dialSession } from "../../session.ts";
-import type { StreamMember } from "../../stream-host.ts";
-import type { Relay } from "./relay.ts";
+import type { Frame } from "../../frames/decode.ts";
+import { dialSession } from "../../session/session.ts";
+import type { StreamMember } from "../../stream/member.ts";
+import type { SimulatedRelay } from "./relay.ts";
 import type { Stage } from "./stage.ts";
 
 /** A caller that tries to take over streams that are not its own. */
 export interface Intruder {
   /** Asks a relay for a stream of an agent: with a key it guessed, or with the right one but as another caller. */
-  tryKey(relay: Relay, key: Secret | undefined, agent: number): void;
+  tryKey(relay: SimulatedRelay, key: Secret | undefined, agent: number): void;
   readonly refusals: number;
   /** Whether anything but a refusal ever came back. */
   readonly got: string | undefined;
@@ -32,7 +32,7 @@ export function createIntruder(cluster: ClusterId, stage: Stage): Intruder {
     turn: () => ({ bytes: 0, more: false }),
   };
 
-  async function ask(relay: Relay, key: Secret, agent: number): Promise<void> {
+  async function ask(relay: SimulatedRelay, key: Secret, agent: number): Promise<void> {
     const { dialer } = relay.reach(NAME);
     const hello = { role: "cli", instanceId: parseInstanceId(NAME), software: "simulator" } as const;
     const session = dialSession(dialer, hello, stage.deps);
@@ -40,14 +40,14 @@ export function createIntruder(cluster: ClusterId, stage: Stage): Intruder {
     await session.ready;
     const instanceId = parseInstanceId(`agent-${agent.toString().padStart(2, "0")}`);
     const offsets = { received: 0, consumed: 0, windowBytes: 262_144 };
-    const resume = { ...offsets, cluster, instanceId, key, attempt: 1_000, forwarded: false };
+    const resume = { ...offsets, cluster, instanceId, key, attempt: 1_000, viaPeer: false };
     session.addMember(member, { kind: "resume", resume });
   }
 
   return {
     tryKey(relay, key, agent) {
       const guess = parseSecret(stage.random.integer(1, 50).toString().padStart(43, "B"));
-      // A relay that is down turns everybody away.
+      // A relay that is down refuses every attempt.
       ask(relay, key ?? guess, agent).catch(() => {});
     },
     get refusals() {

@@ -1,5 +1,5 @@
+import type { Clock } from "@cluster-connect/base";
 import type { FrameType } from "@cluster-connect/protocol";
-import type { Clock } from "../../clock.ts";
 import { type ChannelSide, type MemoryChannelPair, memoryChannelPair } from "../memory-channel.ts";
 import type { SeededRandom } from "./random.ts";
 import { createWitness } from "./witness.ts";
@@ -11,18 +11,18 @@ export interface Weather {
   readonly reshape: boolean;
 }
 
-/** Every channel of a world, and what may happen to them. */
+/** Every channel of a world, and the faults that may happen to them. */
 export interface Network {
   /** A channel between two processes, by their names. */
   connect(dialer: string, acceptor: string): MemoryChannelPair;
   /** The channel is over at both ends. */
   forget(pair: MemoryChannelPair): void;
   cutOne(): void;
-  /** A channel that forwards nothing for so long, both ways or one; nobody is told. */
+  /** A channel that forwards nothing for so long, both ways or one; its ends are not told. */
   stallOne(forMs: number): void;
   /** The next message that has such a frame is the last of its channel, or the first one that is lost with it. */
   trap(type: FrameType, arrives: boolean): void;
-  /** A process is gone: with word to everybody it had a channel with, or without. */
+  /** A process is gone: with word to every peer it had a channel with, or without. */
   kill(name: string, how: "process" | "power"): void;
   /** The first breach of the protocol that was seen on any channel. */
   readonly breach: string | undefined;
@@ -53,7 +53,7 @@ export function createNetwork(random: SeededRandom, weather: Weather, deps: { re
   return {
     connect(dialer, acceptor) {
       const witness = createWitness((what) => {
-        breach ??= `${what}, between ${dialer} and ${acceptor} at ${deps.clock.now()} ms`;
+        breach ??= `${what}, between ${dialer} and ${acceptor} at ${deps.clock.monotonicNow()} ms`;
       });
       const pair = memoryChannelPair(
         {

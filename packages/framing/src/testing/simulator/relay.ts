@@ -6,44 +6,44 @@ import {
   parseSessionId,
   toConnectError,
 } from "@cluster-connect/protocol";
-import { forwardStream } from "../../forward.ts";
-import type { IncomingStream, StreamRequest } from "../../incoming.ts";
-import { acceptSession, dialSession, type Session } from "../../session.ts";
-import type { GoawayOptions } from "../../session-options.ts";
+import { forwardStream } from "../../forward/forward.ts";
+import type { GoawayOptions } from "../../session/options.ts";
+import { acceptSession, dialSession, type Session } from "../../session/session.ts";
+import type { IncomingStream, StreamRequest } from "../../stream/incoming.ts";
 import type { MemoryChannelPair } from "../memory-channel.ts";
 import { keepUp, type Stage } from "./stage.ts";
 
-/** A relay that tells apart who dials it, as the real one does, and hands streams to its peers. */
-export interface Relay {
+/** A relay that tells its dialers apart, as the real one does, and hands streams to its peers. */
+export interface SimulatedRelay {
   readonly name: InstanceId;
   /** A channel to it. @throws ConnectError while it is down or takes no more. */
   reach(dialer: string): MemoryChannelPair;
-  /** Whether a stream could go into a tunnel of this relay: what peers learn from the directory. */
+  /** Whether a stream could go into a tunnel of this relay, as peers learn from the directory. */
   leads(request: StreamRequest): boolean;
   /** Dials the other relays, for streams whose agent is there. */
-  join(peers: readonly Relay[]): void;
-  /** Gone with every channel, and nobody reaches it for so long. */
+  join(peers: readonly SimulatedRelay[]): void;
+  /** Gone with every channel, and unreachable for so long. */
   kill(how: "process" | "power", downMs: number): void;
-  /** GOAWAY to everybody. */
+  /** GOAWAY to every session. */
   goaway(options: GoawayOptions): void;
-  /** GOAWAY to everybody, nobody is let in, and at the deadline the relay is killed and another one started. */
+  /** GOAWAY to every session and no admission; at the deadline the relay is killed and another one started. */
   restart(deadlineMs: number, downMs: number): void;
   sessions(): readonly Session[];
   /** How many streams it has handed to a peer. */
-  readonly forwarded: number;
+  readonly handedToPeers: number;
 }
 
-export function createRelay(index: number, stage: Stage): Relay {
+export function createSimulatedRelay(index: number, stage: Stage): SimulatedRelay {
   const { clock, random, network } = stage;
   const name = parseInstanceId(`relay-0${index}`);
   const tunnels: Session[] = [];
   const accepted = new Set<Session>();
-  const links = new Map<Relay, Session>();
+  const peerSessions = new Map<SimulatedRelay, Session>();
   let state: "up" | "draining" | "down" = "up";
   let lives = 0;
   let sessionCount = 0;
-  let forwarded = 0;
-  // A relay asks its database who the caller is; what comes meanwhile waits.
+  let handed = 0;
+  // A relay asks its database for the caller; frames that come meanwhile wait.
   const asksForMs = random.pick([0, 0, 150]);
 
   function tunnelFor(request: StreamRequest): Session | undefined {
@@ -52,9 +52,9 @@ export function createRelay(index: number, stage: Stage): Relay {
     return open.findLast((session) => session.peer?.instanceId === request.resume.instanceId);
   }
 
-  function linkFor(request: StreamRequest): Session | undefined {
-    for (const [peer, session] of links) {
-      // What the directory says may be old.
+  function peerSessionFor(request: StreamRequest): Session | undefined {
+    for (const [peer, session] of peerSessions) {
+      // The directory's answer may be old.
       if (session.state === "open" && (peer.leads(request) || random.chance(0.1))) return session;
     }
     return undefined;
@@ -65,16 +65,16 @@ export function createRelay(index: number, stage: Stage): Relay {
     try {
       const tunnel = tunnelFor(request);
       if (from.peer?.role === "peer") {
-        if (tunnel === undefined) throw new ConnectError("CC_FORWARD_LOOP", "The agent is not here any more");
-        forwardStream(incoming, tunnel, rewritten(request, { forwarded: false }));
+        if (tunnel === undefined) throw new ConnectError("CC_PEER_LOOP", "The agent is not here any more");
+        forwardStream(incoming, tunnel, rewritten(request, { viaPeer: false }));
         return;
       }
-      const link = tunnel === undefined ? linkFor(request) : undefined;
-      const next = tunnel ?? link;
+      const peerSession = tunnel === undefined ? peerSessionFor(request) : undefined;
+      const next = tunnel ?? peerSession;
       if (next === undefined) throw new ConnectError("CC_AGENT_OFFLINE", "No such agent is connected");
       const caller = callerOf(from);
-      forwardStream(incoming, next, rewritten(request, { forwarded: next === link, caller }));
-      if (next === link) forwarded += 1;
+      forwardStream(incoming, next, rewritten(request, { viaPeer: next === peerSession, caller }));
+      if (next === peerSession) handed += 1;
     } catch (error) {
       const { code, message } = toConnectError(error);
       incoming.reject(code, message);
@@ -119,7 +119,7 @@ export function createRelay(index: number, stage: Stage): Relay {
     });
   }
 
-  const self: Relay = {
+  const self: SimulatedRelay = {
     name,
     reach(dialer) {
       if (state !== "up") throw new ConnectError("CC_RELAY_UNREACHABLE", "The relay takes no channels");
@@ -135,7 +135,7 @@ export function createRelay(index: number, stage: Stage): Relay {
           if (state !== "up") throw new ConnectError("CC_RELAY_UNREACHABLE", "This relay is down");
           return dialSession(peer.reach(name).dialer, hello, stage.deps);
         };
-        keepUp(stage, dial, { signal: stage.stopped, onReady: (session) => links.set(peer, session) });
+        keepUp(stage, dial, { signal: stage.stopped, onReady: (session) => peerSessions.set(peer, session) });
       }
     },
     kill(how, downMs) {
@@ -153,9 +153,9 @@ export function createRelay(index: number, stage: Stage): Relay {
         if (life === lives) downFor("process", downMs);
       });
     },
-    sessions: () => [...accepted, ...links.values()],
-    get forwarded() {
-      return forwarded;
+    sessions: () => [...accepted, ...peerSessions.values()],
+    get handedToPeers() {
+      return handed;
     },
   };
   return self;
@@ -169,7 +169,7 @@ function callerOf({ peer }: Session): Caller {
 /** The first frame for the next hop; a peer has written the caller already. */
 function rewritten(
   request: StreamRequest,
-  change: { readonly forwarded: boolean; readonly caller?: Caller },
+  change: { readonly viaPeer: boolean; readonly caller?: Caller },
 ): StreamRequest {
   return request.kind === "open"
     ? { kind: "open", open: { ...request.open, ...change } }

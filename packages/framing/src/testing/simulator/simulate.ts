@@ -4,8 +4,8 @@ import { breach, bytesRead, createFlow, type Flow, finished, useEnd } from "./fl
 import { createSeededRandom, type SeededRandom } from "./random.ts";
 import { createWorld, type World } from "./world.ts";
 
-/** What happened in one run; enough to see that a run tested something. */
-export interface Report {
+/** Counts of one run; enough to see that the run tested something. */
+export interface SimulationReport {
   readonly seed: number;
   readonly streams: number;
   readonly finished: number;
@@ -15,8 +15,8 @@ export interface Report {
   /** How often a stream went on over another channel. */
   readonly resumes: number;
   /** How often a stream went through two relays. */
-  readonly forwarded: number;
-  /** How often a stream was opened again, because nobody had answered. */
+  readonly handedToPeers: number;
+  /** How often a stream was opened again, because no answer had come. */
   readonly reopened: number;
   readonly virtualMs: number;
 }
@@ -31,12 +31,12 @@ const FAULT_TIME_MS = 30_000;
 const CALM_TIME_MS = 150_000;
 
 /**
- * Runs CLI, relays and agents through random faults and checks the law: what was written is read, in order, once, or
- * both ends learn of the reset; no channel carries what the protocol does not allow; and nothing is left in the end.
+ * Runs CLI, relays and agents through random faults and checks the law. Written bytes are read, in order, once, or both
+ * ends learn of the reset. No channel carries a frame that the protocol does not allow. Nothing is left in the end.
  *
  * @throws LawBroken naming the seed.
  */
-export async function simulate(seed: number): Promise<Report> {
+export async function simulate(seed: number): Promise<SimulationReport> {
   try {
     return await run(seed);
   } catch (error) {
@@ -45,7 +45,7 @@ export async function simulate(seed: number): Promise<Report> {
   }
 }
 
-async function run(seed: number): Promise<Report> {
+async function run(seed: number): Promise<SimulationReport> {
   const random = createSeededRandom(seed);
   // Some runs have a fault now and then, some hardly a moment without.
   const calmMs = random.pick([300, 1_500, 6_000]);
@@ -68,14 +68,14 @@ async function run(seed: number): Promise<Report> {
     await world.clock.advance(random.integer(0, 300));
   }
   let faults = 0;
-  while (world.clock.now() < FAULT_TIME_MS && ![...flows.values()].every(isOver)) {
+  while (world.clock.monotonicNow() < FAULT_TIME_MS && ![...flows.values()].every(isOver)) {
     await world.clock.advance(random.integer(5, calmMs));
     faults += 1;
     strike(world, random);
   }
   await world.clock.advance(CALM_TIME_MS);
   judge(seed, flows, world);
-  const virtualMs = world.clock.now();
+  const virtualMs = world.clock.monotonicNow();
   await world.stop();
   if (world.clock.pendingTimers > 0) broken(seed, `${world.clock.pendingTimers} timers are left`);
   const all = [...flows.values()];
@@ -88,7 +88,7 @@ async function run(seed: number): Promise<Report> {
     bytes: all.reduce((sum, flow) => sum + bytesRead(flow), 0),
     faults,
     resumes: world.resumes,
-    forwarded: world.relays.reduce((sum, relay) => sum + relay.forwarded, 0),
+    handedToPeers: world.relays.reduce((sum, relay) => sum + relay.handedToPeers, 0),
     reopened: all.reduce((sum, flow) => sum + Math.max(0, flow.far.length - 1), 0),
     virtualMs,
   };

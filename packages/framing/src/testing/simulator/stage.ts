@@ -1,13 +1,13 @@
-import { type Budget, createBudget } from "../../budget.ts";
-import type { SessionDeps } from "../../deps.ts";
-import type { Session } from "../../session.ts";
-import type { SessionBudgets } from "../../session-options.ts";
-import { type SuperviseOptions, supervise } from "../../supervise.ts";
+import { type Budget, createBudget } from "../../bytes/budget.ts";
+import { type SuperviseOptions, supervise } from "../../dial/supervise.ts";
+import type { SessionDeps } from "../../session/deps.ts";
+import type { SessionBudgets } from "../../session/options.ts";
+import type { Session } from "../../session/session.ts";
 import type { FakeClock } from "../fake-clock.ts";
 import type { Network } from "./network.ts";
 import type { SeededRandom } from "./random.ts";
 
-/** What every process of a world runs on. */
+/** Surroundings of every process of a world. */
 export interface Stage {
   readonly clock: FakeClock;
   readonly random: SeededRandom;
@@ -15,7 +15,7 @@ export interface Stage {
   readonly deps: SessionDeps;
   /** Ends everything. */
   readonly stopped: AbortSignal;
-  /** What the process of this name may hold; the same for all its sessions. */
+  /** Memory of the process of this name; the same for all its sessions. */
   budgetsOf(name: string): Required<SessionBudgets>;
   /** Bytes that processes still count as held. */
   readonly heldBytes: number;
@@ -47,7 +47,7 @@ export function createStage(
   };
 }
 
-/** Keeps one session up for as long as the process lives; `dial` throws where nobody can be reached. */
+/** Keeps one session up for as long as the process lives; `dial` throws where no relay can be reached. */
 export function keepUp(
   stage: Stage,
   dial: () => Session,

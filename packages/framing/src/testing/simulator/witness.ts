@@ -7,13 +7,13 @@ import {
   decodeU64,
   decodeWindow,
   type FrameType,
-  INITIAL_WINDOW_BYTES,
   MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   type Offsets,
   type StreamId,
+  unaskedBytesOf,
 } from "@cluster-connect/protocol";
-import { createDecoder, type Frame } from "../../decode.ts";
+import { createDecoder, type Frame } from "../../frames/decode.ts";
 import type { ChannelSide } from "../memory-channel.ts";
 
 /** Sees what passes one channel and holds it against docs/protocol.md, knowing nothing of the two ends. */
@@ -23,22 +23,22 @@ export interface Witness {
 }
 
 /** One direction of one stream on this channel. */
-interface Way {
+interface WitnessedDirection {
   /** Bytes sent into it, and up to where there is credit. */
   offset: number;
   limit: number;
   consumed: number;
-  /** DATA has passed since the way's first offset became known, after which FIN cannot be an old one. */
+  /** DATA has passed since the direction's first offset became known, after which FIN cannot be an old one. */
   moved: boolean;
   finAt: number | undefined;
-  /** RESET, or REJECT, was the sender's last word. */
+  /** RESET, or REJECT, was the sender's end. */
   over: boolean;
 }
 
 interface Passing {
   readonly opener: ChannelSide;
   readonly resume: boolean;
-  readonly ways: Readonly<Record<ChannelSide, Way>>;
+  readonly directions: Readonly<Record<ChannelSide, WitnessedDirection>>;
   answered: boolean;
 }
 
@@ -56,13 +56,15 @@ export function createWitness(broken: (what: string) => void): Witness {
     }
     lastId[from] = streamId;
     const resume = type === "RESUME";
-    const towardsOpener = resume ? wayFrom(decodeResume(payload)) : newWay(0, decodeOpen(payload).windowBytes);
-    const towardsTaker = newWay(0, resume ? 0 : INITIAL_WINDOW_BYTES);
-    const ways =
+    const towardsOpener = resume
+      ? directionFrom(decodeResume(payload))
+      : newDirection(0, decodeOpen(payload).windowBytes);
+    const towardsTaker = newDirection(0, resume ? 0 : unaskedBytesOf(decodeOpen(payload)));
+    const directions =
       from === "dialer"
         ? { dialer: towardsTaker, acceptor: towardsOpener }
         : { dialer: towardsOpener, acceptor: towardsTaker };
-    streams.set(streamId, { opener: from, resume, ways, answered: false });
+    streams.set(streamId, { opener: from, resume, directions, answered: false });
   }
 
   function answer({ type, streamId, payload }: Frame, from: ChannelSide, stream: Passing): string | undefined {
@@ -70,23 +72,23 @@ export function createWitness(broken: (what: string) => void): Witness {
     if (stream.answered) return "as a second answer";
     stream.answered = true;
     if (type !== "REJECT" && streamId > takesTo[from]) return "after a GOAWAY that excluded it";
-    const way = stream.ways[stream.opener];
+    const direction = stream.directions[stream.opener];
     switch (type) {
       case "ACCEPT":
-        way.limit = Math.max(way.limit, decodeAccept(payload).windowBytes);
+        direction.limit = Math.max(direction.limit, decodeAccept(payload).windowBytes);
         return stream.resume ? "to RESUME" : undefined;
       case "RESUMED":
-        Object.assign(way, { ...wayFrom(decodeResumed(payload)), over: way.over });
+        Object.assign(direction, { ...directionFrom(decodeResumed(payload)), over: direction.over });
         return stream.resume ? undefined : "to OPEN";
       default:
-        stream.ways[from].over = true;
+        stream.directions[from].over = true;
         return undefined;
     }
   }
 
   function judge(frame: Frame, from: ChannelSide, stream: Passing): string | undefined {
-    const way = stream.ways[from];
-    if (way.over) return "after the sender's last word";
+    const direction = stream.directions[from];
+    if (direction.over) return "after the sender's end";
     const early = !stream.answered && (stream.resume || from !== stream.opener);
     switch (frame.type) {
       case "ACCEPT":
@@ -94,13 +96,13 @@ export function createWitness(broken: (what: string) => void): Witness {
       case "REJECT":
         return answer(frame, from, stream);
       case "DATA":
-        return early ? "before the answer" : passes(way, frame.payload.length);
+        return early ? "before the answer" : passes(direction, frame.payload.length);
       case "FIN":
-        return early ? "before the answer" : ends(way, decodeU64(frame.payload));
+        return early ? "before the answer" : ends(direction, decodeU64(frame.payload));
       case "WINDOW":
-        return stream.answered ? credits(stream.ways[otherThan(from)], frame.payload) : "before the answer";
+        return stream.answered ? credits(stream.directions[otherThan(from)], frame.payload) : "before the answer";
       case "RESET":
-        way.over = true;
+        direction.over = true;
         return undefined;
       default:
         return "on a stream";
@@ -141,38 +143,41 @@ function otherThan(side: ChannelSide): ChannelSide {
   return side === "dialer" ? "acceptor" : "dialer";
 }
 
-function newWay(offset: number, limit: number): Way {
+function newDirection(offset: number, limit: number): WitnessedDirection {
   return { offset, limit, consumed: 0, moved: false, finAt: undefined, over: false };
 }
 
-/** The way towards whoever says these offsets. */
-function wayFrom({ received, consumed, windowBytes }: Offsets): Way {
-  return { ...newWay(received, consumed + Math.min(windowBytes, MAX_WINDOW_BYTES)), consumed };
+/** The direction towards the sender of these offsets. */
+function directionFrom({ received, consumed, windowBytes }: Offsets): WitnessedDirection {
+  return { ...newDirection(received, consumed + Math.min(windowBytes, MAX_WINDOW_BYTES)), consumed };
 }
 
-function passes(way: Way, bytes: number): string | undefined {
-  if (way.finAt !== undefined) return "after FIN";
+function passes(direction: WitnessedDirection, bytes: number): string | undefined {
+  if (direction.finAt !== undefined) return "after FIN";
   if (bytes === 0) return "without a byte";
-  way.offset += bytes;
-  way.moved = true;
-  return way.offset > way.limit ? `${way.offset - way.limit} bytes beyond the credit` : undefined;
+  direction.offset += bytes;
+  direction.moved = true;
+  return direction.offset > direction.limit
+    ? `${direction.offset - direction.limit} bytes beyond the credit`
+    : undefined;
 }
 
-function ends(way: Way, final: number): string | undefined {
-  if (way.finAt !== undefined) return "a second time";
-  // What was received before may have counted FIN.
-  if (final !== way.offset && (way.moved || final !== way.offset - 1)) return `at ${final} after ${way.offset} bytes`;
-  way.finAt = final;
-  way.offset = final;
+function ends(direction: WitnessedDirection, final: number): string | undefined {
+  if (direction.finAt !== undefined) return "a second time";
+  // The bytes received before may have counted FIN.
+  if (final !== direction.offset && (direction.moved || final !== direction.offset - 1))
+    return `at ${final} after ${direction.offset} bytes`;
+  direction.finAt = final;
+  direction.offset = final;
   return undefined;
 }
 
-function credits(way: Way, payload: Uint8Array): string | undefined {
+function credits(direction: WitnessedDirection, payload: Uint8Array): string | undefined {
   const { consumed, windowBytes } = decodeWindow(payload);
-  if (consumed < way.consumed) return `with ${consumed} consumed after ${way.consumed}`;
-  const sent = way.offset + (way.finAt === undefined ? 0 : 1);
+  if (consumed < direction.consumed) return `with ${consumed} consumed after ${direction.consumed}`;
+  const sent = direction.offset + (direction.finAt === undefined ? 0 : 1);
   if (consumed > sent) return `with ${consumed} consumed of ${sent} sent`;
-  way.consumed = consumed;
-  way.limit = Math.max(way.limit, consumed + Math.min(windowBytes, MAX_WINDOW_BYTES));
+  direction.consumed = consumed;
+  direction.limit = Math.max(direction.limit, consumed + Math.min(windowBytes, MAX_WINDOW_BYTES));
   return undefined;
 }

@@ -1,16 +1,16 @@
 import { type ClusterId, parseClusterId, parseInstanceId, type Secret } from "@cluster-connect/protocol";
-import type { IncomingStream } from "../../incoming.ts";
-import { dialSession, type Session } from "../../session.ts";
-import type { MuxStream } from "../../stream.ts";
-import { createStreamOpener, type StreamOpener } from "../../stream-opener.ts";
+import { createStreamOpener, type StreamOpener } from "../../resume/opener.ts";
+import { dialSession, type Session } from "../../session/session.ts";
+import type { IncomingStream } from "../../stream/incoming.ts";
+import type { MuxStream } from "../../stream/mux-stream.ts";
 import { createFakeClock, type FakeClock } from "../fake-clock.ts";
 import { createCountingSecrets } from "../session-pair.ts";
 import { createTestSlabs } from "../slabs.ts";
-import { type Agent, createAgent } from "./agent.ts";
+import { createSimulatedAgent, type SimulatedAgent } from "./agent.ts";
 import { createIntruder } from "./intruder.ts";
 import { createNetwork, type Network } from "./network.ts";
 import type { SeededRandom } from "./random.ts";
-import { createRelay, type Relay } from "./relay.ts";
+import { createSimulatedRelay, type SimulatedRelay } from "./relay.ts";
 import { createStage, keepUp } from "./stage.ts";
 
 /** A CLI, relays and agents in one process, with every fault one can think of at hand. */
@@ -19,25 +19,25 @@ export interface World {
   readonly network: Network;
   readonly cluster: ClusterId;
   readonly opener: StreamOpener;
-  readonly relays: readonly Relay[];
+  readonly relays: readonly SimulatedRelay[];
   /** How often a stream went on over another channel. */
   readonly resumes: number;
   /** An agent goes, as it is told, and another one takes its place. */
-  replaceAgent(leave: (agent: Agent) => void): void;
-  /** Somebody else asks for a stream. */
+  replaceAgent(leave: (agent: SimulatedAgent) => void): void;
+  /** An intruder asks for a stream. */
   intrude(): void;
-  /** What is there and should not be when every stream has ended, in words. */
+  /** Things that are there and should not be when every stream has ended, in words. */
   leftOver(): string | undefined;
   stop(): Promise<void>;
 }
 
 export interface WorldOptions {
   readonly graceMs: number;
-  /** An agent was given a stream that somebody opened. */
+  /** An agent was given a stream that an opener opened. */
   readonly onStream: (stream: MuxStream, incoming: IncomingStream) => void;
 }
 
-/** What a relay or an end holds at most in runs that are short of memory: little more than one burst of one hop. */
+/** Memory limit of a relay or an end in runs that are short of it. It is little more than one burst of one hop. */
 const FEW_BYTES = 600_000;
 const PLENTY_BYTES = 64 * 1_048_576;
 
@@ -61,12 +61,12 @@ export function createWorld(random: SeededRandom, options: WorldOptions): World 
   const cluster = parseClusterId("test");
   let resumes = 0;
 
-  const relays = Array.from({ length: random.pick([1, 2, 2]) }, (_, index) => createRelay(index, stage));
+  const relays = Array.from({ length: random.pick([1, 2, 2]) }, (_, index) => createSimulatedRelay(index, stage));
   for (const relay of relays) relay.join(relays.filter((other) => other !== relay));
 
-  const agents: Agent[] = [];
+  const agents: SimulatedAgent[] = [];
   const startAgent = (): void => {
-    agents.push(createAgent(agents.length, { ...options, relays }, stage));
+    agents.push(createSimulatedAgent(agents.length, { ...options, relays }, stage));
   };
   const agentCount = random.integer(1, 2);
   for (let index = 0; index < agentCount; index += 1) startAgent();

@@ -1,0 +1,238 @@
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { setTimeout as delay, setImmediate } from "node:timers/promises";
+import { onAbort, systemCode } from "@cluster-connect/base";
+import { splice } from "@cluster-connect/framing";
+import { ConnectError, toConnectError } from "@cluster-connect/protocol";
+import { createFileGuard } from "@cluster-connect/service";
+import { type Alert, tlsAlert } from "./alert.ts";
+import { createLocalConnections, type LocalConnection } from "./connections.ts";
+import { peek } from "./peek.ts";
+import { describePortHolder } from "./port-holder.ts";
+import { answerProof } from "./proof.ts";
+import { routeConnection, type ServedCluster } from "./route.ts";
+
+export interface LoopbackProxyOptions {
+  /** On 127.0.0.1; 0 takes a free one. */
+  readonly port: number;
+  readonly clusters: readonly ServedCluster[];
+  /** With it the listener proves to this user's other commands that it is theirs. */
+  readonly proofSecret?: string | undefined;
+  /** Ends the listener and every connection. */
+  readonly signal: AbortSignal;
+}
+
+/** A stream that may be written to before it was answered. */
+export interface OpenedStream extends Duplex {
+  /** Rejects with the ConnectError that says why not. */
+  readonly accepted: Promise<unknown>;
+}
+
+export type OpenStream = (cluster: ServedCluster, options: { readonly signal: AbortSignal }) => Promise<OpenedStream>;
+
+/** Dependencies of a local proxy. */
+export interface LoopbackProxyDeps {
+  /** Opens a stream to a cluster's kube-apiserver, or throws a ConnectError that says which hop is missing. */
+  readonly open: OpenStream;
+  /** A connection was not served, or broke off. Without a cluster it named none that is served. */
+  readonly onFailure: (error: ConnectError, cluster: ServedCluster | undefined) => void;
+  /** How many files this process may have open; the system is asked without it. */
+  readonly openFileLimit?: () => number | undefined;
+}
+
+/** A port on loopback whose connections become streams; it never sees plaintext. */
+export interface LoopbackProxy {
+  readonly port: number;
+  /** Connections that are open now. */
+  readonly connections: number;
+  /**
+   * Takes no more connections, and lets those that are there end ({@link LocalConnections.drain}).
+   *
+   * @returns how many were left when the time was over.
+   */
+  drain(options: { readonly lingerMs: number; readonly signal: AbortSignal }): Promise<number>;
+  /** Resolves when the listener and its connections are gone. */
+  readonly closed: Promise<void>;
+}
+
+/** How long a connection may stay silent before its first byte. */
+const FIRST_BYTE_MS = 60_000;
+/** Turns of the loop in which connections come in; one would do. */
+const TURNS_TO_ACCEPT = 3;
+/** How long a connection that is refused may take to say whether it speaks TLS. */
+const REFUSAL_MS = 250;
+/** How long a connection waits for its turn: Go's clients give up a handshake after ten seconds. */
+const TURN_MS = 8_000;
+
+/**
+ * Listens on loopback.
+ *
+ * @throws ConnectError `CC_PORT_IN_USE` naming the process that has the port, where the system tells.
+ */
+export async function startLoopbackProxy(
+  options: LoopbackProxyOptions,
+  deps: LoopbackProxyDeps,
+): Promise<LoopbackProxy> {
+  const connections = createLocalConnections();
+  const tooMany = createFileGuard(deps.openFileLimit);
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+    const serve = tooMany(socket) ? refuseForFiles : serveConnection;
+    connections.serve(socket, (connection) => serve(connection, options, deps));
+  });
+  await listenOnLoopback(server, options.port);
+  const closed = once(server, "close").then(() => {});
+  const stop = (): void => {
+    server.close();
+    connections.destroy();
+  };
+  onAbort(options.signal, stop);
+  return {
+    port: listenerPort(server),
+    get connections() {
+      return connections.size;
+    },
+    async drain(drainOptions) {
+      // Connections that the system has taken are not in this process yet: a listener that closes would reset them.
+      for (let turn = 0; turn < TURNS_TO_ACCEPT; turn += 1) await setImmediate();
+      server.close();
+      return await connections.drain(drainOptions);
+    },
+    closed,
+  };
+}
+
+async function serveConnection(
+  connection: LocalConnection,
+  options: LoopbackProxyOptions,
+  deps: LoopbackProxyDeps,
+): Promise<void> {
+  const { socket } = connection;
+  const gone = new AbortController();
+  const onGone = (): void => gone.abort(new ConnectError("CC_CANCELLED", "The local connection is closed"));
+  socket.on("error", onGone);
+  socket.once("close", onGone);
+  const signal = AbortSignal.any([options.signal, gone.signal]);
+  let isTls = false;
+  let cluster: ServedCluster | undefined;
+  try {
+    const peeked = await peek(socket, {
+      whole: options.clusters.length > 1,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(FIRST_BYTE_MS)]),
+    });
+    if (peeked === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (peeked.proofNonce !== undefined && options.proofSecret !== undefined) {
+      socket.end(answerProof(options.proofSecret, peeked.proofNonce), () => socket.destroy());
+      return;
+    }
+    isTls = peeked.isTls;
+    const route = routeConnection(peeked.first, options.clusters);
+    if (route.kind === "unknown") {
+      refuseConnection(socket, isTls, "unrecognizedName");
+      deps.onFailure(unknownName(route.named, options.clusters), undefined);
+      return;
+    }
+    cluster = route.cluster;
+    const stream = await openInTurn(cluster, peeked.bytes, { signal }, deps);
+    // From here on the splice decides: what the client said before it left is still passed on.
+    socket.off("close", onGone).off("error", onGone).on("error", ignore);
+    connection.stream = stream;
+    const spliced = splice(socket, stream, { signal: options.signal });
+    // Looking at the first bytes paused it, and a listener alone does not undo that.
+    socket.resume();
+    await spliced;
+  } catch (error) {
+    if (signal.aborted || isLocalAbort(error)) socket.destroy();
+    else {
+      refuseConnection(socket, isTls, "internalError");
+      deps.onFailure(toConnectError(error), cluster);
+    }
+  }
+}
+
+/**
+ * Opens a stream with a connection's first bytes. A relay that says when there is room again is asked again then. The
+ * client waits with its handshake, rather than loses a connection that it may not repeat.
+ */
+async function openInTurn(
+  cluster: ServedCluster,
+  first: Uint8Array,
+  options: { readonly signal: AbortSignal },
+  deps: LoopbackProxyDeps,
+): Promise<OpenedStream> {
+  const until = performance.now() + TURN_MS;
+  for (;;) {
+    let stream: OpenedStream | undefined;
+    try {
+      stream = await deps.open(cluster, options);
+      // The first bytes travel with OPEN; the rest waits for its answer, as a refusal is told to the client.
+      if (first.length > 0) stream.write(first);
+      await stream.accepted;
+      return stream;
+    } catch (error) {
+      stream?.destroy();
+      const waitMs = error instanceof ConnectError && error.code === "CC_LIMIT_REACHED" ? (error.retryAfterMs ?? 0) : 0;
+      if (waitMs <= 0 || performance.now() + waitMs > until) throw error;
+      // Those that were told the same time do not come back at the same moment.
+      await delay(waitMs * (1 + Math.random()), undefined, options);
+    }
+  }
+}
+
+/** A client that has heard nothing yet gets an alert, so that it says more than that the connection closed. */
+function refuseConnection(socket: Socket, isTls: boolean, alert: Alert): void {
+  if (socket.destroyed || !socket.writable || socket.bytesWritten > 0 || !isTls) socket.destroy();
+  else socket.end(tlsAlert(alert), () => socket.destroy());
+}
+
+/** Refuses a connection while there is a file left to do it with; those that are served go on. */
+async function refuseForFiles(
+  { socket }: LocalConnection,
+  options: LoopbackProxyOptions,
+  deps: LoopbackProxyDeps,
+): Promise<void> {
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(REFUSAL_MS)]);
+  socket.on("error", ignore);
+  const peeked = await peek(socket, { whole: false, signal }).catch(() => undefined);
+  refuseConnection(socket, peeked?.isTls === true, "internalError");
+  const message = "A connection is refused: this process has as many open files as it may have";
+  const hint = "Raise the limit of open files (ulimit -n) in the shell, or end connections that are not needed.";
+  deps.onFailure(new ConnectError("CC_LIMIT_REACHED", message, { hint }), undefined);
+}
+
+function ignore(): void {}
+
+/** The local side went away, or its time to say something was over: there is no one to tell. */
+function isLocalAbort(error: unknown): boolean {
+  if (error instanceof ConnectError) return error.code === "CC_CANCELLED";
+  return error instanceof Error && (error.name === "TimeoutError" || systemCode(error) !== "");
+}
+
+function unknownName(named: string | undefined, clusters: readonly ServedCluster[]): ConnectError {
+  const names = clusters.map(({ serverName }) => serverName).join(", ");
+  const asked = named === undefined ? "A connection names no cluster" : `A connection asks for ${named}`;
+  return new ConnectError("CC_CLUSTER_UNKNOWN", `${asked}; this port serves ${names}`, {
+    hint: "Use a context of the kubeconfig that this proxy wrote, or kubectl's --tls-server-name.",
+  });
+}
+
+async function listenOnLoopback(server: Server, port: number): Promise<void> {
+  server.listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === "EADDRINUSE") throw describePortHolder(port, cause);
+    const reason = code === "EACCES" ? "permission denied" : code;
+    throw new ConnectError("CC_PORT_IN_USE", `Port ${port} on 127.0.0.1 cannot be used: ${reason}`, { cause });
+  }
+}
+
+function listenerPort(server: Server): number {
+  const address = server.address();
+  if (typeof address === "object" && address !== null) return address.port;
+  throw new ConnectError("CC_INTERNAL", "The local listener has no port");
+}

@@ -1,0 +1,215 @@
+import type { ClusterState } from "@cluster-connect/api";
+import { type ClusterId, type InstanceId, parseClusterId } from "@cluster-connect/protocol";
+import type { Kysely, Transaction } from "kysely";
+import { clusterStateOf, type ProbeState } from "../../status/state.ts";
+import type { ClusterStatusTable, Database } from "../schema.ts";
+import type { Store } from "../store.ts";
+
+/** A cluster as the tunnels of all relays make it. */
+export interface ClusterStatus {
+  /** New with each change: cluster and number. */
+  readonly id: string;
+  readonly at: string;
+  readonly clusterId: ClusterId;
+  readonly status: ClusterState;
+  readonly reason: string | null;
+}
+
+/** Of the relay that tells a change to the webhook; undefined where there is none. */
+export type Teller = ((change: ClusterStatus) => unknown) | undefined;
+
+const BATCH_SIZE = 500;
+const MAX_WAITING = 1_000;
+
+/**
+ * Looks at the tunnels that relays have written down, and notes each cluster whose status is another one by now. However
+ * many relays look at once, one of them notes a change, by the number it has found.
+ *
+ * @param clusterIds which to look at; every one that had a status or has a tunnel when left out.
+ * @param teller makes the webhook's message, which is kept with the change until {@link dropDelivery}.
+ * @returns the changes that this call has noted.
+ */
+export async function noteStatuses(
+  store: Store,
+  by: { readonly relayId: InstanceId; readonly teller: Teller },
+  clusterIds: readonly ClusterId[] | undefined,
+  now: Date,
+): Promise<readonly ClusterStatus[]> {
+  if (clusterIds === undefined) return await noteBatch(store, by, undefined, now);
+  const noted: ClusterStatus[] = [];
+  // In one order everywhere, so that no two relays wait for each other's rows.
+  const ids = clusterIds.toSorted();
+  for (let index = 0; index < ids.length; index += BATCH_SIZE) {
+    noted.push(...(await noteBatch(store, by, ids.slice(index, index + BATCH_SIZE), now)));
+  }
+  return noted;
+}
+
+function noteBatch(
+  store: Store,
+  by: { readonly relayId: InstanceId; readonly teller: Teller },
+  ids: readonly ClusterId[] | undefined,
+  now: Date,
+): Promise<readonly ClusterStatus[]> {
+  return store.db.transaction().execute(async (transaction) => {
+    // Statuses first: a relay that noted one had written its tunnels down before.
+    const before = await readRows(transaction, ids);
+    const probes = await readProbes(transaction, store, ids);
+    const noted: ClusterStatus[] = [];
+    for (const clusterId of [...new Set([...before.keys(), ...probes.keys()])].toSorted()) {
+      const found = statusOf(probes.get(clusterId) ?? []);
+      const former = before.get(clusterId);
+      if ((former?.status ?? "offline") === found.status && (former?.reason ?? null) === found.reason) continue;
+      const version = (former?.version ?? 0) + 1;
+      const row = { cluster_id: clusterId, ...found, at: now.toISOString(), version };
+      if (await claim(transaction, row)) noted.push(changeOf(row));
+    }
+    const { teller, relayId } = by;
+    if (teller !== undefined) for (const change of noted) await keepDelivery(transaction, change, relayId, teller);
+    return noted;
+  });
+}
+
+/** @returns false when another relay was faster. */
+async function claim(transaction: Transaction<Database>, row: ClusterStatusTable): Promise<boolean> {
+  const { version, cluster_id, ...values } = row;
+  if (version === 1) {
+    const inserted = await transaction
+      .insertInto("cluster_status")
+      .values(row)
+      .onConflict((conflict) => conflict.column("cluster_id").doNothing())
+      .executeTakeFirst();
+    return inserted.numInsertedOrUpdatedRows === 1n;
+  }
+  const updated = await transaction
+    .updateTable("cluster_status")
+    .set({ ...values, version })
+    .where("cluster_id", "=", cluster_id)
+    .where("version", "=", version - 1)
+    .executeTakeFirst();
+  return updated.numUpdatedRows === 1n;
+}
+
+async function readRows(
+  db: Pick<Kysely<Database>, "selectFrom">,
+  ids: readonly ClusterId[] | undefined,
+): Promise<ReadonlyMap<ClusterId, ClusterStatusTable>> {
+  let query = db.selectFrom("cluster_status").selectAll();
+  if (ids !== undefined) query = query.where("cluster_id", "in", ids);
+  const rows = await query.execute();
+  return new Map(rows.map((row) => [parseClusterId(row.cluster_id), row]));
+}
+
+async function readProbes(
+  transaction: Transaction<Database>,
+  { dialect }: Store,
+  ids: readonly ClusterId[] | undefined,
+): Promise<ReadonlyMap<ClusterId, readonly ProbeState[]>> {
+  let query = transaction
+    .selectFrom("tunnels")
+    .innerJoin("relays", "relays.id", "tunnels.relay_id")
+    .select(["tunnels.cluster_id", "tunnels.probe", "tunnels.probe_reason"])
+    .where("relays.lease_until", ">", dialect.now);
+  if (ids !== undefined) query = query.where("tunnels.cluster_id", "in", ids);
+  const found = new Map<ClusterId, ProbeState[]>();
+  for (const { cluster_id, probe, probe_reason } of await query.execute()) {
+    const clusterId = parseClusterId(cluster_id);
+    const probes = found.get(clusterId) ?? [];
+    probes.push(probeOf(probe, probe_reason));
+    found.set(clusterId, probes);
+  }
+  return found;
+}
+
+/** When it was asked is no matter here. */
+function probeOf(kind: string, reason: string | null): ProbeState {
+  const at = new Date(0);
+  if (kind === "passed") return { kind, at };
+  return kind === "failed" ? { kind, at, reason: reason ?? "" } : { kind: "pending" };
+}
+
+/** Of several reasons each relay takes the same one. */
+function statusOf(probes: readonly ProbeState[]): Pick<ClusterStatus, "status" | "reason"> {
+  const status = clusterStateOf(probes);
+  const reasons = probes.flatMap((probe) => (probe.kind === "failed" ? [probe.reason] : []));
+  return { status, reason: status === "degraded" ? (reasons.toSorted()[0] ?? null) : null };
+}
+
+const STATES: Readonly<Record<string, ClusterState>> = {
+  connected: "connected",
+  degraded: "degraded",
+  connecting: "connecting",
+};
+
+function changeOf({ cluster_id, status, reason, at, version }: ClusterStatusTable): ClusterStatus {
+  const clusterId = parseClusterId(cluster_id);
+  return { id: `${clusterId}/${version}`, at, clusterId, status: STATES[status] ?? "offline", reason };
+}
+
+/** How every cluster was found last. */
+export async function listStatuses(db: Kysely<Database>): Promise<readonly ClusterStatus[]> {
+  return [...(await readRows(db, undefined)).values()].map(changeOf);
+}
+
+/** A message of the webhook that was not taken yet. */
+export interface Delivery {
+  readonly id: string;
+  readonly body: string;
+}
+
+/** Keeps a message until it is sent. */
+async function keepDelivery(
+  transaction: Transaction<Database>,
+  change: ClusterStatus,
+  relay_id: InstanceId,
+  teller: NonNullable<Teller>,
+): Promise<void> {
+  const body = JSON.stringify(teller(change));
+  await transaction.insertInto("status_deliveries").values({ id: change.id, relay_id, body, at: change.at }).execute();
+}
+
+/**
+ * Messages that this relay has to send: those it keeps itself, and those of relays that are gone, which it takes over.
+ * Of several relays that take one over, one gets it.
+ */
+export async function takeDeliveries({ db, dialect }: Store, relayId: InstanceId): Promise<readonly Delivery[]> {
+  const rows = await db
+    .selectFrom("status_deliveries")
+    .select(["id", "body", "relay_id"])
+    .where(({ or, eb, not, exists, selectFrom }) =>
+      or([
+        eb("relay_id", "=", relayId),
+        not(
+          exists(
+            selectFrom("relays")
+              .select("relays.id")
+              .whereRef("relays.id", "=", "status_deliveries.relay_id")
+              .where("relays.lease_until", ">", dialect.now),
+          ),
+        ),
+      ]),
+    )
+    .orderBy("at")
+    .orderBy("id")
+    .limit(MAX_WAITING)
+    .execute();
+  const taken: Delivery[] = [];
+  for (const { id, body, relay_id } of rows) {
+    if (relay_id !== relayId) {
+      const { numUpdatedRows } = await db
+        .updateTable("status_deliveries")
+        .set({ relay_id: relayId })
+        .where("id", "=", id)
+        .where("relay_id", "=", relay_id)
+        .executeTakeFirst();
+      if (numUpdatedRows === 0n) continue;
+    }
+    taken.push({ id, body });
+  }
+  return taken;
+}
+
+/** The message was taken, or given up. */
+export async function dropDelivery(db: Kysely<Database>, id: string): Promise<void> {
+  await db.deleteFrom("status_deliveries").where("id", "=", id).execute();
+}

@@ -1,0 +1,267 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { encodeProxyHeader } from "@cluster-connect/protocol";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Attack, type Attacker, startAttacker } from "../../src/faults/attacker.ts";
+import { freePort } from "../../src/process/free-port.ts";
+import type { LogEvent } from "../../src/process/log-events.ts";
+import { pollUntil } from "../../src/process/poll.ts";
+import { CLUSTER_AUDIENCE } from "../../src/stack/issuer.ts";
+import { highestResidentBytes, residentBytes } from "../support/resident-memory.ts";
+import { type Person, useStack } from "../support/stack.ts";
+import { sendHttps } from "../support/wire/https-client.ts";
+import { curlInsecure } from "../support/wire/local-request.ts";
+
+/** Floods by a dialer without any credential, beside callers that go on. */
+const MEBIBYTE = 1_048_576;
+/** A quarter of a second on a machine with nothing else to do; ten times as long on one that runs other suites. */
+const P99_MS = 2_500;
+const CALLS = 100;
+const CALL_EVERY_MS = 20;
+const GIVEN_BACK_MS = 120_000;
+
+const healthPort = await freePort();
+const suite = useStack(async () => ({ agent: { healthPort } }));
+let viewer: Person;
+let token: string;
+let watch: Watch;
+let attacks = 0;
+
+interface Watch {
+  readonly socket: TLSSocket;
+  readonly text: () => string;
+}
+
+beforeAll(async () => {
+  viewer = await suite().signIn("viewer");
+  const now = Math.floor(Date.now() / 1_000);
+  token = await suite().stack.issuer.sign({
+    iss: suite().stack.issuer.url,
+    aud: CLUSTER_AUDIENCE,
+    sub: "viewer",
+    preferred_username: "viewer",
+    groups: ["viewers"],
+    iat: now - 60,
+    exp: now + 3_600,
+  });
+  watch = await holdWatch();
+});
+
+afterAll(() => {
+  watch?.socket.destroy();
+});
+
+/** A watch by the tunnel, as `kubectl get namespaces -w` holds one. */
+async function holdWatch(): Promise<Watch> {
+  const socket = connectTls({ host: "127.0.0.1", port: viewer.proxy.port, rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  let text = "";
+  socket.on("data", (chunk: Buffer) => {
+    text += chunk.toString("latin1");
+  });
+  socket.on("error", () => undefined);
+  socket.write(requestText("/api/v1/namespaces?watch=true"));
+  await pollUntil(async () => (text.includes('"ADDED"') ? true : undefined), { signal: AbortSignal.timeout(60_000) });
+  return { socket, text: () => text };
+}
+
+const requestText = (path: string, more: readonly string[] = [], bearer = token): string =>
+  `${[`GET ${path} HTTP/1.1`, "Host: cluster", `Authorization: Bearer ${bearer}`, ...more].join("\r\n")}\r\n\r\n`;
+
+/** Whether the watch that was there before the flood still says what happens. */
+async function expectWatchGoesOn(): Promise<void> {
+  const name = `flood-${randomBytes(4).toString("hex")}`;
+  await suite().stack.kubectlAsAdmin(["create", "namespace", name]);
+  await expect.poll(() => watch.text()).toContain(name);
+}
+
+/** Asks again and again. @returns the 99th percentile, and how many had no good answer. */
+async function latency(ask: () => Promise<number>): Promise<{ readonly p99: number; readonly bad: number }> {
+  const times: number[] = [];
+  let bad = 0;
+  for (let call = 0; call < CALLS; call += 1) {
+    const from = performance.now();
+    const status = await ask().catch(() => 0);
+    if (status !== 200) bad += 1;
+    times.push(performance.now() - from);
+    await delay(CALL_EVERY_MS);
+  }
+  return { p99: Math.round(times.toSorted((a, b) => a - b)[CALLS - 2] ?? 0), bad };
+}
+
+interface Flooded {
+  readonly done: LogEvent;
+  readonly p99: number;
+  readonly bad: number;
+  /** Bytes by which the process grew at the most, and by which it stayed larger. */
+  readonly grown: number;
+}
+
+/** Runs a flood against one port while another caller asks that one. */
+async function flood(
+  attack: Attack,
+  port: { readonly url: string; readonly pid: number },
+  ask: () => Promise<number>,
+): Promise<Flooded> {
+  attacks += 1;
+  const { keeper, folder, stack } = suite();
+  await latency(ask);
+  const before = await residentBytes(port.pid);
+  const looking = new AbortController();
+  const highest = highestResidentBytes(port.pid, { signal: looking.signal });
+  const attacker: Attacker = await startAttacker(
+    {
+      folder: join(folder, `attack-${attacks}`),
+      relay: port.url,
+      caFile: stack.relay.caFile ?? "",
+      attack,
+    },
+    { keeper },
+  );
+  try {
+    const beside = await latency(ask);
+    const done = await attacker.done;
+    const grown = (await stopLooking(looking, highest)) - before;
+    process.stdout.write(
+      `figures: ${attack.kind} ${JSON.stringify({ ...done, ...beside, grownMiB: grown / MEBIBYTE })}\n`,
+    );
+    return { done, ...beside, grown };
+  } finally {
+    looking.abort();
+    await attacker.stop();
+  }
+}
+
+async function stopLooking(looking: AbortController, highest: Promise<number>): Promise<number> {
+  looking.abort();
+  return await highest;
+}
+
+async function givenBack(pid: number, below: number): Promise<void> {
+  await expect.poll(() => residentBytes(pid), { timeout: GIVEN_BACK_MS, interval: 500 }).toBeLessThan(below);
+}
+
+const relayPort = () => ({ url: suite().stack.relay.url, pid: suite().stack.relay.program.pid });
+const askRelay = async (): Promise<number> => {
+  const { url, caFile } = suite().stack.relay;
+  return (await sendHttps({ url, ca: await readFile(caFile ?? "", "utf8") }, { path: "/readyz" })).status;
+};
+const askHealth = (url: string) => async (): Promise<number> => (await fetch(url, { keepalive: false })).status;
+
+test.each(["/readyz", "/v1/openapi.json", "/.well-known/cluster-connect", "/v1/clusters"])(
+  "24 sockets with 64 KiB of GETs for %s each, whose answers nobody reads, slow no other caller of the relay",
+  async (path) => {
+    const before = await residentBytes(relayPort().pid);
+    const flooded = await flood({ kind: "pipelined", count: 24, bytes: 65_536, path }, relayPort(), askRelay);
+    expect(flooded.bad).toBe(0);
+    expect(flooded.p99).toBeLessThan(P99_MS);
+    expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
+    await expectWatchGoesOn();
+    await givenBack(relayPort().pid, before + 64 * MEBIBYTE);
+  },
+);
+
+test("400 MB of pings before HELLO make the relay no larger, and it ends them", async () => {
+  const flooded = await flood({ kind: "pings-before-hello", bytes: 400_000_000 }, relayPort(), askRelay);
+  expect(flooded.done).toMatchObject({ accepted: true, ended: true });
+  expect(flooded.bad).toBe(0);
+  expect(flooded.p99).toBeLessThan(P99_MS);
+  expect(flooded.grown).toBeLessThan(16 * MEBIBYTE);
+  await expectWatchGoesOn();
+});
+
+test.each<[what: string, attack: Attack]>([
+  ["heads of a byte at a time", { kind: "slow-heads", count: 200, seconds: 5 }],
+  ["heads with 1,500 lines", { kind: "headers", count: 200 }],
+  ["half a ClientHello", { kind: "half-hello", count: 200, addresses: ["127.0.0.2", "127.0.0.3"] }],
+])("%s slow no other caller of the relay", async (_what, attack) => {
+  const flooded = await flood(attack, relayPort(), askRelay);
+  expect(flooded.bad).toBe(0);
+  expect(flooded.p99).toBeLessThan(P99_MS);
+  expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
+  await expectWatchGoesOn();
+});
+
+test.each(["agent", "auth proxy"])("a flood of its health port does not keep others from the %s's", async (which) => {
+  const { agent, authProxy } = suite().stack;
+  const url = which === "agent" ? `http://127.0.0.1:${healthPort}` : new URL(authProxy.healthUrl).origin;
+  const pid = (which === "agent" ? agent.program : authProxy.program)?.pid ?? 0;
+  for (const path of ["/readyz", "/metrics"]) {
+    const attack: Attack = { kind: "pipelined", count: 24, bytes: 65_536, path };
+    const flooded = await flood(attack, { url, pid }, askHealth(`${url}/healthz`));
+    expect(flooded.bad).toBe(0);
+    expect(flooded.p99).toBeLessThan(P99_MS);
+    expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
+  }
+  await expectWatchGoesOn();
+});
+
+/** A stream to the auth proxy as the agent makes one, of a caller that the relay names. */
+async function dialAuthProxy(username: string): Promise<TLSSocket> {
+  const { authProxy, clusterId } = suite().stack;
+  const plain: Socket = connect(authProxy.socket);
+  await once(plain, "connect");
+  plain.write(encodeProxyHeader({ address: "192.0.2.7", correlationId: randomBytes(8).toString("hex"), username }));
+  const servername = `${clusterId}.clusters.cluster-connect.internal`;
+  const socket = connectTls({ socket: plain, servername, rejectUnauthorized: false });
+  socket.on("error", () => undefined);
+  await once(socket, "secureConnect");
+  return socket;
+}
+
+const goodCall = async (): Promise<number> =>
+  (await curlInsecure(viewer.proxy.port, "/api/v1/namespaces", token)).status;
+
+test("1,200 tokens that somebody made up keep no good caller out", async () => {
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  let going = true;
+  const attack = async (): Promise<void> => {
+    for (let round = 0; round < 40; round += 1) {
+      const socket = await dialAuthProxy("mallory");
+      const jwt = [encode({ alg: "RS256", kid: String(round) }), encode({ iss: "https://nobody", n: round }), "AAAA"];
+      const bearers = Array.from({ length: 30 }, (_, n) =>
+        n % 2 === 0 ? jwt.join(".") : randomBytes(24).toString("hex"),
+      );
+      socket.resume().write(bearers.map((bearer) => requestText("/api/v1/namespaces", [], bearer)).join(""));
+      await delay(20);
+      socket.destroy();
+    }
+    going = false;
+  };
+  const attacking = attack();
+  let good = 0;
+  while (going || good === 0) {
+    expect(await goodCall()).toBe(200);
+    good += 1;
+  }
+  await attacking;
+  expect(await goodCall()).toBe(200);
+});
+
+test.each([
+  [
+    "an upgrade",
+    `GET /api/v1/namespaces?watch=true HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`,
+  ],
+  ["a CONNECT", `CONNECT example.com:443 HTTP/1.1\r\nHost: a\r\n`],
+])("%s behind requests that are not answered yet takes no place for good", async (_what, head) => {
+  const count = 250;
+  for (let turn = 0; turn < count; turn += 1) {
+    const socket = await dialAuthProxy("viewer");
+    socket
+      .resume()
+      .write(`${requestText("/api/v1/namespaces?watch=true")}${head}Authorization: Bearer ${token}\r\n\r\n`);
+    await delay(10);
+    socket.destroy();
+  }
+  await expect.poll(goodCall, { timeout: 60_000 }).toBe(200);
+  // As many as one caller may have at once, so a single place that is gone shows.
+  const statuses = await Promise.all(Array.from({ length: 100 }, goodCall));
+  expect(statuses.filter((status) => status !== 200)).toEqual([]);
+  await expectWatchGoesOn();
+});

@@ -1,0 +1,2 @@
+const loud = process.argv.includes("--loud");
+process.stdout.write(loud ? "HELLO" : "hello");

@@ -1,0 +1,1 @@
+export const isGrown = (age: number): boolean => age >= 18;

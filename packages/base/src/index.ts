@@ -1,0 +1,12 @@
+export { onAbort, raceAbort, untilAborted } from "./abort.ts";
+export type { BoundedMap } from "./bounded-map.ts";
+export { createBoundedMap } from "./bounded-map.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { repeat, SYSTEM_CLOCK, wait } from "./clock.ts";
+export type { ConcurrencyLimiter, Release } from "./concurrency.ts";
+export { createConcurrencyLimiter, takeAll } from "./concurrency.ts";
+export { bareHost, isLoopbackHost } from "./host.ts";
+export { certificateBlocks, withoutPrivateKeys } from "./pem.ts";
+export { isOutOfFiles, systemCode } from "./system-error.ts";
+export type { TokenBucket, TokenBucketOptions } from "./token-bucket.ts";
+export { createTokenBucket } from "./token-bucket.ts";

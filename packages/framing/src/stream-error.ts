@@ -1,8 +1,0 @@
-import { ConnectError, type EndPayload } from "@cluster-connect/protocol";
-
-/** What a REJECT or RESET says, as an error. */
-export function errorOf(end: EndPayload): ConnectError {
-  const code = end.code ?? "CC_STREAM_RESET";
-  const text = end.text === "" ? "The other end broke the stream off" : end.text;
-  return new ConnectError(code, text, end.retryAfterMs > 0 ? { retryAfterMs: end.retryAfterMs } : {});
-}

@@ -1,5 +1,0 @@
-/** What a program that is no daemon needs to send spans; nothing here loads a library. */
-
-export { traceContextOf } from "./trace-context.ts";
-export type { Span, Tracer } from "./tracer.ts";
-export { createTracer } from "./tracer.ts";

@@ -1,0 +1,62 @@
+import { afterEach, expect, test } from "vitest";
+import { createHealth, createMetrics, type HealthServer, startHealthServer } from "../../src/index.ts";
+
+let server: HealthServer | undefined;
+afterEach(async () => {
+  await server?.close();
+});
+
+async function start() {
+  const health = createHealth();
+  const metrics = createMetrics({ service: "test" });
+  server = await startHealthServer({ host: "127.0.0.1", port: 0 }, { health, metrics });
+  const { port } = server.address;
+  return { health, metrics, port, get: (path: string) => fetch(`http://127.0.0.1:${port}${path}`) };
+}
+
+test("ready says each part's state, and 503 when one has failed or throws", async () => {
+  const { health, get } = await start();
+  expect((await get("/readyz")).status).toBe(200);
+  health.add("store", () => ({ ok: true, text: "open" }));
+  health.add("tunnel", () => Promise.reject(new Error("no relay")));
+  const response = await get("/readyz");
+  expect(response.status).toBe(503);
+  expect(await response.json()).toEqual({
+    ok: false,
+    checks: [
+      { name: "store", ok: true, text: "open" },
+      { name: "tunnel", ok: false, text: "no relay" },
+    ],
+  });
+});
+
+test("a draining process is live and not ready", async () => {
+  const { health, get } = await start();
+  health.drain();
+  expect((await get("/readyz")).status).toBe(503);
+  expect((await get("/livez")).status).toBe(200);
+});
+
+test("metrics are served in the text format", async () => {
+  const { metrics, get } = await start();
+  metrics.counter("opens_total", "Opens.", ["result"]).inc({ result: "ok" }, 2);
+  metrics.observe("tunnels", "Tunnels.", () => 7);
+  const text = await (await get("/metrics")).text();
+  expect(text).toContain('cluster_connect_opens_total{result="ok",service="test"} 2');
+  expect(text).toContain('cluster_connect_tunnels{service="test"} 7');
+});
+
+test("any other path is not found", async () => {
+  const { get } = await start();
+  expect((await get("/secret")).status).toBe(404);
+});
+
+test("a port in use is named", async () => {
+  const { health, metrics, port } = await start();
+  const again = startHealthServer({ host: "127.0.0.1", port }, { health, metrics });
+  await expect(again).rejects.toMatchObject({
+    code: "CC_PORT_IN_USE",
+    message: `127.0.0.1:${port} is in use`,
+    hint: "End the process that has it, or give another port in the settings.",
+  });
+});

@@ -1,0 +1,39 @@
+import { Socket } from "node:net";
+import { expect, test } from "vitest";
+import { createFileGuard } from "../../src/process/open-files.ts";
+
+/** A socket with this file, as the system gives them. */
+function socketOf(file: number): Socket {
+  const socket = new Socket();
+  Reflect.set(socket, "_handle", { fd: file });
+  return socket;
+}
+
+test("sixteen files are kept, and a connection that takes one of them is told", () => {
+  const isOneOfTheLast = createFileGuard(() => 1_024);
+  expect(isOneOfTheLast(socketOf(1_024 - 17))).toBe(false);
+  expect(isOneOfTheLast(socketOf(1_024 - 16))).toBe(true);
+  expect(isOneOfTheLast(socketOf(1_023))).toBe(true);
+});
+
+test("the system is asked once, and not before there are many files", () => {
+  let asked = 0;
+  const isOneOfTheLast = createFileGuard(() => {
+    asked += 1;
+    return 100;
+  });
+  expect([isOneOfTheLast(socketOf(47)), asked]).toEqual([false, 0]);
+  expect([isOneOfTheLast(socketOf(48)), asked]).toEqual([false, 1]);
+  expect([isOneOfTheLast(socketOf(84)), asked]).toEqual([true, 1]);
+});
+
+test("without numbers or without a limit nothing is refused", () => {
+  expect(createFileGuard(() => 1)(socketOf(-1))).toBe(false);
+  expect(createFileGuard(() => undefined)(socketOf(1_000_000))).toBe(false);
+  expect(createFileGuard(() => 1)(new Socket())).toBe(false);
+});
+
+test("the limit of this process is read from its report", () => {
+  expect(createFileGuard()(socketOf(1_000_000_000))).toBe(true);
+  expect(createFileGuard()(socketOf(48))).toBe(false);
+});
