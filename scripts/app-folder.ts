@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, copyFile, readFile, rm } from "node:fs/promises";
+import { access, chmod, copyFile, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 export const ROOT: string = resolve(import.meta.dirname, "..");
@@ -45,7 +45,10 @@ export async function makeAppFolder(app: App, folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await pnpm(`--filter=@cluster-connect/${app}`, "deploy", "--prod", "--no-optional", "--legacy", folder);
   await copyFile(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
-  await access(join(folder, "dist", "main.js")).catch(() => {
+  const main = join(folder, "dist", "main.js");
+  await access(main).catch(() => {
     throw new Error(`${folder} has no dist/main.js: apps/${app} is not compiled`);
   });
+  // Its first line says with which of Node's options it runs.
+  await chmod(main, 0o755);
 }

@@ -26,7 +26,7 @@ async function main(args: readonly string[]): Promise<number> {
   await requireReplaceable(folder);
   await compileApps(["relay"]);
   await makeAppFolder("relay", folder);
-  console.log(`The relay is in ${folder}; start it with: node ${join(folder, "dist", "main.js")} --help`);
+  console.log(`The relay is in ${folder}; start it with: ${join(folder, "dist", "main.js")} --help`);
   return 0;
 }
 

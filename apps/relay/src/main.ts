@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=2
 import { runDaemon } from "@cluster-connect/service";
 import { runRelay } from "./run.ts";
 

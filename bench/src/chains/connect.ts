@@ -14,6 +14,8 @@ import { type ChainOptions, path, type Site } from "./site.ts";
 const CLUSTER = "bench";
 const AUDIENCE = "bench-relay";
 const RELAY_MAIN: string = fileURLToPath(new URL("../../../apps/relay/src/main.ts", import.meta.url));
+/** As the relay's first line has them. */
+const RELAY_FLAGS: readonly string[] = ["--max-semi-space-size=2"];
 const AGENT_MAIN: string = fileURLToPath(new URL("../../../apps/agent/src/main.ts", import.meta.url));
 
 /** Our own: an opener in the CLI's place, the relay and the agent as they are, TLS between them. */
@@ -74,7 +76,8 @@ async function startRelay(folder: string, issuer: TestIssuer, site: Site): Promi
     limits: { streamsPerCaller: 50_000, streamsPerCluster: 50_000, opensPerSecondPerCaller: 10_000 },
     drainSeconds: 0,
   });
-  const running = await startApp("relay", RELAY_MAIN, configPath, site);
+  const nodeFlags = [...site.nodeFlags, ...RELAY_FLAGS];
+  const running = await startApp("relay", RELAY_MAIN, configPath, { ...site, nodeFlags });
   await logged(running, '"relay.listening"');
   return { running, port, configPath };
 }

@@ -6,6 +6,7 @@ import { compileCacheEnv } from "./compile-cache.ts";
 import { freePort } from "./free-port.ts";
 import type { Keeper, Program } from "./keeper.ts";
 import { type LogEvent, waitForLogEvent } from "./log-events.ts";
+import { nodeFlags } from "./node-flags.ts";
 
 /** One of our daemons, started from its sources with a configuration file. */
 export interface DaemonSpec {
@@ -47,7 +48,7 @@ export async function startDaemon(
   const program = await deps.keeper.start({
     name,
     command: process.execPath,
-    args: ["--conditions=source", spec.main, "--config", configPath],
+    args: [...(await nodeFlags(spec.main)), "--conditions=source", spec.main, "--config", configPath],
     env: { HOME: folder, TMPDIR: folder, PATH: "/usr/bin:/bin", ...compileCacheEnv(process.env) },
     cwd: folder,
     logPath: join(folder, `${spec.logName ?? name}.log`),

@@ -47,8 +47,9 @@ for target in sysinit basic network-online shutdown; do
   printf '[Unit]\nDefaultDependencies=no\n' > "$root/etc/systemd/system/$target.target"
 done
 cp -L "$repository/node_modules/node/bin/node" "$root/usr/bin/cluster-connect-node"
-printf '#!/bin/sh\nexec /usr/bin/cluster-connect-node --conditions=source %s "$@"\n' \
-  /srv/cluster-connect/apps/relay/src/main.ts > "$root/usr/bin/cluster-connect-relay"
+flags=$(sed -n '1s/.* node //p' "$repository/apps/relay/src/main.ts")
+printf '#!/bin/sh\nexec /usr/bin/cluster-connect-node --conditions=source %s %s "$@"\n' \
+  "$flags" /srv/cluster-connect/apps/relay/src/main.ts > "$root/usr/bin/cluster-connect-relay"
 chmod 755 "$root/usr/bin/cluster-connect-relay"
 
 ip link set lo up

@@ -33,6 +33,7 @@ async function look(): Promise<Readonly<Record<string, string>>> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
   const lines = status.split("\n").map((line) => line.split(/:?\s+/));
   const field = (name: string): string => lines.find(([key]) => key === name)?.[1] ?? "";
+  const commandLine = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").join(" ");
   const kept = await stat(STATE);
   return {
     uid: field("Uid"),
@@ -40,6 +41,7 @@ async function look(): Promise<Readonly<Record<string, string>>> {
     bounding: field("CapBnd"),
     noNewPrivileges: field("NoNewPrivs"),
     seccomp: field("Seccomp"),
+    commandLine,
     state: await property("ActiveState"),
     stateOwner: String(kept.uid),
     stateMode: (kept.mode & 0o777).toString(8),

@@ -32,6 +32,7 @@ test.skipIf(missing !== undefined)(missing === undefined ? name : `${name}: ${mi
       bounding: ONLY_LOW_PORTS,
       noNewPrivileges: "1",
       seccomp: "2",
+      commandLine: expect.stringContaining(" --max-semi-space-size=2 "),
       stateMode: "600",
     },
   });

@@ -104,7 +104,7 @@ test("the README's commands work in a fresh clone, one after the other", async (
     expect(`${command}\n${done.stdout}\n${done.stderr}`).toMatch(shows);
     expect({ command, code: done.code }).toEqual({ command, code });
   }
-  const relay = await inClone(`${process.execPath} ${join(relayFolder, "dist", "main.js")} --help`);
+  const relay = await inClone(`PATH=${path()} ${join(relayFolder, "dist", "main.js")} --help`);
   expect(relay.stdout).toContain("Usage: cluster-connect-relay");
   for (const folder of [relayFolder, join(prefix, "lib", "node_modules", "@cluster-connect", "cli")]) {
     expect(await readFile(join(folder, "LICENSE"), "utf8")).toBe(await readFile(join(REPOSITORY, "LICENSE"), "utf8"));

@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { nodeFlags } from "../../src/process/node-flags.ts";
 import { pollUntil } from "../../src/process/poll.ts";
 import { repositoryFile } from "../../src/stack/repository-file.ts";
 import { expectWithin } from "../support/reliability/promise.ts";
@@ -47,7 +48,7 @@ async function startRelayWith(more: Readonly<Record<string, unknown>>, log: "pip
   const own: Readonly<Record<string, unknown>> = parse(await readFile(join(folder, "relay", "relay.yaml"), "utf8"));
   const config = join(folder, "observed.yaml");
   await writeFile(config, stringify({ ...own, ...more }), { mode: 0o600 });
-  const args = ["--conditions=source", MAIN, "--config", config];
+  const args = [...(await nodeFlags(MAIN)), "--conditions=source", MAIN, "--config", config];
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", log, log],
     env: { PATH: "/usr/bin:/bin", HOME: folder },
