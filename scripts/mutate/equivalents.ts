@@ -60,6 +60,12 @@ export const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
       reason: "The first doubling sets it, and only a doubling is compared with it.",
     },
     {
+      original: "this.#rate = 0;",
+      mutated: [";"],
+      reason:
+        "In #grow: the rate before is then at most the same, and only a rate that exceeds it by a quarter counts.",
+    },
+    {
       original: "#left = 0;",
       mutated: ["#left = 1;"],
       reason: "It is read in phases alone that set it when they begin.",

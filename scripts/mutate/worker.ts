@@ -57,6 +57,8 @@ const vitest = await createVitest(
 const specifications = new Map((await vitest.globTestSpecifications()).map((one) => [one.moduleId, one]));
 
 async function answer(question: Question): Promise<Answer> {
+  // The file before this one is itself again.
+  if (asked !== undefined) vitest.invalidateFile(asked.file);
   asked = question;
   await writeFile(servedPath, JSON.stringify(question.source === undefined ? {} : question));
   vitest.invalidateFile(question.file);
@@ -67,7 +69,8 @@ async function answer(question: Question): Promise<Answer> {
     const from = performance.now();
     const { testModules, unhandledErrors } = await vitest.runTestSpecifications([specification]);
     times[file] = performance.now() - from;
-    const failed = testModules.map(failureOf).find((failure) => failure !== undefined);
+    // The list has every module that ran in this process, those that an earlier fault has failed as well.
+    const failed = testModules.filter(({ moduleId }) => moduleId === file).map(failureOf)[0];
     if (failed !== undefined) return { failed: { file, ...failed }, times };
     const [stray] = unhandledErrors;
     if (stray !== undefined) return { failed: { file, test: "outside any test", reason: firstLine(stray) }, times };

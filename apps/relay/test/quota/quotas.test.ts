@@ -20,7 +20,7 @@ const caller = (subject: string, issuer = "https://issuer.test"): Principal => (
 
 function stage(limits: Readonly<Record<string, number>>) {
   const time = { now: 0 };
-  const quotas = createQuotas(LIMIT_SCHEMA.parse(limits), { now: () => time.now, random: () => 0.5 });
+  const quotas = createQuotas(LIMIT_SCHEMA.parse(limits), { now: () => time.now, random: () => 0.99999 });
   return { quotas, time };
 }
 
@@ -175,7 +175,7 @@ test("agents that come all at once are told to come again at different times", (
     for (let n = 0; n < count; n += 1) quotas.admitAgent(`10.0.0.${n % 4}`);
   };
   come(20);
-  expect(refusal(() => come(1)).retryAfterMs).toBe(5_100);
+  expect(refusal(() => come(1)).retryAfterMs).toBe(10_100);
   time.now += 1_000;
   come(10);
   expect(refusal(() => come(1)).code).toBe("CC_LIMIT_REACHED");
@@ -207,7 +207,34 @@ test("one address may bring half of the agents of each second, be it a single on
   const { quotas } = stage({ agentsPerSecond: 1 });
   quotas.admitAgent("10.0.0.1");
   quotas.admitAgent("10.0.0.1");
-  expect(refusal(() => quotas.admitAgent("10.0.0.1")).retryAfterMs).toBe(6_000);
+  expect(refusal(() => quotas.admitAgent("10.0.0.1")).retryAfterMs).toBe(11_000);
+});
+
+test.each([
+  { what: "requests that change something", perSecond: 50, admit: "admitRequest" },
+  { what: "public documents", perSecond: 100, admit: "admitReader" },
+] as const)("one address may ask for $what $perSecond times a second, and for two seconds' worth at once", (row) => {
+  const { quotas, time } = stage({});
+  const ask = (address = "10.0.0.1"): void => quotas[row.admit](address);
+  for (let n = 0; n < 2 * row.perSecond; n += 1) ask();
+  const { code, retryAfterMs = 0 } = refusal(ask);
+  expect([code, retryAfterMs]).toEqual(["CC_LIMIT_REACHED", 1_000 / row.perSecond]);
+  ask("10.0.0.2");
+  time.now += retryAfterMs;
+  ask();
+  expect(refusal(ask).code).toBe("CC_LIMIT_REACHED");
+});
+
+test("a caller that is early by a single millisecond is refused", () => {
+  const perSecond = 1_000;
+  const { quotas } = stage({ dialsPerSecondPerCaller: perSecond, opensPerSecondPerCaller: perSecond });
+  const ann = caller("ann");
+  for (let n = 0; n < 2 * perSecond; n += 1) {
+    quotas.takeSession(ann)();
+    quotas.takeStream(ann, "one", "open")();
+  }
+  expect(refusal(() => quotas.takeSession(ann)).retryAfterMs).toBe(1);
+  expect(refusal(() => quotas.takeStream(ann, "one", "open")).retryAfterMs).toBe(1);
 });
 
 test("only the buckets of the keys seen last are kept", () => {

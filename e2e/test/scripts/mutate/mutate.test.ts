@@ -32,6 +32,13 @@ test("the processes that a test starts run with the fault as well", async () => 
   expect(code).toBe(0);
 });
 
+test("a test that a fault of one file has failed stands for itself with the next file", async () => {
+  const { code, out } = await mutate("--lines", "1-1", join(EXAMPLE, "grown.ts"), join(EXAMPLE, "unused.ts"));
+  expect(out).toContain("grown.ts: 3 noticed");
+  expect(out).toContain("unused.ts: 2 noticed (0 by time), 1 not noticed, 0 explained");
+  expect(code).toBe(1);
+});
+
 test("code that no test gets to is named as such", async () => {
   const { code, out } = await mutate(join(EXAMPLE, "unused.ts"));
   expect(out).toContain("unused.ts:4 (no test gets here)\n- return a + 0;\n+ return undefined;\n");

@@ -252,4 +252,7 @@ test("a stream of less than a byte in a millisecond grows by the same law", () =
   held.rounds(1, 1 / 16);
   held.settle(1 / 16);
   expect(held.rounds(3, 0.07)).toBe(INITIAL);
+  held.untilChanged(1 / 16);
+  held.settle(1 / 16);
+  expect(held.rounds(1, 0.08)).toBe(4 * INITIAL);
 });
