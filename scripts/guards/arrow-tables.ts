@@ -12,7 +12,7 @@ export const PACKAGE_ARROWS: Readonly<Record<string, readonly string[]>> = {
   "apps/agent": ["api", "auth", "base", "framing", "protocol", "service"],
   "apps/auth-proxy": ["auth", "base", "framing", "protocol", "service"],
   e2e: ["base", "framing", "protocol", "service"],
-  bench: ["auth", "framing", "protocol"],
+  bench: ["auth", "framing", "protocol", "testkit"],
 };
 
 /**

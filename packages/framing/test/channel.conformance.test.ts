@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { SYSTEM_CLOCK } from "@cluster-connect/base";
 import { parseInstanceId, parseSessionId, SUBPROTOCOL } from "@cluster-connect/protocol";
+import { selfSigned } from "@cluster-connect/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { acceptSession, createSessionDeps, dialSession, type MessageChannel, type Session } from "../src/index.ts";
@@ -17,13 +18,12 @@ import {
   webSocketPair,
 } from "../src/testing/index.ts";
 import { acceptWebSocket, dialWebSocket } from "../src/ws/index.ts";
-import { selfSigned } from "./certificate.ts";
 import { libraryChannel } from "./ws/library-channel.ts";
 
 const CHANNELS: ReadonlyArray<readonly [name: string, make: () => Promise<ChannelPair>]> = [
   ["a channel in memory", memoryPair],
   ["a WebSocket", () => webSocketPair()],
-  ["a WebSocket over TLS", () => webSocketPair({ certificate: selfSigned("localhost") })],
+  ["a WebSocket over TLS", async () => webSocketPair({ certificate: await selfSigned({ name: "localhost" }) })],
   ["a WebSocket over TLS, from the other side", turnedPair],
   ["a WebSocket that the library ws accepted", () => libraryPair("acceptor")],
   ["a WebSocket that the library ws dialed", () => libraryPair("dialer")],
@@ -41,7 +41,7 @@ function memoryPair(): Promise<ChannelPair> {
 }
 
 async function turnedPair(): Promise<ChannelPair> {
-  const { near, far, dispose } = await webSocketPair({ certificate: selfSigned("localhost") });
+  const { near, far, dispose } = await webSocketPair({ certificate: await selfSigned({ name: "localhost" }) });
   return { near: far, far: near, dispose };
 }
 

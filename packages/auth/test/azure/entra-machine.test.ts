@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getEntraMachineToken } from "@cluster-connect/auth/azure";
 import { startTestIssuer } from "@cluster-connect/auth/testing";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { selfSigned } from "../certificate.ts";
 import { CLUSTER_APP, DEPS, NO_END, RELAY_APP, stage } from "./stage.ts";
 
 const APP = "99999999-0000-4000-8000-000000000009";
@@ -36,7 +36,7 @@ test.for(["right", "wrong"] as const)("a service principal with the %s secret", 
 });
 
 test("a service principal signs with its certificate's key", async () => {
-  const identity = selfSigned("app", "rsa");
+  const identity = await selfSigned({ name: "app", kind: "rsa" });
   const path = join(await temporaryFolder(), "app.pem");
   await writeFile(path, identity.cert + identity.key, { mode: 0o600 });
   const { client } = await stage([{ clientId: APP, certificate: identity.cert }]);
@@ -47,9 +47,11 @@ test("a service principal signs with its certificate's key", async () => {
 
 test("another certificate's signature is refused, and a missing file is named", async () => {
   const path = join(await temporaryFolder(), "app.pem");
-  const other = selfSigned("other", "rsa");
+  const other = await selfSigned({ name: "other", kind: "rsa" });
   await writeFile(path, other.cert + other.key, { mode: 0o600 });
-  const { client } = await stage([{ clientId: APP, certificate: selfSigned("app", "rsa").cert }]);
+  const { client } = await stage([
+    { clientId: APP, certificate: (await selfSigned({ name: "app", kind: "rsa" })).cert },
+  ]);
   const ask = (file: string): Promise<unknown> =>
     getEntraMachineToken({ ...client, clientId: APP }, { kind: "certificate", path: file }, CLUSTER_APP, NO_END, DEPS);
   await expect(ask(path)).rejects.toMatchObject({ code: "CC_LOGIN_FAILED" });

@@ -2,8 +2,8 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import type { EntraClient, EntraDeps } from "@cluster-connect/auth/azure";
 import { type FakeEntra, type FakeEntraApp, startFakeEntra } from "@cluster-connect/auth/testing";
 import { ConnectError } from "@cluster-connect/protocol";
+import { selfSigned } from "@cluster-connect/testkit";
 import { onTestFinished } from "vitest";
-import { selfSigned } from "../certificate.ts";
 
 const CLI_APP = "cccccccc-0000-4000-8000-00000000000c";
 export const RELAY_APP = "dddddddd-0000-4000-8000-00000000000d";
@@ -20,7 +20,7 @@ export async function stage(
   apps: readonly FakeEntraApp[] = [],
   options: { readonly accessTokenSeconds?: number } = {},
 ): Promise<{ readonly entra: FakeEntra; readonly client: EntraClient }> {
-  const tls = selfSigned("localhost");
+  const tls = await selfSigned({ name: "localhost" });
   const before = getCACertificates("default");
   setDefaultCACertificates([...before, tls.cert]);
   const entra = await startFakeEntra({ tls, apps: [{ clientId: CLI_APP }, ...apps], ...options });

@@ -3,8 +3,8 @@ import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { createFetchDocument, fetchDocument } from "@cluster-connect/auth";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import { selfSigned } from "../certificate.ts";
 import { expectRejection } from "../fixture.ts";
 
 async function httpsServer(credentials: { readonly key: string; readonly cert: string }) {
@@ -22,12 +22,12 @@ async function httpsServer(credentials: { readonly key: string; readonly cert: s
 }
 
 test("a document is fetched over https under a certificate authority of one's own, and only under it", async () => {
-  const credentials = selfSigned("localhost");
+  const credentials = await selfSigned({ name: "localhost" });
   await using server = await httpsServer(credentials);
   const signal = AbortSignal.timeout(5_000);
   await expect(fetchDocument(server.url, { signal, certificateAuthority: credentials.cert })).resolves.toBe("hello");
   await expectRejection(fetchDocument(server.url, { signal }), "CC_ISSUER_UNREACHABLE", /SELF_SIGNED/);
-  const { cert: certificateAuthority } = selfSigned("localhost");
+  const { cert: certificateAuthority } = await selfSigned({ name: "localhost" });
   await expectRejection(
     fetchDocument(server.url, { signal, certificateAuthority }),
     "CC_ISSUER_UNREACHABLE",
@@ -36,7 +36,7 @@ test("a document is fetched over https under a certificate authority of one's ow
 });
 
 test("a certificate for another name is refused", async () => {
-  const credentials = selfSigned("other.example.com");
+  const credentials = await selfSigned({ name: "other.example.com" });
   await using server = await httpsServer(credentials);
   const options = { signal: AbortSignal.timeout(5_000), certificateAuthority: credentials.cert };
   await expectRejection(fetchDocument(server.url, options), "CC_ISSUER_UNREACHABLE", /ALTNAME/);
@@ -73,7 +73,7 @@ async function startConnectProxy(status = 200) {
 }
 
 test("a document of an issuer that only the proxy knows comes by the proxy, with the issuer's own TLS", async () => {
-  const credentials = selfSigned("issuer.example");
+  const credentials = await selfSigned({ name: "issuer.example" });
   await using server = await httpsServer(credentials);
   await using proxy = await startConnectProxy();
   const url = new URL(`https://issuer.example:${server.url.port}/x`);
@@ -85,7 +85,7 @@ test("a document of an issuer that only the proxy knows comes by the proxy, with
 });
 
 test("a proxy that refuses is named, and this machine's own issuer is not asked through it", async () => {
-  const credentials = selfSigned("localhost");
+  const credentials = await selfSigned({ name: "localhost" });
   await using server = await httpsServer(credentials);
   await using proxy = await startConnectProxy(407);
   const options = { signal: AbortSignal.timeout(30_000), certificateAuthority: credentials.cert };

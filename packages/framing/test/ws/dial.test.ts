@@ -3,11 +3,11 @@ import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { ConnectError } from "@cluster-connect/protocol";
+import { selfSigned } from "@cluster-connect/testkit";
 import { afterEach, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import type { MessageChannel } from "../../src/index.ts";
 import { type AcceptWebSocket, createWebSocketAcceptor, dialWebSocket, refuseUpgrade } from "../../src/ws/index.ts";
-import { selfSigned } from "../certificate.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -94,7 +94,7 @@ test("headers reach the server with the upgrade", async () => {
 });
 
 test("an untrusted certificate is told apart from a relay that cannot be reached", async () => {
-  const server = createTlsServer(selfSigned("localhost"));
+  const server = createTlsServer(await selfSigned({ name: "localhost" }));
   const url = await listen(server);
   url.protocol = "https:";
   url.hostname = "localhost";
@@ -106,7 +106,7 @@ test("an untrusted certificate is told apart from a relay that cannot be reached
 
 test("a certificate that the given authority signed is trusted", async () => {
   const accept = createWebSocketAcceptor();
-  const { cert, key } = selfSigned("localhost");
+  const { cert, key } = await selfSigned({ name: "localhost" });
   const server = createTlsServer({ cert, key });
   const accepted = accepting(server, accept);
   const url = await listen(server);

@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
+import { selfSigned } from "@cluster-connect/testkit";
 import { afterEach, expect, test } from "vitest";
 import { sendMessage } from "../../src/testing/index.ts";
 import { acceptWebSocket, connectThroughProxy, dialWebSocket, proxyFor } from "../../src/ws/index.ts";
-import { selfSigned } from "../certificate.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -44,7 +44,7 @@ async function startProxy(status = 200, headers: readonly string[] = [], early =
 }
 
 test.each(["http", "https"])("a channel is opened through a proxy, which alone knows the host: %s", async (scheme) => {
-  const { cert, key } = selfSigned("relay.invalid");
+  const { cert, key } = await selfSigned({ name: "relay.invalid" });
   const relay = scheme === "http" ? createServer() : createTlsServer({ cert, key });
   const received = Promise.withResolvers<string>();
   relay.on("upgrade", (request, socket, head) => {
@@ -89,7 +89,7 @@ test("a proxy that is not there is named", async () => {
 });
 
 test("an untrusted certificate is refused through a proxy as well", async () => {
-  const url = await listen(createTlsServer(selfSigned("localhost")), "https");
+  const url = await listen(createTlsServer(await selfSigned({ name: "localhost" })), "https");
   const proxy = await startProxy();
   await expect(dialWebSocket(url, { signal, proxy: proxy.url })).rejects.toMatchObject({ code: "CC_TLS_UNTRUSTED" });
 });
