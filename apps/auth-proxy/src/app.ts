@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { TokenVerifier } from "@cluster-connect/auth";
 import { type Clock, repeat } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
-import { type Health, type Logger, type Metrics, openTracer } from "@cluster-connect/service";
+import { type Health, type Logger, type Metrics, type OpenFileLimit, openTracer } from "@cluster-connect/service";
 import { createAccessReviewer } from "./admission/access-review.ts";
 import { type Admit, createAdmit } from "./admission/admit.ts";
 import { createAuthenticate } from "./admission/authenticate.ts";
@@ -40,8 +40,8 @@ export interface AppDeps {
   readonly memory: () => MemoryUse;
   /** Ends the wait for the apiserver at start. */
   readonly stopping: AbortSignal;
-  /** How many files this process may have open; the system is asked without it. */
-  readonly openFileLimit?: (() => number | undefined) | undefined;
+  /** The system is asked without it. */
+  readonly openFileLimit?: OpenFileLimit | undefined;
 }
 
 /** A running auth proxy. */

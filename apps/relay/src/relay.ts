@@ -3,7 +3,14 @@ import type { TokenVerifier } from "@cluster-connect/auth";
 import type { Clock } from "@cluster-connect/base";
 import type { SessionDeps } from "@cluster-connect/framing";
 import type { InstanceId } from "@cluster-connect/protocol";
-import { type Logger, listenOn, type Metrics, openTracer, type Tracer } from "@cluster-connect/service";
+import {
+  type Logger,
+  listenOn,
+  type Metrics,
+  type OpenFileLimit,
+  openTracer,
+  type Tracer,
+} from "@cluster-connect/service";
 import { createLastSeen } from "./agents/last-seen.ts";
 import { watchRevocations } from "./agents/revoked-keys.ts";
 import type { AgentTunnelOptions } from "./agents/serve-agent.ts";
@@ -42,8 +49,8 @@ export interface RelayDeps {
   readonly ids: RelayIds;
   /** Clock and randomness of sessions. */
   readonly sessionDeps: SessionDeps;
-  /** How many files this process may have open; the system is asked without it. */
-  readonly openFileLimit?: (() => number | undefined) | undefined;
+  /** The system is asked without it. */
+  readonly openFileLimit?: OpenFileLimit | undefined;
 }
 
 export interface RunningRelay {

@@ -1,10 +1,10 @@
 import { createConnection, type Socket } from "node:net";
 import { isOutOfFiles, onAbort, systemCode } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
+import { outOfFiles } from "@cluster-connect/service";
 import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
-const RETRY_AFTER_MS = 1_000;
 
 /**
  * Connects to an upstream. The socket keeps its other half open when one ends.
@@ -30,7 +30,8 @@ export async function connectUpstream(
   };
   const giveUp = (): void => fail(options.signal.aborted ? "the stream ended" : "no answer in time");
   const onError = (cause: Error): void => {
-    if (isOutOfFiles(cause)) reject(noFileLeft(name, cause));
+    if (isOutOfFiles(cause))
+      reject(outOfFiles("agent", { detail: `, so none is left for the upstream ${name}`, cause }));
     else fail(systemCode(cause) || cause.message, cause);
   };
   // The close that follows tells what an error means. An error without a listener would end the process.
@@ -44,12 +45,6 @@ export async function connectUpstream(
     leave();
     socket.off("error", onError);
   }
-}
-
-function noFileLeft(name: string, cause: Error): ConnectError {
-  const message = `The agent has as many open files as it may, so none is left for the upstream ${name}`;
-  const hint = "Raise the limit of open files (ulimit -n) where the agent runs, or run another replica.";
-  return new ConnectError("CC_LIMIT_REACHED", message, { cause, hint, retryAfterMs: RETRY_AFTER_MS });
 }
 
 /** A function in place would keep for the socket's life what connecting it took. */

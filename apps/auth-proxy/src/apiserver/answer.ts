@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { isOutOfFiles, systemCode } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
-import { outOfFiles } from "../limits/out-of-files.ts";
+import { outOfFiles } from "@cluster-connect/service";
 
 const UNTRUSTED: ReadonlySet<string> = new Set([
   "SELF_SIGNED_CERT_IN_CHAIN",
@@ -24,7 +24,7 @@ export function answerTo(outgoing: ClientRequest): Promise<IncomingMessage> {
 /** Says why the apiserver could not be asked, without the request's content. */
 export function unreachable(cause: unknown): ConnectError {
   if (cause instanceof ConnectError) return cause;
-  if (isOutOfFiles(cause)) return outOfFiles(cause);
+  if (isOutOfFiles(cause)) return outOfFiles("auth proxy", { cause });
   const reason = systemCode(cause) || "the stream broke off";
   return new ConnectError("CC_APISERVER_UNREACHABLE", `The kube-apiserver did not answer: ${reason}`, { cause });
 }

@@ -2,10 +2,9 @@ import type { Socket } from "node:net";
 import { type SecureContext, TLSSocket } from "node:tls";
 import { type Clock, takeAll } from "@cluster-connect/base";
 import { ConnectError, decodeProxyHeader, type StreamOrigin } from "@cluster-connect/protocol";
-import { createFileGuard, errorFields, type Logger } from "@cluster-connect/service";
+import { createFileGuard, errorFields, type Logger, type OpenFileLimit, outOfFiles } from "@cluster-connect/service";
 import { withDeadline } from "../limits/deadline.ts";
 import { HANDSHAKE_TIMEOUT_MS, HANDSHAKE_WAIT_MS, TOLD_STREAMS } from "../limits/limits.ts";
-import { outOfFiles } from "../limits/out-of-files.ts";
 import { createQuota } from "../limits/quota.ts";
 import { createTurns } from "../limits/turns.ts";
 import type { ProxyMetrics } from "../observe/metrics.ts";
@@ -41,8 +40,8 @@ export interface AcceptorDeps {
   readonly onStream: (accepted: AcceptedStream) => void;
   readonly log: Logger;
   readonly metrics: ProxyMetrics;
-  /** How many files this process may have open; the system is asked without it. */
-  readonly openFileLimit?: (() => number | undefined) | undefined;
+  /** The system is asked without it. */
+  readonly openFileLimit?: OpenFileLimit | undefined;
 }
 
 const HTTP1 = Buffer.from("\x08http/1.1", "latin1");
@@ -90,7 +89,7 @@ export function createAcceptor(options: AcceptorOptions, deps: AcceptorDeps): Ac
       ? await withDeadline({ ms: HANDSHAKE_TIMEOUT_MS, what, signal }, readHeader, clock)
       : directOrigin(socket);
     const caller = origin.username ?? origin.sessionId;
-    const fault = isOneOfTheLast(socket) ? outOfFiles() : takePlace(socket, caller);
+    const fault = isOneOfTheLast(socket) ? outOfFiles("auth proxy") : takePlace(socket, caller);
     const waiting = { ms: HANDSHAKE_WAIT_MS, what, signal };
     const leave = await withDeadline(waiting, (inTime) => handshakes.take(caller ?? "", { signal: inTime }), clock);
     const timer = clock.setTimer(HANDSHAKE_TIMEOUT_MS, () => socket.destroy());

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "@cluster-connect/base";
 import { takeAll } from "@cluster-connect/base";
 import type { StreamOrigin } from "@cluster-connect/protocol";
-import type { Logger } from "@cluster-connect/service";
+import type { Logger, OpenFileLimit } from "@cluster-connect/service";
 import type { Certificates } from "../certificates/certificates.ts";
 import type { Config } from "../config.ts";
 import { LARGE_HEADS, LARGE_HEADS_PER_CALLER } from "../limits/limits.ts";
@@ -14,7 +14,7 @@ import type { Arrival } from "../proxying/arrival.ts";
 import type { HttpCaller } from "../proxying/caller.ts";
 import { http1Caller } from "../proxying/http1-caller.ts";
 import { linger } from "../proxying/linger.ts";
-import { type AcceptedStream, type AcceptorDeps, createAcceptor } from "./acceptor.ts";
+import { type AcceptedStream, createAcceptor } from "./acceptor.ts";
 import { createHttp2Server } from "./http2-server.ts";
 import { listenAt } from "./listen.ts";
 import type { Refusal } from "./refusals.ts";
@@ -33,8 +33,7 @@ export interface FrontDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: ProxyMetrics;
-  /** As of the acceptor. */
-  readonly openFileLimit?: AcceptorDeps["openFileLimit"];
+  readonly openFileLimit?: OpenFileLimit | undefined;
 }
 
 /** The side that agents see: sockets become TLS streams, and those become requests. */

@@ -1,7 +1,6 @@
 import { nearFileLimit } from "@cluster-connect/service/testing";
 import { expect, test } from "vitest";
 import { unreachable } from "../../src/apiserver/answer.ts";
-import { outOfFiles } from "../../src/limits/out-of-files.ts";
 import { createFixture } from "../support/fixture.ts";
 import { openStream, readAnswer, requestText, sendRaw } from "../support/raw-client.ts";
 
@@ -23,7 +22,11 @@ test("at its limit of open files an auth proxy refuses new streams with a code, 
 
 test("a stream to the apiserver that finds no file left is told as a limit, not as an apiserver that is away", () => {
   const cause = Object.assign(new Error("no file"), { code: "EMFILE" });
-  expect(unreachable(cause)).toMatchObject({ ...outOfFiles(cause), code: "CC_LIMIT_REACHED" });
+  expect(unreachable(cause)).toMatchObject({
+    code: "CC_LIMIT_REACHED",
+    message: "The auth proxy has as many open files as it may",
+    cause,
+  });
   expect(unreachable(Object.assign(new Error("gone"), { code: "ECONNREFUSED" }))).toMatchObject({
     code: "CC_APISERVER_UNREACHABLE",
   });

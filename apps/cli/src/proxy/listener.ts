@@ -5,7 +5,7 @@ import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import { onAbort, systemCode } from "@cluster-connect/base";
 import { splice } from "@cluster-connect/framing";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
-import { createFileGuard } from "@cluster-connect/service";
+import { createFileGuard, type OpenFileLimit } from "@cluster-connect/service";
 import { type Alert, tlsAlert } from "./alert.ts";
 import { createLocalConnections, type LocalConnection } from "./connections.ts";
 import { peek } from "./peek.ts";
@@ -37,8 +37,8 @@ export interface LoopbackProxyDeps {
   readonly open: OpenStream;
   /** A connection was not served, or broke off. Without a cluster it named none that is served. */
   readonly onFailure: (error: ConnectError, cluster: ServedCluster | undefined) => void;
-  /** How many files this process may have open; the system is asked without it. */
-  readonly openFileLimit?: () => number | undefined;
+  /** The system is asked without it. */
+  readonly openFileLimit?: OpenFileLimit;
 }
 
 /** A port on loopback whose connections become streams; it never sees plaintext. */

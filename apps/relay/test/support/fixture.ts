@@ -24,7 +24,7 @@ import type { RelayConfig } from "../../src/config.ts";
 import type { GrantSpec } from "../../src/grants/grant.ts";
 import { createRelayIds } from "../../src/ids.ts";
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
-import { type RunningRelay, startRelay } from "../../src/relay.ts";
+import { type RelayDeps, type RunningRelay, startRelay } from "../../src/relay.ts";
 import { createVerifier } from "../../src/serve.ts";
 import { placeInFolder } from "../../src/store/open/place.ts";
 import { addEnrollmentCode } from "../../src/store/queries/enrollment-codes.ts";
@@ -61,7 +61,7 @@ export interface FixtureOptions {
   /** A fixture that runs, whose store and issuer are shared. */
   readonly beside?: Fixture;
   readonly clock?: Clock;
-  readonly openFileLimit?: () => number | undefined;
+  readonly openFileLimit?: RelayDeps["openFileLimit"];
 }
 
 /** A relay with a real store, sockets and issuer; members of the group `ops` may reach every cluster. */

@@ -1,6 +1,6 @@
 import { Socket } from "node:net";
 import { expect, test } from "vitest";
-import { createFileGuard } from "../../src/process/open-files.ts";
+import { createFileGuard, outOfFiles } from "../../src/process/open-files.ts";
 
 /** A socket with this file, as the system gives them. */
 function socketOf(file: number): Socket {
@@ -36,4 +36,13 @@ test("without numbers or without a limit nothing is refused", () => {
 test("the limit of this process is read from its report", () => {
   expect(createFileGuard()(socketOf(1_000_000_000))).toBe(true);
   expect(createFileGuard()(socketOf(48))).toBe(false);
+});
+
+test("a refusal for want of files names the program, what it could not do, and the limit to raise", () => {
+  expect(outOfFiles("agent", { detail: ", so nothing is reached" })).toMatchObject({
+    code: "CC_LIMIT_REACHED",
+    message: "The agent has as many open files as it may, so nothing is reached",
+    hint: expect.stringMatching(/ulimit -n.* where the agent runs/),
+    retryAfterMs: 1_000,
+  });
 });
