@@ -105,7 +105,7 @@ test.each([
   // No key of the identity's Secret comes to a container by another way than the two folders.
   expect(pod.volumes.filter((volume: { secret?: { secretName: string } }) => volume.secret !== undefined)).toEqual(
     identify === "enroll"
-      ? [{ name: "code", secret: { secretName: expect.stringMatching(/-code$/), defaultMode: 440 } }]
+      ? [{ name: "code", secret: { secretName: expect.stringMatching(/-code$/), defaultMode: 0o440 } }]
       : [],
   );
   for (const { args, env = [], volumeMounts } of containers) {

@@ -48,6 +48,7 @@ const AGENT: Readonly<Record<string, Other>> = {
   "enrollment.code": { to: "another" },
   "enrollment.existingSecret": { to: "given", beside: { "enrollment.code": "" } },
   "enrollment.deadlineSeconds": { to: 60 },
+  "enrollment.ttlSecondsAfterFinished": { to: 60 },
   "authentication.jwt": { to: [], beside: SWITCHES.tokenReview },
   replicas: { to: 3 },
   "image.agent": { to: "mine/agent" },
@@ -111,6 +112,7 @@ const AGENT: Readonly<Record<string, Other>> = {
 };
 
 const RELAY: Readonly<Record<string, Other>> = {
+  "global.imageRegistry": { to: "registry.example.com/mirror" },
   publicUrl: { to: "https://other.example.com:8443" },
   "image.repository": { to: "mine/relay" },
   "image.tag": { to: "1.2.3" },
@@ -278,6 +280,8 @@ test.each<readonly [ChartName, string, unknown, string]>([
   ["cluster-connect-agent", "relay.urls", [""], "/relay/urls/0"],
   ["cluster-connect-agent", "relay.url", "https://relay.example.com/path", "/relay/url"],
   ["cluster-connect-agent", "rotation.schedule", "weekly", "/rotation/schedule"],
+  ["cluster-connect-agent", "enrollment.ttlSecondsAfterFinished", -1, "/enrollment/ttlSecondsAfterFinished"],
+  ["cluster-connect-agent", "enrollment.ttlSecondsAfterFinished", 2 ** 31, "/enrollment/ttlSecondsAfterFinished"],
   ["cluster-connect-agent", "networkPolicy.egressPorts", [99_999], "/networkPolicy/egressPorts/0"],
   ["cluster-connect-agent", "podLabels", { a: 1 }, "/podLabels/a"],
   ["cluster-connect-agent", "image.pullSecrets", ["pull"], "/image/pullSecrets/0"],

@@ -1,10 +1,36 @@
+{{/* With `--reuse-values` helm takes the former chart's values.yaml, which lacks what is new: said here, and by no broken object. */}}
+{{- define "agent.complete" -}}
+{{- $missing := list -}}
+{{- range list "agent" "authProxy" "authentication" "enrollment" "global" "health" "image" "networkPolicy" "podDisruptionBudget" "rbac" "relay" "rotation" "serviceAccount" "serviceMonitor" "test" "tracing" -}}
+{{- if not (kindIs "map" (get $.Values .)) }}{{ $missing = append $missing . }}{{ end -}}
+{{- end -}}
+{{- if $missing }}{{ fail (printf "these values are missing: %s. Upgrade with --reset-then-reuse-values, not with --reuse-values" (join ", " $missing)) }}{{ end -}}
+{{- end -}}
+
+{{/* The release's name, below another chart with this chart's own. One that is cut, that no Service may have, or that is an object's
+name of another release, such as `a-keeper` beside `a`, gets a hash. */}}
 {{- define "agent.name" -}}
-{{- default .Chart.Name .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) .Chart.IsRoot -}}
+{{- $others := "-(identity|code|proxy|keeper|metrics|rotate|test|enroll-[0-9a-f]{8})$" -}}
+{{- if and (regexMatch "^[a-z][-a-z0-9]{0,39}$" $name) (not (regexMatch $others $name)) -}}{{ $name }}
+{{- else -}}
+{{- $start := regexReplaceAll "^([0-9])" ($name | replace "." "-") "n${1}" | trunc 31 | trimSuffix "-" -}}
+{{ printf "%s-%s" $start ($name | sha256sum | trunc 8) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Of the whole cluster: neither part holds a colon, so no other namespace and name make the same. */}}
+{{- define "agent.clusterName" -}}
+{{ .Release.Namespace }}:{{ include "agent.name" . }}:impersonator
+{{- end -}}
+
+{{- define "agent.registry" -}}
+{{- with .Values.global.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- end -}}
 
 {{- define "agent.labels" -}}
 app.kubernetes.io/name: cluster-connect-agent
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "agent.name" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -12,16 +38,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "agent.selector" -}}
 app.kubernetes.io/name: cluster-connect-agent
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "agent.name" . }}
 app.kubernetes.io/component: agent
 {{- end -}}
 
 {{- define "agent.image" -}}
-{{ .Values.global.imageRegistry }}{{ .Values.image.agent }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ include "agent.registry" . }}{{ .Values.image.agent }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{- define "agent.authProxyImage" -}}
-{{ .Values.global.imageRegistry }}{{ .Values.image.authProxy }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ include "agent.registry" . }}{{ .Values.image.authProxy }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{- define "agent.identitySecret" -}}
@@ -73,7 +99,7 @@ capabilities: { drop: [ALL] }
 {{/* The ServiceAccount's token where Kubernetes' own libraries look for it, in the containers that mount it and in no other. */}}
 {{- define "agent.tokenVolume" -}}
 projected:
-  defaultMode: 0440
+  defaultMode: 288
   sources:
     - serviceAccountToken: { path: token, expirationSeconds: {{ .seconds }} }
     - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
@@ -180,6 +206,6 @@ volumes:
     {{- include "agent.tokenVolume" (dict "seconds" 600) | nindent 4 }}
   {{- if .code }}
   - name: code
-    secret: { secretName: {{ .code }}, defaultMode: 0440 }
+    secret: { secretName: {{ .code }}, defaultMode: 288 }
   {{- end }}
 {{- end -}}

@@ -1,10 +1,26 @@
+{{/* With `--reuse-values` helm takes the former chart's values.yaml, which lacks what is new: said here, and by no broken object. */}}
+{{- define "relay.complete" -}}
+{{- $missing := list -}}
+{{- range list "audit" "autoscaling" "config" "image" "ingress" "metrics" "networkPolicy" "peers" "persistence" "podDisruptionBudget" "service" "serviceAccount" "store" "tls" -}}
+{{- if not (kindIs "map" (get $.Values .)) }}{{ $missing = append $missing . }}{{ end -}}
+{{- end -}}
+{{- if $missing }}{{ fail (printf "these values are missing: %s. Upgrade with --reset-then-reuse-values, not with --reuse-values" (join ", " $missing)) }}{{ end -}}
+{{- end -}}
+
+{{/* The release's name, below another chart with this chart's own. One that is cut, that no Service may have, or that is an object's
+name of another release, such as `a-peers` beside `a`, gets a hash. */}}
 {{- define "relay.name" -}}
-{{- default .Chart.Name .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) .Chart.IsRoot -}}
+{{- if and (regexMatch "^[a-z][-a-z0-9]{0,39}$" $name) (not (regexMatch "-(peers|test)$" $name)) -}}{{ $name }}
+{{- else -}}
+{{- $start := regexReplaceAll "^([0-9])" ($name | replace "." "-") "n${1}" | trunc 31 | trimSuffix "-" -}}
+{{ printf "%s-%s" $start ($name | sha256sum | trunc 8) }}
+{{- end -}}
 {{- end -}}
 
 {{- define "relay.labels" -}}
 app.kubernetes.io/name: cluster-connect-relay
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "relay.name" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -12,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "relay.selector" -}}
 app.kubernetes.io/name: cluster-connect-relay
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ include "relay.name" . }}
 {{- end -}}
 
 {{/* OpenShift gives each namespace its own user and group; elsewhere they are named. */}}
@@ -24,6 +40,11 @@ runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
 {{- end }}
+{{- end -}}
+
+{{- define "relay.image" -}}
+{{- with (.Values.global).imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{- define "relay.several" -}}
