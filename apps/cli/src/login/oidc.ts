@@ -13,9 +13,10 @@ import {
 } from "openid-client";
 import type { CliDeps } from "../deps.ts";
 import { isLoopback } from "../relay/address.ts";
+import { shellWord } from "../terminal/shell-word.ts";
 import { clusterAudiences } from "../tokens/audiences.ts";
 import type { KeptToken } from "../tokens/login/login-record.ts";
-import { expiryOf } from "../tokens/stored-token.ts";
+import { expiryOf, unverifiedClaims } from "../tokens/stored-token.ts";
 import { issuerError } from "./issuer-error.ts";
 import { withStandardNames } from "./standard-names.ts";
 
@@ -104,6 +105,9 @@ export function signInParameters(settings: LoginSettings, clusters: readonly Clu
 /**
  * The token of an answer that is meant for an audience. It is the ID token where the audience is the client itself, as
  * with issuers that know no other audiences. Else it is the access token.
+ *
+ * @throws ConnectError `CC_LOGIN_FAILED` for a token that relay and cluster would refuse: one that is no JWT, or one for
+ *   somebody else.
  */
 export function tokenOf(
   answer: TokenEndpointResponse,
@@ -113,10 +117,40 @@ export function tokenOf(
 ): KeptToken {
   const ownAudience = audience === settings.clientId && answer.id_token !== undefined;
   const token = ownAudience ? (answer.id_token ?? "") : answer.access_token;
+  requireReadable(token, settings, audience);
   const lifeMs = answer.expires_in === undefined || ownAudience ? undefined : answer.expires_in * 1_000;
   const expiresAt =
     lifeMs === undefined ? (expiryOf(token) ?? new Date(now + ASSUMED_LIFE_MS)) : new Date(now + lifeMs);
   return { token, expiresAt, obtainedAt: new Date(now) };
+}
+
+const SIGNED_PARTS = 3;
+const ENCRYPTED_PARTS = 5;
+
+/** Says at the sign-in what each later command would be refused for, with what to change at the issuer. */
+function requireReadable(token: string, settings: LoginSettings, audience: string): void {
+  const host = URL.parse(settings.issuer)?.host ?? "the issuer";
+  const parts = token.split(".").length;
+  const { aud } = unverifiedClaims(token);
+  if (parts !== SIGNED_PARTS || aud === undefined) {
+    const form =
+      parts === ENCRYPTED_PARTS ? "encrypted" : parts === SIGNED_PARTS ? "without an audience (aud)" : "opaque";
+    throw new ConnectError("CC_LOGIN_FAILED", `${host} gives tokens for ${shellWord(audience)} that are ${form}`, {
+      hint: `Relay and cluster verify signed JWTs: at the issuer, register ${shellWord(audience)} as an API or resource, and choose JWT as the client's type of access tokens.`,
+    });
+  }
+  // Entra names an application by its id in the token and by its address in the scope.
+  if (settings.resourceParameter === "scope") return;
+  const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  if (audiences.includes(audience)) return;
+  const found = audiences.filter((one) => typeof one === "string").map(shellWord);
+  throw new ConnectError(
+    "CC_LOGIN_FAILED",
+    `${host} gave a token for ${found.join(", ")} in place of ${shellWord(audience)}`,
+    {
+      hint: `At the issuer, let the client have tokens for ${shellWord(audience)}; it was asked by the parameter "${settings.resourceParameter}" (--resource-parameter).`,
+    },
+  );
 }
 
 function scopeOf(audience: string): string {
