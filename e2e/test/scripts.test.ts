@@ -26,6 +26,7 @@ test.each(["test.ts", "images.ts", "mutate.ts"])("%s --help says how to use it a
 test.each([
   ["test.ts", ["--", "--project", "nope", "apps/none"], "nope"],
   ["images.ts", ["--", "--bse", "x"], "'--bse'"],
+  ["test-changed.ts", ["--seconds", "x"], "--seconds takes whole seconds, not x"],
   ["images.ts", ["--", "--base", "x", "rely"], "There is no app rely; there are relay, agent, auth-proxy, cli"],
 ])("%s %j names what is wrong, without a stack", async (name, args, word) => {
   const { code, err } = await script(name, ...args);

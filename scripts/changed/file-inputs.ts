@@ -11,6 +11,8 @@ const NOT_INPUTS: ReadonlySet<string> = new Set(["node_modules", "dist", ".git",
 export interface FileInputs {
   /** Differs as soon as one of them does. */
   keyOf(file: string): string;
+  /** How many names lead from a file to the nearest of the others; infinite where none does. */
+  stepsTo(file: string, others: ReadonlySet<string>): number;
 }
 
 /** How the workspace is laid out. */
@@ -69,13 +71,21 @@ export function createFileInputs(layout: Layout): FileInputs {
     return names;
   };
 
+  const next = (path: string): readonly string[] =>
+    !path.endsWith(".ts") || path === rootOnly || isFolder(path) ? [] : namesIn(path);
+
   return {
+    stepsTo: (file, others) => {
+      const steps = new Map([[file, 0]]);
+      for (const [path, count] of steps) {
+        if (others.has(path)) return count;
+        for (const name of next(path)) if (!steps.has(name)) steps.set(name, count + 1);
+      }
+      return Number.POSITIVE_INFINITY;
+    },
     keyOf: (file) => {
       const all = new Set([file, ...layout.common]);
-      for (const path of all) {
-        if (!path.endsWith(".ts") || path === rootOnly || isFolder(path)) continue;
-        for (const next of namesIn(path)) all.add(next);
-      }
+      for (const path of all) for (const name of next(path)) all.add(name);
       const hash = createHash("sha256");
       for (const path of [...all].sort()) hash.update(`${relative(root, path)}\0${hashOf(path)}\0`);
       return hash.digest("hex");

@@ -67,3 +67,15 @@ test("a test does not depend on what nothing names", async () => {
   for (const name of ["packages/pot/src/cold.ts", "apps/cup/src/other.ts", "docs/tea.md"]) await write(name, "changed");
   expect(key()).toBe(before);
 });
+
+test("a file is as far from another as names lead to it: none for itself, one by an import, no end without a way", async () => {
+  await write(TEST, 'import "../src/main.ts";');
+  const entries = new Map([["@tea/pot/ways", join(root, "packages/pot/src/ways.ts")]]);
+  const inputs = createFileInputs({ root, entries, common: [] });
+  const stepsTo = (...names: readonly string[]): number =>
+    inputs.stepsTo(join(root, TEST), new Set(names.map((name) => join(root, name))));
+  expect(stepsTo(TEST)).toBe(0);
+  expect(stepsTo("apps/cup/src/main.ts", "packages/pot/src/warm.ts")).toBe(1);
+  expect(stepsTo("packages/pot/src/warm.ts")).toBe(3);
+  expect(stepsTo("packages/pot/src/cold.ts")).toBe(Number.POSITIVE_INFINITY);
+});
