@@ -4,6 +4,8 @@ import { ConnectError } from "@cluster-connect/protocol";
 /** Sockets and channels whose dialer has not proved anything yet. */
 export interface PreAuthLimiter {
   readonly size: number;
+  /** Addresses that have any. */
+  readonly addresses: number;
   /**
    * Counts one until it is released. Where there are too many in all, the oldest one of the address that has the most
    * is ended for it, so that no address keeps the others out.
@@ -29,12 +31,11 @@ export function createPreAuthLimiter(limits: { readonly all: number; readonly pe
   const byAddress = new Map<string, Set<PreAuthEntry>>();
   let size = 0;
 
-  function remove(address: string, entry: PreAuthEntry): boolean {
+  function remove(address: string, entry: PreAuthEntry): void {
     const entries = byAddress.get(address);
-    if (entries?.delete(entry) !== true) return false;
+    if (entries?.delete(entry) !== true) return;
     if (entries.size === 0) byAddress.delete(address);
     size -= 1;
-    return true;
   }
 
   /** @returns false when no address has more than this one would have. */
@@ -43,7 +44,8 @@ export function createPreAuthLimiter(limits: { readonly all: number; readonly pe
     for (const found of byAddress) if (found[1].size > (most?.[1].size ?? own)) most = found;
     if (most === undefined) return false;
     const [address, [oldest]] = most;
-    if (oldest === undefined || !remove(address, oldest)) return false;
+    if (oldest === undefined) return false;
+    remove(address, oldest);
     oldest.end();
     return true;
   }
@@ -51,6 +53,9 @@ export function createPreAuthLimiter(limits: { readonly all: number; readonly pe
   return {
     get size() {
       return size;
+    },
+    get addresses() {
+      return byAddress.size;
     },
     take(address, end, { isProxy = false } = {}) {
       const own = byAddress.get(address)?.size ?? 0;

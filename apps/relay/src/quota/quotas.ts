@@ -81,14 +81,12 @@ export function createQuotas(
   return {
     takeSession(caller) {
       const key = callerKey(caller);
-      const waitMs = dials.take(key);
-      if (waitMs > 0) throw limitReached("Sessions are dialed too fast", waitMs);
+      refuseEarly(dials.take(key), "Sessions are dialed too fast");
       return takeAll([() => callerSessions.take(key), () => sessions.take(ALL)]);
     },
     takeStream(caller, clusterId, kind) {
       const key = callerKey(caller);
-      const waitMs = begins[kind].take(key);
-      if (waitMs > 0) throw limitReached("Streams are opened too fast", waitMs);
+      refuseEarly(begins[kind].take(key), "Streams are opened too fast");
       return takeAll([() => callerStreams.take(key), () => clusterStreams.take(clusterId), () => streams.take(ALL)]);
     },
     takeSocket: (address = UNKNOWN_ADDRESS, end, options) => sockets.take(networkOf(address), end, options),
@@ -103,21 +101,23 @@ export function createQuotas(
     admitAgent(address = UNKNOWN_ADDRESS) {
       // The address first: its refused agents take nothing from the others.
       const waitMs = addressAgents.take(networkOf(address)) || newAgents.take();
-      if (waitMs > 0) throw limitReached("Many agents come at once", waitMs + deps.random() * SPREAD_MS);
+      refuseEarly(waitMs, "Many agents come at once", deps.random() * SPREAD_MS);
     },
     admitReader(address = UNKNOWN_ADDRESS) {
-      const waitMs = readers.take(networkOf(address));
-      if (waitMs > 0) throw limitReached("Requests come too fast from one address", waitMs);
+      refuseEarly(readers.take(networkOf(address)), "Requests come too fast from one address");
     },
     admitList(caller) {
-      const waitMs = lists.take(callerKey(caller));
-      if (waitMs > 0) throw limitReached("Clusters are asked for too often", waitMs);
+      refuseEarly(lists.take(callerKey(caller)), "Clusters are asked for too often");
     },
     admitRequest(address = UNKNOWN_ADDRESS) {
-      const waitMs = requests.take(networkOf(address));
-      if (waitMs > 0) throw limitReached("Requests come too fast from one address", waitMs);
+      refuseEarly(requests.take(networkOf(address)), "Requests come too fast from one address");
     },
   };
+}
+
+/** @param waitMs 0 for one that is not early. @param spreadMs to come later than that. */
+function refuseEarly(waitMs: number, text: string, spreadMs = 0): void {
+  if (waitMs > 0) throw limitReached(text, waitMs + spreadMs);
 }
 
 function limitReached(text: string, retryAfterMs: number): ConnectError {

@@ -73,7 +73,7 @@ test("a proxy's address may have all, and gives way to another address like any"
   expect(ended).toEqual(["proxy 0"]);
 });
 
-test("a place is free again once, be it released twice, or ended and then released", () => {
+test("a place is free again once, be it released twice, or ended and then released, and an address without any is forgotten", () => {
   const { limiter, take } = stage({ all: 2, perAddress: 2 });
   const release = take("a", "1");
   const other = take("a", "2");
@@ -82,7 +82,9 @@ test("a place is free again once, be it released twice, or ended and then releas
   // The first was ended for the third.
   release();
   expect(limiter.size).toBe(2);
+  expect(limiter.addresses).toBe(2);
   other();
   other();
   expect(limiter.size).toBe(1);
+  expect(limiter.addresses).toBe(1);
 });
