@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { forbiddenImports } from "../../scripts/guards/arrows.ts";
+import { untestedBounds } from "../../scripts/guards/bounds.ts";
 import { misnumberedDecisions } from "../../scripts/guards/decisions.ts";
 import { crowdedFolders } from "../../scripts/guards/folders.ts";
 import { idleWords } from "../../scripts/guards/glossary.ts";
@@ -89,4 +90,17 @@ test("two decisions of one number, and one with another number in its heading, a
   expect(misnumberedDecisions([file("docs/adr/0011-next.md", "# 10. Next\n")])).toEqual([
     'docs/adr/0011-next.md does not begin with "# 11. "',
   ]);
+});
+
+test("a bound for other files that no test names is a breach, one of its own file is none", () => {
+  const bound = file(
+    "apps/relay/src/a.ts",
+    "export const MAX_CUPS = 8;\nconst MAX_SPOONS = 8;\nexport const TEA_MS = 1;",
+  );
+  const naming = (name: string) => file("apps/relay/test/a.test.ts", `expect(${name}).toBe(8);`);
+  const said = [expect.stringContaining("no test names the bound MAX_CUPS")];
+  expect(untestedBounds([bound])).toEqual(said);
+  expect(untestedBounds([bound, naming("MAX_CUPS_OF_TEA")])).toEqual(said);
+  expect(untestedBounds([bound, naming("MAX_CUPS")])).toEqual([]);
+  expect(untestedBounds([file("apps/relay/src/a.ts", "export const DEFAULT_LIMITS = {};")])).toHaveLength(1);
 });

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { forbiddenImports } from "./arrows.ts";
+import { untestedBounds } from "./bounds.ts";
 import { misnumberedDecisions } from "./decisions.ts";
 import { crowdedFolders } from "./folders.ts";
 import { idleWords } from "./glossary.ts";
@@ -28,6 +29,7 @@ const breaches = [
   ...idleExceptions(files),
   ...strayQueries(files),
   ...packedFields(sources),
+  ...untestedBounds(sources),
   ...misnumberedDecisions(pages),
   ...freeRelatives([...sources, ...pages]),
   ...idleWords(readFileSync("ARCHITECTURE.md", "utf8"), files),

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { readActing } from "../../src/admission/acting.ts";
+import { MAX_ACTING_ITEMS, MAX_REVIEW_BYTES } from "../../src/limits/limits.ts";
 import { ALICE, createFixture, type Fixture, IMPERSONATION } from "../support/fixture.ts";
 import { type RawAnswer, requestText, sendRaw } from "../support/raw-client.ts";
 import { namesOf, valuesOf } from "../support/recording-upstream.ts";
@@ -90,6 +91,35 @@ describe("with --as allowed", () => {
   }
   const forwarded = (): Fixture["upstream"]["requests"] =>
     fixture.upstream.requests.filter(({ target }) => target !== REVIEWS);
+
+  test("a request may ask to act as the most things that there may be, and not one more", async () => {
+    expect(MAX_ACTING_ITEMS).toBe(64);
+    const reviews = await start(() => true);
+    const groups = (count: number) => Array.from({ length: count }, (_, at) => `Impersonate-Group: g${at}`);
+    expect((await send("Impersonate-User: bob", ...groups(63))).status).toBe(200);
+    expect(reviews).toHaveLength(64);
+    const refused = await send("Impersonate-User: bob", ...groups(64));
+    expect(refused.body).toContain("act as more than 64 things");
+    expect(reviews).toHaveLength(64);
+  });
+
+  test("a review's answer may be as long as is read, and one that is longer allows nothing", async () => {
+    expect(MAX_REVIEW_BYTES).toBe(1_048_576);
+    await start(() => true);
+    const usual = JSON.stringify({ status: { allowed: true } });
+    const length = { of: 1_048_576 };
+    fixture.upstream.answer = (request, response) => {
+      if (request.url !== REVIEWS) return void response.writeHead(200, { "Content-Length": "0" }).end();
+      response.writeHead(201, { "Content-Type": "application/json" });
+      response.end(usual.padEnd(length.of));
+    };
+    expect((await send("Impersonate-User: bob")).status).toBe(200);
+    length.of += 1;
+    const refused = await send("Impersonate-User: bob");
+    expect(refused.status).toBe(503);
+    expect(refused.body).toContain("answer is too long");
+    expect(forwarded()).toHaveLength(1);
+  });
 
   test("the real caller is reviewed for each item, and kept in an extra", async () => {
     const reviews = await start(() => true);

@@ -4,6 +4,7 @@ import {
   escapeExtraKey,
   impersonationHeaders,
   impliedGroups,
+  MAX_EXTRA_VALUES,
   MAX_GROUPS,
   parseServiceAccount,
 } from "../../src/headers/impersonation.ts";
@@ -72,6 +73,7 @@ test("512 groups are the most, and so are 64 values of extras, over all keys", (
     };
     return impersonationHeaders({ username: "a", groups: [], extra });
   };
+  expect(MAX_EXTRA_VALUES).toBe(64);
   expect(extras(32)).toHaveLength(65);
   expect(() => extras(33)).toThrow(REFUSED);
 });

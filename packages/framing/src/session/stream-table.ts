@@ -24,10 +24,11 @@ export interface StreamTable {
   clear(): StreamMember[];
 }
 
-export function createStreamTable(side: SessionSide): StreamTable {
+/** @param firstOwn id of the first stream that this side opens; the lowest one of its parity without it. */
+export function createStreamTable(side: SessionSide, firstOwn: number = side === "dialer" ? 1 : 2): StreamTable {
   const members = new Map<StreamId, StreamMember>();
   const ownParity = side === "dialer" ? 1 : 0;
-  let nextOwn = side === "dialer" ? 1 : 2;
+  let nextOwn = firstOwn;
   let lastPeerId = parseStreamId(0);
   let own = 0;
   const isOwn = (id: StreamId): boolean => id % 2 === ownParity;

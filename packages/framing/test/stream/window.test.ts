@@ -1,3 +1,4 @@
+import { MAX_WINDOW_BYTES } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ReceiveWindow, SendWindow } from "../../src/stream/window.ts";
@@ -36,6 +37,17 @@ test("a large window is not a quarter short until credit comes back", () => {
   const receiver = new ReceiveWindow(16_777_216);
   expect(receiver.due(262_143)).toBe(false);
   expect(receiver.due(262_144)).toBe(true);
+});
+
+test("a peer may promise the largest window, and what it promises beyond counts for nothing", () => {
+  expect(MAX_WINDOW_BYTES).toBe(16_777_216);
+  const limitFor = (windowBytes: number): number => {
+    const sender = new SendWindow(0);
+    sender.credit(0, windowBytes, 0);
+    return sender.limit;
+  };
+  expect([limitFor(16_777_215), limitFor(16_777_216)]).toEqual([16_777_215, 16_777_216]);
+  expect([limitFor(16_777_217), limitFor(0xffff_ffff)]).toEqual([16_777_216, 16_777_216]);
 });
 
 test("credit for a small window comes back at a quarter of it", () => {

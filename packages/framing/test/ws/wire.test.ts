@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { MAX_MESSAGE_BYTES } from "@cluster-connect/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createWireReader, OPCODE, wireHeader } from "../../src/ws/wire.ts";
+import { createWireReader, MAX_CONTROL_BYTES, OPCODE, wireHeader } from "../../src/ws/wire.ts";
 
 function frame(opcode: number, payload: Uint8Array, key?: Uint8Array): Buffer {
   const bytes = Buffer.from(payload);
@@ -53,6 +53,12 @@ test.each([true, false])("messages come out as they went in, however the socket 
   );
 });
 
+test("a control frame may have the most bytes that there may be", () => {
+  expect(MAX_CONTROL_BYTES).toBe(125);
+  const found = readAll([frame(OPCODE.ping, Buffer.alloc(125, "p"))], false);
+  expect(found).toMatchObject({ broken: undefined, pings: ["p".repeat(125)] });
+});
+
 test("fragments of a message are read, with control frames between them", () => {
   const wire = [raw(0x02, 1, [65]), frame(OPCODE.ping, Buffer.from("between")), raw(0x00, 1, [66]), raw(0x80, 1, [67])];
   const found = readAll(wire, false);
@@ -75,7 +81,7 @@ test.each<readonly [string, boolean, Buffer, number]>([
   ["an unknown opcode", false, raw(0x83, 0), 1002],
   ["an unknown control opcode", false, raw(0x8b, 0), 1002],
   ["a control frame in fragments", false, raw(0x09, 0), 1002],
-  ["a control frame that is too long", false, raw(0x89, 126), 1002],
+  ["a control frame that is too long", false, raw(0x89, MAX_CONTROL_BYTES + 1), 1002],
   ["a continuation of nothing", false, raw(0x80, 0), 1002],
   ["a new message inside another", false, Buffer.concat([raw(0x02, 0), raw(0x82, 0)]), 1002],
   ["a close with half a code", false, raw(0x88, 1, [3]), 1002],
