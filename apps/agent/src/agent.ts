@@ -1,6 +1,7 @@
 import { instanceIdOf } from "@cluster-connect/auth";
 import { type Clock, onAbort } from "@cluster-connect/base";
 import { createResumeRegistry, type ResumeRegistry, type SessionDeps } from "@cluster-connect/framing";
+import { UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
 import {
   type Environment,
   type Health,
@@ -16,7 +17,9 @@ import { createReenrollment } from "./identity/reenroll.ts";
 import type { Identity } from "./identity/state-folder.ts";
 import type { AgentInstance } from "./instance/instance.ts";
 import { createDispatch } from "./streams/dispatch.ts";
+import { createFirstByteWatch } from "./streams/first-byte.ts";
 import { probeUpstream } from "./streams/probe.ts";
+import { answersQuestion } from "./streams/upstream.ts";
 import { createTunnelSet, type TunnelSet } from "./tunnels/tunnel-set.ts";
 
 export interface AgentDeps {
@@ -75,7 +78,16 @@ export async function startAgent(
       graceMs: config.resumeGraceSeconds * 1_000,
       maxStreams: limits.streams,
     },
-    { resumes, probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions), log, tracer },
+    {
+      resumes,
+      probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions),
+      firstByte: createFirstByteWatch({
+        clock: deps.clock,
+        ask: () => answersQuestion(UPSTREAM_KUBERNETES, config.authProxy.address, deps),
+      }),
+      log,
+      tracer,
+    },
   );
   const { instance, software, sessionDeps, env, clock, random } = deps;
   const [stop, quiet] = [new AbortController(), new AbortController()];

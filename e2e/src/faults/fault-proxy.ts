@@ -13,11 +13,17 @@ export interface FaultProxy {
   stop(): Promise<void>;
 }
 
-/** Listens on loopback and forwards to another port there. */
-export async function startFaultProxy(upstreamPort: number): Promise<FaultProxy> {
+/**
+ * Listens on loopback and forwards to another port there.
+ *
+ * @param upstream the port, or the path of a unix socket.
+ */
+export async function startFaultProxy(upstream: number | string): Promise<FaultProxy> {
   const links = new Set<Link>();
   let fault: Fault | undefined;
   let undo: Array<() => void> = [];
+  const where =
+    typeof upstream === "string" ? { path: upstream } : { host: "127.0.0.1", port: upstream, noDelay: true };
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
     const far = new Socket({ allowHalfOpen: true });
     const link = new Link(near, far);
@@ -25,7 +31,7 @@ export async function startFaultProxy(upstreamPort: number): Promise<FaultProxy>
     void link.closed.then(() => links.delete(link));
     if (fault !== undefined) undo.push(fault.begin(link));
     // A fault that resets the link comes before it is dialed on.
-    if (!far.destroyed) far.connect({ host: "127.0.0.1", port: upstreamPort, noDelay: true });
+    if (!far.destroyed) far.connect(where);
   });
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");

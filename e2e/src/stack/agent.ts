@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly tracing?: { readonly endpoint: string };
   readonly relay: Pick<Relay, "url" | "caFile">;
   readonly authProxy: Pick<AuthProxy, "socket" | "healthUrl" | "caFile">;
+  /** Where it finds the auth proxy instead: `host:port`. */
+  readonly authProxyAddress?: string;
   /** One-time code for the first start. */
   readonly code: string;
   /** Upstreams other than the auth proxy, `host:port` by name. */
@@ -42,7 +44,7 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
     code: options.code,
     stateDir: join(folder, "state"),
     authProxy: {
-      address: authProxy.socket,
+      address: options.authProxyAddress ?? authProxy.socket,
       healthUrl: authProxy.healthUrl,
       authoritiesFile: authProxy.caFile,
     },

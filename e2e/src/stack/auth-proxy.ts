@@ -35,6 +35,13 @@ export interface AuthProxy {
 
 const MAIN: string = repositoryFile("apps/auth-proxy/src/main.ts");
 
+const SOCKET = "proxy.sock";
+
+/** The socket of an auth proxy in this folder. */
+export function authProxySocket(folder: string): string {
+  return join(folder, SOCKET);
+}
+
 /** Starts the auth proxy as a process and resolves when it has proved its account and serves. */
 export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly keeper: Keeper }): Promise<AuthProxy> {
   const { folder, clusterId, apiserver, tracing } = options;
@@ -44,7 +51,7 @@ export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly
   const { issuerUrl, audience = CLUSTER_AUDIENCE } = options;
   await writeAuthentication(authenticationPath, { issuerUrl, audience });
   await writeFile(apiserverCaPath, apiserver.caPem);
-  const socket = join(folder, "proxy.sock");
+  const socket = authProxySocket(folder);
   const caFile = join(folder, "ca.crt");
   return onFreePort(async (port, attempt) => {
     const { program } = await startDaemon(

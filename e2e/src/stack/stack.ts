@@ -27,7 +27,7 @@ export interface StackOptions {
   readonly relayBehind?: RelayOptions["behind"];
   readonly relayLimits?: RelayOptions["limits"];
   readonly grantedUpstreams?: RelayOptions["grantedUpstreams"];
-  readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort">;
+  readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort" | "authProxyAddress">;
   readonly accessTokenSeconds?: number;
   /** Ids of clusters that have an audience each; one serves all without them. */
   readonly ownAudiences?: readonly string[];

@@ -8,6 +8,7 @@ import { readMetrics } from "../../src/faults/metrics.ts";
 import { type RawLink, startRawLink } from "../../src/faults/raw-link.ts";
 import { freePort } from "../../src/process/free-port.ts";
 import { pollUntil } from "../../src/process/poll.ts";
+import { authProxySocket } from "../../src/stack/auth-proxy.ts";
 import { type Cli, createCli } from "../../src/stack/cli.ts";
 import { RELAY_AUDIENCE } from "../../src/stack/issuer.ts";
 import { NO_END, type SuiteStack, useStack } from "./stack.ts";
@@ -16,8 +17,9 @@ import { NO_END, type SuiteStack, useStack } from "./stack.ts";
 export interface Transport extends SuiteStack {
   /** Between a caller and the relay. */
   readonly callerSide: FaultProxy;
-  /** Between the agent and the relay. */
+  /** Between the agent and the relay, and between the agent and the auth proxy. */
   readonly agentSide: FaultProxy;
+  readonly authProxySide: FaultProxy;
   readonly caPem: string;
   /** Callers' relay address. */
   readonly relayUrl: string;
@@ -44,6 +46,7 @@ const BASELINE_TIMEOUT_MS = 60_000;
 export function useTransport(): () => Transport {
   let callerSide: FaultProxy | undefined;
   let agentSide: FaultProxy | undefined;
+  let authProxySide: FaultProxy | undefined;
   let transport: Transport | undefined;
   const ports = { relay: 0, health: 0 };
   const suite = useStack(async ({ folder, keeper }) => {
@@ -51,6 +54,7 @@ export function useTransport(): () => Transport {
     ports.health = await freePort();
     callerSide = await startFaultProxy(ports.relay);
     agentSide = await startFaultProxy(ports.relay);
+    authProxySide = await startFaultProxy(authProxySocket(join(folder, "auth-proxy")));
     const echo: Echo = await startEcho({ folder, signal: NO_END }, { keeper });
     return {
       relayBehind: { publicUrl: `https://127.0.0.1:${agentSide.port}`, port: ports.relay },
@@ -64,15 +68,18 @@ export function useTransport(): () => Transport {
           [UNGRANTED]: `127.0.0.1:${echo.echoPort}`,
         },
         healthPort: ports.health,
+        authProxyAddress: `127.0.0.1:${authProxySide.port}`,
       },
     };
   });
   beforeAll(async () => {
-    if (callerSide === undefined || agentSide === undefined) throw new Error("the stack is not up");
-    transport = await describe(suite(), callerSide, agentSide, ports);
+    if (callerSide === undefined || agentSide === undefined || authProxySide === undefined) {
+      throw new Error("the stack is not up");
+    }
+    transport = await describe(suite(), { callerSide, agentSide, authProxySide }, ports);
   });
   afterAll(async () => {
-    await Promise.all([callerSide?.stop(), agentSide?.stop()]);
+    await Promise.all([callerSide?.stop(), agentSide?.stop(), authProxySide?.stop()]);
   });
   return () => {
     if (transport === undefined) throw new Error("the stack is not up");
@@ -82,19 +89,17 @@ export function useTransport(): () => Transport {
 
 async function describe(
   suite: SuiteStack,
-  callerSide: FaultProxy,
-  agentSide: FaultProxy,
+  sides: Pick<Transport, "callerSide" | "agentSide" | "authProxySide">,
   ports: { readonly relay: number; readonly health: number },
 ): Promise<Transport> {
   const { stack, tools, keeper, folder } = suite;
   const { caFile } = stack.relay;
   if (caFile === undefined) throw new Error("the relay has no authority");
   const caPem = await readFile(caFile, "utf8");
-  const relayUrl = `https://127.0.0.1:${callerSide.port}`;
+  const relayUrl = `https://127.0.0.1:${sides.callerSide.port}`;
   return {
     ...suite,
-    callerSide,
-    agentSide,
+    ...sides,
     caPem,
     relayUrl,
     link: () => startRawLink({ relay: relayUrl, caPem, cluster: stack.clusterId, token: () => relayToken(suite) }),

@@ -82,7 +82,7 @@ export {
   encodeWindow,
 } from "./payload.ts";
 export type { DecodedProxyHeader, StreamOrigin } from "./proxy-header.ts";
-export { decodeProxyHeader, encodeProxyHeader } from "./proxy-header.ts";
+export { decodeProxyHeader, encodeProxyHeader, encodeProxyQuestion } from "./proxy-header.ts";
 export { serverNameOf } from "./server-name.ts";
 export type { MinorRange } from "./version.ts";
 export { FRAME_VERSION, MINOR_VERSION, negotiateMinor, OLDEST_MINOR_VERSION, SUBPROTOCOL } from "./version.ts";

@@ -14,9 +14,10 @@ export interface StreamOrigin {
   readonly traceparent?: string | undefined;
 }
 
-/** A whole header, or the need for more bytes. */
+/** A whole header, the need for more bytes, or a question whose answer is to close. */
 export type DecodedProxyHeader =
   | { readonly kind: "incomplete" }
+  | { readonly kind: "question" }
   | { readonly kind: "complete"; readonly origin: StreamOrigin; readonly headerBytes: number };
 
 const UTF8 = new TextEncoder();
@@ -46,6 +47,8 @@ const FIELD_TYPES: Readonly<Record<TextField, number>> = {
   traceparent: 0xe3,
 };
 const TEXT_FIELDS: readonly TextField[] = ["sessionId", "correlationId", "username", "traceparent"];
+/** A TLV without a value. A reader that does not know it waits for a handshake, and closes once the writer has. */
+const QUESTION_TYPE = 0xe4;
 const ID = /^[\x21-\x7e]{1,128}$/;
 
 /**
@@ -81,6 +84,15 @@ export function encodeProxyHeader(origin: StreamOrigin): Uint8Array {
 }
 
 /**
+ * Writes the header that asks whether the auth proxy does anything: LOCAL with one TLV. The auth proxy closes.
+ *
+ * @see docs/protocol.md#agent-and-auth-proxy
+ */
+export function encodeProxyQuestion(): Uint8Array {
+  return Uint8Array.of(...SIGNATURE, VERSION_2_LOCAL, UNSPEC.family, 0, 3, QUESTION_TYPE, 0, 0);
+}
+
+/**
  * Reads a PROXY protocol v2 header from the first bytes of a connection; TLVs of an unknown type are skipped.
  *
  * @throws ConnectError `CC_REQUEST_REFUSED` when the bytes cannot become such a header: another signature, version,
@@ -106,7 +118,9 @@ export function decodeProxyHeader(bytes: Uint8Array): DecodedProxyHeader {
   const body = bytes.subarray(FIXED_BYTES, headerBytes);
   if (kind === undefined || body.length < kind.blockBytes) throw refusedHeader("its address is malformed");
   const address = command === VERSION_2_PROXY ? addressText(kind, body) : undefined;
-  const fields = readFields(body.subarray(kind.blockBytes));
+  const tlvs = body.subarray(kind.blockBytes);
+  if (command === VERSION_2_LOCAL && tlvs[0] === QUESTION_TYPE) return { kind: "question" };
+  const fields = readFields(tlvs);
   return { kind: "complete", origin: address === undefined ? fields : { address, ...fields }, headerBytes };
 }
 

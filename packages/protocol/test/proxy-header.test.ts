@@ -6,6 +6,7 @@ import {
   decodeProxyHeader,
   encodeOpen,
   encodeProxyHeader,
+  encodeProxyQuestion,
   MAX_PROXY_HEADER_BYTES,
   type Open,
   parseClusterId,
@@ -153,4 +154,15 @@ test.each([
   ["a header that is too long", header("2000", "", 0xffff)],
 ])("%s is no such header", (_what, bytes) => {
   expect(() => decodeProxyHeader(bytes)).toThrow(REFUSED);
+});
+
+test("a question is told from every origin, whole and cut off, and from a header that only begins as one", () => {
+  const question = encodeProxyQuestion();
+  expect(question).toEqual(header("2000", tlv(0xe4, "")));
+  expect(decodeProxyHeader(question)).toEqual({ kind: "question" });
+  for (let bytes = 0; bytes < question.length; bytes += 1) {
+    expect(decodeProxyHeader(question.subarray(0, bytes))).toEqual({ kind: "incomplete" });
+  }
+  const caller = header("2111", `cb007107${"0".repeat(16)}${tlv(0xe4, "")}`);
+  expect(decodeProxyHeader(caller)).toMatchObject({ kind: "complete", origin: { address: "203.0.113.7" } });
 });

@@ -14,9 +14,10 @@ import {
   UPSTREAM_PROBE,
 } from "@cluster-connect/protocol";
 import type { Logger, Span, Tracer } from "@cluster-connect/service";
+import type { FirstByteWatch } from "./first-byte.ts";
 import { beginStreamSpan } from "./stream-span.ts";
 import { connectUpstream } from "./upstream.ts";
-import type { UpstreamAddress } from "./upstream-address.ts";
+import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
 
 export interface DispatchOptions {
   readonly instanceId: InstanceId;
@@ -37,6 +38,8 @@ export interface DispatchDeps {
   /** Holds streams across tunnels. */
   readonly resumes: ResumeRegistry;
   readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
+  /** For the auth proxy, which answers a caller's first bytes by itself. */
+  readonly firstByte: FirstByteWatch;
   readonly log: Logger;
   /** Absent where nobody collects spans. */
   readonly tracer?: Tracer | undefined;
@@ -111,7 +114,8 @@ async function serveUpstream(
 ): Promise<void> {
   const address = addressOf(open.upstream, options);
   const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal });
-  if (open.upstream === UPSTREAM_KUBERNETES) socket.write(headerOf(open, span));
+  const header = open.upstream === UPSTREAM_KUBERNETES ? headerOf(open, span) : undefined;
+  if (header !== undefined) socket.write(header);
   const stream = deps.resumes.answer(incoming, options);
   if (stream === undefined) {
     socket.destroy();
@@ -119,7 +123,14 @@ async function serveUpstream(
     span?.end("CC_CANCELLED");
     return;
   }
+  if (header !== undefined) {
+    deps.firstByte.watch(socket, header.length, () => stream.reset("CC_UPSTREAM_UNREACHABLE", standsText(address)));
+  }
   pass(stream, socket, idsOf(incoming), { span, release }, deps.log);
+}
+
+function standsText(address: UpstreamAddress): string {
+  return `The auth proxy at ${upstreamText(address)} takes connections and answers nothing`;
 }
 
 /** A stream's span, and its place among those that are open. */

@@ -1,10 +1,15 @@
 import { createConnection, type Socket } from "node:net";
-import { isOutOfFiles, onAbort, systemCode } from "@cluster-connect/base";
-import { ConnectError } from "@cluster-connect/protocol";
+import { type Clock, isOutOfFiles, onAbort, systemCode } from "@cluster-connect/base";
+import { ConnectError, encodeProxyQuestion } from "@cluster-connect/protocol";
 import { outOfFiles } from "@cluster-connect/service";
 import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
 
-const CONNECT_TIMEOUT_MS = 5_000;
+/** So that a caller hears of an upstream that is not there within two seconds; a packet may be lost once. */
+const CONNECT_TIMEOUT_MS = 1_700;
+/** How long an auth proxy may take to close a connection that asks it to. */
+const ANSWER_MS = 1_000;
+/** A timer that fires this much late tells that this process, not the other one, was away. */
+const AWAY_MS = 500;
 
 /**
  * Connects to an upstream. The socket keeps its other half open when one ends.
@@ -45,6 +50,31 @@ export async function connectUpstream(
     leave();
     socket.off("error", onError);
   }
+}
+
+/**
+ * Asks an auth proxy whether it does anything, over a connection of its own.
+ *
+ * @returns false when it did not answer in time. Any answer is one, also that it takes no connection.
+ */
+export async function answersQuestion(
+  name: string,
+  address: UpstreamAddress,
+  { clock }: { readonly clock: Clock },
+): Promise<boolean> {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const askedAt = clock.monotonicNow();
+  try {
+    const socket = await connectUpstream(name, address, { signal });
+    socket.end(encodeProxyQuestion());
+    socket.resume();
+    const leave = onAbort(signal, () => socket.destroy());
+    await new Promise((resolve) => socket.once("close", resolve));
+    leave();
+  } catch {
+    // It was refused, which is an answer, or it took too long.
+  }
+  return !signal.aborted || clock.monotonicNow() - askedAt > ANSWER_MS + AWAY_MS;
 }
 
 /** A function in place would keep for the socket's life what connecting it took. */

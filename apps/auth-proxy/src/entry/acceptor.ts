@@ -84,10 +84,15 @@ export function createAcceptor(options: AcceptorOptions, deps: AcceptorDeps): Ac
     socket.once("close", () => closed.abort());
     const { signal } = closed;
     const what = "The connection's handshake";
-    const readHeader = async (): Promise<StreamOrigin> => readOrigin(socket);
+    const readHeader = async (): Promise<StreamOrigin | "question"> => readOrigin(socket);
     const origin = options.proxyProtocol
       ? await withDeadline({ ms: HANDSHAKE_TIMEOUT_MS, what, signal }, readHeader, clock)
       : directOrigin(socket);
+    if (origin === "question") {
+      // Before it takes a place or waits for a turn: an auth proxy with much to do is there, too.
+      socket.destroy();
+      return;
+    }
     const caller = origin.username ?? origin.sessionId;
     const fault = isOneOfTheLast(socket) ? outOfFiles("auth proxy") : takePlace(socket, caller);
     const waiting = { ms: HANDSHAKE_WAIT_MS, what, signal };
@@ -132,7 +137,7 @@ function whyRefused(error: unknown): Parameters<ProxyMetrics["streamRefused"]>[0
 }
 
 /** Reads the header and leaves the bytes behind it in the socket. */
-function readOrigin(socket: Socket): Promise<StreamOrigin> {
+function readOrigin(socket: Socket): Promise<StreamOrigin | "question"> {
   return new Promise((resolve, reject) => {
     let seen: Buffer = Buffer.alloc(0);
     const stop = (): void => {
@@ -151,6 +156,10 @@ function readOrigin(socket: Socket): Promise<StreamOrigin> {
         const header = decodeProxyHeader(seen);
         if (header.kind === "incomplete") return;
         stop();
+        if (header.kind === "question") {
+          resolve("question");
+          return;
+        }
         const rest = seen.subarray(header.headerBytes);
         if (rest.length > 0) socket.unshift(rest);
         resolve(header.origin);

@@ -1,4 +1,6 @@
 import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { encodeProxyHeader, encodeProxyQuestion } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { DEFAULT_LIMITS, GONE_MS, MAX_DROPPED, MAX_UNANSWERED } from "../../src/limits/limits.ts";
 import { settledOrGone } from "../../src/proxying/settled-or-gone.ts";
@@ -127,4 +129,23 @@ test.each([
     sessionId: "session-1",
     relayUsername: "eve",
   });
+});
+
+async function begin(fixture: Fixture, header: Uint8Array): Promise<Socket> {
+  const socket = connect(fixture.target.port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.resume().write(header);
+  return socket;
+}
+
+test("a question whether the auth proxy is there is answered by closing, also while no handshake has its turn", async () => {
+  await using fixture = await createFixture({ config: { limits: { ...DEFAULT_LIMITS, handshakes: 1 } } });
+  // Neither begins its handshake: one has the only turn, the other waits for it.
+  const holder = await begin(fixture, encodeProxyHeader({ username: "holder" }));
+  const waiting = await begin(fixture, encodeProxyHeader({ username: "waiting" }));
+  const asking = await begin(fixture, encodeProxyQuestion());
+  await once(asking, "close");
+  expect([holder.closed, waiting.closed]).toEqual([false, false]);
+  holder.destroy();
+  waiting.destroy();
 });

@@ -81,6 +81,8 @@ export interface RelayConnection {
 
 /** How long a local connection waits for a channel that is being dialed again. */
 const WAIT_FOR_CHANNEL_MS = 1_500;
+/** How long one that found the channel dead waits in all; a caller hears within two seconds. */
+const PENDING_MS = 1_900;
 /** How long relay and agent may take to answer an OPEN. */
 const ACCEPT_TIMEOUT_MS = 15_000;
 const INSTANCE_BYTES = 12;
@@ -160,6 +162,7 @@ function createOpener({ onEvent }: RelayConnectionOptions, deps: RelayConnection
     {
       // A request that was under way when the channel fell waits as long as one that comes then.
       pendingGraceMs: WAIT_FOR_CHANNEL_MS,
+      pendingMs: PENDING_MS,
       onMissing(stream, { cluster }) {
         const isNews = !isMissing(cluster);
         missing.set(stream, cluster);

@@ -28,7 +28,7 @@ const FIRST_PINGS = 6;
 const FIRST_INTERVAL_MS = 50;
 
 /** After a suspicion, a ping that is not answered this soon counts as missed; on a long path, in three round trips. */
-const PROBE_TIMEOUT_MS = 600;
+const PROBE_TIMEOUT_MS = 500;
 const PROBE_TRIPS = 3;
 
 /** A timer that fires this much late tells that this process, not the peer, was away. */

@@ -10,6 +10,8 @@ import { suspends } from "./lost.ts";
 const RETRY = { baseDelayMs: 200, maxDelayMs: 2_000 } as const;
 /** A stream that is lost again sooner than this was moved to where it cannot stay. It is not moved at once again. */
 const STABLE_AFTER_MS = 2_000;
+/** Time for a channel that is dialed at once. */
+const REDIAL_MS = 200;
 
 /** How a stream was opened. */
 export interface OpenerStreamRequest {
@@ -24,6 +26,8 @@ export interface OpenerStreamDeps {
   /** How long a stream is kept that has no answer, and at most without a channel all the while; milliseconds. */
   readonly graceMs: number;
   readonly pendingGraceMs: number;
+  /** The same since it was opened, but for a moment to find another channel. */
+  readonly pendingMs: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly secret: () => Secret;
@@ -39,6 +43,7 @@ export class OpenerStream implements StreamKeeper {
   readonly #request: OpenRequest;
   readonly #reopen: boolean;
   readonly #deps: OpenerStreamDeps;
+  readonly #openedAt: number;
   #key: Secret;
   #session: Session;
   #attempt = 0;
@@ -64,6 +69,7 @@ export class OpenerStream implements StreamKeeper {
     this.#key = key;
     this.#reopen = reopen;
     this.#deps = deps;
+    this.#openedAt = deps.clock.monotonicNow();
   }
 
   suspended(error: ConnectError): boolean {
@@ -119,10 +125,11 @@ export class OpenerStream implements StreamKeeper {
   /** Without a channel a stream that was not answered waits no longer than one that is opened now. */
   #startPendingGrace(): void {
     const { stream } = this;
-    const { clock, pendingGraceMs } = this.#deps;
+    const { clock, pendingGraceMs, pendingMs } = this.#deps;
     if (stream.answer !== undefined || this.#pendingTimer !== undefined) return;
-    this.#pendingTimer = clock.setTimer(pendingGraceMs, () => {
-      stream.reset("CC_CHANNEL_LOST", "The channel was lost before there was an answer, and none came in its place");
+    const leftMs = this.#openedAt + pendingMs - clock.monotonicNow();
+    this.#pendingTimer = clock.setTimer(Math.min(pendingGraceMs, Math.max(REDIAL_MS, leftMs)), () => {
+      stream.reset("CC_CHANNEL_LOST", "The channel to the relay was lost before an answer, and none came in its place");
     });
   }
 

@@ -37,6 +37,8 @@ export interface StreamOpenerOptions {
   readonly graceMs?: number;
   /** The same for a stream that was not answered yet; by default as long, but no longer than the others. */
   readonly pendingGraceMs?: number;
+  /** The same, counted from when the stream was opened: a channel that was slow to be found dead took time of it. */
+  readonly pendingMs?: number;
   /** The agent's replica that holds the stream is not there; the stream waits for it. Said once for each loss. */
   readonly onMissing?: (stream: MuxStream, request: OpenRequest) => void;
   /** The stream goes on after so long without a channel. */
@@ -62,12 +64,14 @@ export function createStreamOpener(
 ): StreamOpener {
   const { graceMs = RESUME_GRACE_MS, onMissing, onResumed } = options;
   const pendingGraceMs = Math.min(graceMs, options.pendingGraceMs ?? graceMs);
+  const { pendingMs = Number.POSITIVE_INFINITY } = options;
   const streams = new Set<OpenerStream>();
   const sessions = new CurrentSession();
   const streamDeps: OpenerStreamDeps = {
     ...deps,
     graceMs,
     pendingGraceMs,
+    pendingMs,
     sessions,
     onMissing,
     onResumed,

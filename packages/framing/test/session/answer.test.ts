@@ -7,7 +7,7 @@ test("an OPEN into a dead channel finds that out within 2 s, on an idle session 
   await clock.advance(20_000);
   channel.stall();
   const stream = dialer.open(TEST_OPEN);
-  await clock.advance(1_899);
+  await clock.advance(1_699);
   expect(dialer.state).toBe("open");
   await clock.advance(1);
   await expect(dialer.closed).resolves.toMatchObject({ code: "CC_KEEPALIVE_TIMEOUT" });
