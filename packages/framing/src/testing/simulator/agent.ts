@@ -8,6 +8,7 @@ import { keepUp, type Stage } from "./stage.ts";
 
 /** One replica of the agent. */
 export interface SimulatedAgent {
+  readonly instanceId: InstanceId;
   readonly registry: ResumeRegistry;
   readonly alive: boolean;
   /** Gone with every stream that it held. */
@@ -37,6 +38,11 @@ export function createSimulatedAgent(index: number, options: SimulatedAgentOptio
     software: "simulator",
     budgets: stage.budgetsOf(instanceId),
     onStream(incoming: IncomingStream): void {
+      const { request } = incoming;
+      if (request.kind === "resume" && stage.successors.get(request.resume.instanceId) === instanceId) {
+        incoming.reject("CC_AGENT_REPLACED", "The agent that held the stream was killed");
+        return;
+      }
       const stream = registry.answer(incoming, { instanceId, graceMs: options.graceMs });
       if (stream !== undefined) options.onStream(stream, incoming);
     },
@@ -49,7 +55,7 @@ export function createSimulatedAgent(index: number, options: SimulatedAgentOptio
       void session.closed.then(() => sessions.delete(session));
       return session;
     };
-    keepUp(stage, dial, { signal });
+    keepUp(stage, dial, { signal, atStake: () => registry.counters.suspended > 0 });
   }
 
   // One tunnel to each relay, or a single one to whichever answers; then streams have to go through two relays.
@@ -62,6 +68,7 @@ export function createSimulatedAgent(index: number, options: SimulatedAgentOptio
   }
 
   return {
+    instanceId,
     registry,
     get alive() {
       return !life.signal.aborted;

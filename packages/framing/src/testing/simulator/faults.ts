@@ -24,6 +24,9 @@ const TELLING: readonly FrameType[] = [
   "READY",
 ];
 
+/** The longest time without a relay. */
+const AWAY_MS = 45_000;
+
 const FAULTS: readonly Fault[] = [
   { weight: 12, strike: ({ network }) => network.cutOne() },
   { weight: 8, strike: ({ network }, random) => network.stallOne(random.integer(50, 20_000)) },
@@ -38,10 +41,16 @@ const FAULTS: readonly Fault[] = [
     weight: 3,
     strike: ({ relays }, random) => random.pick(relays).restart(random.integer(100, 10_000), random.integer(0, 3_000)),
   },
-  { weight: 1, strike: (world) => world.replaceAgent((agent) => agent.kill()) },
+  { weight: 1, strike: (world, random) => world.replaceAgent((agent) => agent.kill(), random.chance(0.7)) },
   {
     weight: 1,
-    strike: (world, random) => world.replaceAgent((agent) => agent.drain(random.integer(100, 10_000))),
+    strike: (world, random) => world.replaceAgent((agent) => agent.drain(random.integer(100, 10_000)), false),
+  },
+  { weight: 1, strike: ({ relays }, random) => random.pick(relays).kill("process", random.integer(5_000, AWAY_MS)) },
+  { weight: 1, strike: ({ relays }, random) => random.pick(relays).flap(random.integer(3, 16), 3_000) },
+  {
+    weight: 4,
+    strike: ({ network, processes }, random) => network.freeze(random.pick(processes), random.integer(50, 15_000)),
   },
   { weight: 2, strike: (world) => world.intrude() },
 ];

@@ -1,4 +1,5 @@
 import type { Clock } from "@cluster-connect/base";
+import { ConnectError, type ErrorCode } from "@cluster-connect/protocol";
 import type { MuxStream } from "../../stream/mux-stream.ts";
 import type { SeededRandom } from "./random.ts";
 
@@ -21,6 +22,8 @@ export interface Flow {
   near: FlowEnd | undefined;
   /** The opener gave it up before it had a session. */
   givenUp: boolean;
+  /** One of its users broke it off, or wanted to. */
+  brokenOff: boolean;
 }
 
 export interface FlowDeps {
@@ -29,24 +32,26 @@ export interface FlowDeps {
 }
 
 const RESET_CODES = ["CC_CANCELLED", "CC_STREAM_RESET", "CC_UPSTREAM_UNREACHABLE"] as const;
+const LONG_PAUSE_MS = 10_000;
 const RESET_WITHIN_MS = 8_000;
 
 export function createFlow(random: SeededRandom): Flow {
-  return { up: payload(random), down: payload(random), far: [], near: undefined, givenUp: false };
+  return { up: payload(random), down: payload(random), far: [], near: undefined, givenUp: false, brokenOff: false };
 }
 
 function payload(random: SeededRandom): Buffer {
   return random.bytes(random.pick([0, 1, random.integer(1, 2_000), random.integer(1, 600_000)]));
 }
 
-/** Uses one end: writes at random times, reads now and then slowly, and in few cases breaks off. */
-export function useEnd(stream: MuxStream, written: Buffer, deps: FlowDeps): FlowEnd {
+/** Uses one end of a flow: writes at random times, reads now and then slowly, and in few cases breaks off. */
+export function useEnd(stream: MuxStream, flow: Flow, written: Buffer, deps: FlowDeps): FlowEnd {
   const end: FlowEnd = { stream, read: [], sawEnd: false };
   readFrom(end, deps);
   writeTo(stream, written, deps);
   const { random, clock } = deps;
   if (random.chance(0.1)) {
     const code = random.pick(RESET_CODES);
+    flow.brokenOff = true;
     clock.setTimer(random.integer(0, RESET_WITHIN_MS), () =>
       stream.reset(code, "The side behind the stream broke off"),
     );
@@ -79,12 +84,14 @@ function readFrom(end: FlowEnd, { random, clock }: FlowDeps): void {
   const { stream } = end;
   const lent = random.chance(0.5);
   if (lent) stream.lend();
+  const pausesLong = random.chance(0.1);
   stream.on("data", (chunk: Buffer) => {
     end.read.push(lent ? Buffer.from(chunk) : chunk);
     if (lent) stream.giveBack(chunk.length);
-    if (random.chance(0.05)) {
+    const pauseMs = pausesLong && end.read.length === 1 ? LONG_PAUSE_MS : random.integer(1, 3_000);
+    if (random.chance(0.05) || pauseMs === LONG_PAUSE_MS) {
       stream.pause();
-      clock.setTimer(random.integer(1, 3_000), () => stream.resume());
+      clock.setTimer(pauseMs, () => stream.resume());
     }
   });
   stream.on("end", () => {
@@ -113,6 +120,27 @@ export function breach(flow: Flow): string | undefined {
     if (end.stream.errored === null && !finished(flow)) return `was reset, and its ${name} did not learn of it`;
   }
   return undefined;
+}
+
+/** Ends of a stream whose agent went. */
+const AGENT_WENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "CC_AGENT_REPLACED",
+  "CC_RESUME_EXPIRED",
+  "CC_RESUME_UNKNOWN",
+  "CC_SESSION_CLOSED",
+  "CC_CHANNEL_LOST",
+]);
+
+/**
+ * The end of a stream that had no cause, in words. A stream that was answered goes on past every fault, unless a user
+ * broke it off or its agent went.
+ */
+export function causeless(flow: Flow, { agentsWent }: { readonly agentsWent: boolean }): string | undefined {
+  const { near } = flow;
+  if (near?.stream.answer === undefined || flow.brokenOff || finished(flow)) return undefined;
+  const { errored } = near.stream;
+  const code = errored instanceof ConnectError ? errored.code : "CC_INTERNAL";
+  return agentsWent && AGENT_WENT.has(code) ? undefined : `ended with ${code} without a cause`;
 }
 
 export function bytesRead({ near, far }: Flow): number {

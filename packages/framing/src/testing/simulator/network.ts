@@ -20,6 +20,8 @@ export interface Network {
   cutOne(): void;
   /** A channel that forwards nothing for so long, both ways or one; its ends are not told. */
   stallOne(forMs: number): void;
+  /** A process that is stopped for so long: it reads and says nothing, and nobody is told. */
+  freeze(name: string, forMs: number): void;
   /** The next message that has such a frame is the last of its channel, or the first one that is lost with it. */
   trap(type: FrameType, arrives: boolean): void;
   /** A process is gone: with word to every peer it had a channel with, or without. */
@@ -35,6 +37,8 @@ interface Wire {
 
 export function createNetwork(random: SeededRandom, weather: Weather, deps: { readonly clock: Clock }): Network {
   const wires = new Set<Wire>();
+  /** Stopped processes, and until when they are. */
+  const frozen = new Map<string, number>();
   let traps: Array<{ readonly type: FrameType; readonly arrives: boolean }> = [];
   let breach: string | undefined;
 
@@ -48,6 +52,11 @@ export function createNetwork(random: SeededRandom, weather: Weather, deps: { re
 
   function pickOne(): Wire | undefined {
     return wires.size === 0 ? undefined : random.pick([...wires]);
+  }
+
+  function isFrozen({ dialer, acceptor }: Wire["names"]): boolean {
+    const now = deps.clock.monotonicNow();
+    return [dialer, acceptor].some((name) => (frozen.get(name) ?? 0) > now);
   }
 
   return {
@@ -70,7 +79,9 @@ export function createNetwork(random: SeededRandom, weather: Weather, deps: { re
         },
         deps,
       );
-      wires.add({ pair, names: { dialer, acceptor } });
+      const wire = { pair, names: { dialer, acceptor } };
+      wires.add(wire);
+      if (isFrozen(wire.names)) pair.stall();
       return pair;
     },
     forget(pair) {
@@ -85,6 +96,17 @@ export function createNetwork(random: SeededRandom, weather: Weather, deps: { re
       const from = random.pick(["dialer", "acceptor", "both"] as const);
       pair.stall(from === "both" ? undefined : from);
       deps.clock.setTimer(forMs, () => pair.unstall());
+    },
+    freeze(name, forMs) {
+      const until = Math.max(frozen.get(name) ?? 0, deps.clock.monotonicNow() + forMs);
+      frozen.set(name, until);
+      for (const wire of wires) if (isFrozen(wire.names)) wire.pair.stall();
+      deps.clock.setTimer(forMs, () => {
+        for (const { pair, names } of wires) {
+          const isOfThis = names.dialer === name || names.acceptor === name;
+          if (isOfThis && !isFrozen(names)) pair.unstall();
+        }
+      });
     },
     trap(type, arrives) {
       traps.push({ type, arrives });

@@ -24,6 +24,8 @@ export interface SimulatedRelay {
   join(peers: readonly SimulatedRelay[]): void;
   /** Gone with every channel, and unreachable for so long. */
   kill(how: "process" | "power", downMs: number): void;
+  /** Killed again and again, so long after each start, and back at once each time. */
+  flap(times: number, everyMs: number): void;
   /** GOAWAY to every session. */
   goaway(options: GoawayOptions): void;
   /** GOAWAY to every session and no admission; at the deadline the relay is killed and another one started. */
@@ -32,6 +34,9 @@ export interface SimulatedRelay {
   /** How many streams it has handed to a peer. */
   readonly handedToPeers: number;
 }
+
+/** How long a relay that flaps is away each time. */
+const FLAP_DOWN_MS = 200;
 
 export function createSimulatedRelay(index: number, stage: Stage): SimulatedRelay {
   const { clock, random, network } = stage;
@@ -49,7 +54,10 @@ export function createSimulatedRelay(index: number, stage: Stage): SimulatedRela
   function tunnelFor(request: StreamRequest): Session | undefined {
     const open = tunnels.filter((session) => session.state === "open");
     if (request.kind === "open") return open.length > 0 ? random.pick(open) : undefined;
-    return open.findLast((session) => session.peer?.instanceId === request.resume.instanceId);
+    const holder = (id: InstanceId | undefined): Session | undefined =>
+      open.findLast((session) => session.peer?.instanceId === id);
+    const { instanceId } = request.resume;
+    return holder(instanceId) ?? holder(stage.successors.get(instanceId));
   }
 
   function peerSessionFor(request: StreamRequest): Session | undefined {
@@ -140,6 +148,10 @@ export function createSimulatedRelay(index: number, stage: Stage): SimulatedRela
     },
     kill(how, downMs) {
       if (state !== "down") downFor(how, downMs);
+    },
+    flap(times, everyMs) {
+      for (let time = 0; time < times; time += 1)
+        clock.setTimer(time * everyMs, () => self.kill("process", FLAP_DOWN_MS));
     },
     goaway(options) {
       for (const session of self.sessions()) session.goaway(options);

@@ -1,6 +1,6 @@
 import { type CorrelationId, parseCorrelationId } from "@cluster-connect/protocol";
 import { strike } from "./faults.ts";
-import { breach, bytesRead, createFlow, type Flow, finished, useEnd } from "./flow.ts";
+import { breach, bytesRead, causeless, createFlow, type Flow, finished, useEnd } from "./flow.ts";
 import { createSeededRandom, type SeededRandom } from "./random.ts";
 import { createWorld, type World } from "./world.ts";
 
@@ -26,7 +26,11 @@ export class LawBroken extends Error {
   override readonly name = "LawBroken";
 }
 
+const LONG_GRACE_MS = 60_000;
 const FAULT_TIME_MS = 30_000;
+/** Runs with many streams. */
+const MANY = 0.02;
+const TWO_AT_ONCE = 0.25;
 /** Longer than any grace time, and than a dead channel goes unnoticed. */
 const CALM_TIME_MS = 150_000;
 
@@ -49,17 +53,17 @@ async function run(seed: number): Promise<SimulationReport> {
   const random = createSeededRandom(seed);
   // Some runs have a fault now and then, some hardly a moment without.
   const calmMs = random.pick([300, 1_500, 6_000]);
-  const graceMs = random.chance(0.2) ? 1_500 : 60_000;
+  const graceMs = random.chance(0.2) ? 1_500 : LONG_GRACE_MS;
   const flows = new Map<CorrelationId, Flow>();
   const world = createWorld(random, {
     graceMs,
     onStream(stream, { request }) {
       const flow = request.kind === "open" ? flows.get(request.open.correlationId) : undefined;
-      if (flow !== undefined) flow.far.push(useEnd(stream, flow.down, { clock: world.clock, random }));
+      if (flow !== undefined) flow.far.push(useEnd(stream, flow, flow.down, { clock: world.clock, random }));
     },
   });
 
-  const count = random.integer(1, 6);
+  const count = random.chance(MANY) ? random.integer(20, 60) : random.integer(1, 6);
   for (let index = 0; index < count; index += 1) {
     const id = parseCorrelationId(index.toString(16).padStart(16, "0"));
     const flow = createFlow(random);
@@ -70,11 +74,13 @@ async function run(seed: number): Promise<SimulationReport> {
   let faults = 0;
   while (world.clock.monotonicNow() < FAULT_TIME_MS && ![...flows.values()].every(isOver)) {
     await world.clock.advance(random.integer(5, calmMs));
-    faults += 1;
-    strike(world, random);
+    const atOnce = random.chance(TWO_AT_ONCE) ? 2 : 1;
+    faults += atOnce;
+    for (let count = 0; count < atOnce; count += 1) strike(world, random);
   }
   await world.clock.advance(CALM_TIME_MS);
-  judge(seed, flows, world);
+  // With a short grace time, or little memory, streams may be lost to a fault.
+  judge(seed, flows, world, { mayLose: graceMs < LONG_GRACE_MS || !world.isRoomy });
   const virtualMs = world.clock.monotonicNow();
   await world.stop();
   if (world.clock.pendingTimers > 0) broken(seed, `${world.clock.pendingTimers} timers are left`);
@@ -96,11 +102,14 @@ async function run(seed: number): Promise<SimulationReport> {
 
 async function start(flow: Flow, correlationId: CorrelationId, world: World, random: SeededRandom): Promise<void> {
   const cancel = new AbortController();
-  if (random.chance(0.08)) world.clock.setTimer(random.integer(0, 5_000), () => cancel.abort());
+  if (random.chance(0.08)) {
+    flow.brokenOff = true;
+    world.clock.setTimer(random.integer(0, 5_000), () => cancel.abort());
+  }
   const request = { cluster: world.cluster, upstream: "kubernetes", correlationId };
   try {
     const near = await world.opener.open(request, { signal: cancel.signal, reopen: random.chance(0.5) });
-    flow.near = useEnd(near, flow.up, { clock: world.clock, random });
+    flow.near = useEnd(near, flow, flow.up, { clock: world.clock, random });
   } catch {
     flow.givenUp = cancel.signal.aborted;
   }
@@ -110,10 +119,15 @@ function isOver({ near, givenUp }: Flow): boolean {
   return givenUp || near?.stream.destroyed === true;
 }
 
-function judge(seed: number, flows: ReadonlyMap<CorrelationId, Flow>, world: World): void {
+function judge(
+  seed: number,
+  flows: ReadonlyMap<CorrelationId, Flow>,
+  world: World,
+  { mayLose }: { readonly mayLose: boolean },
+): void {
   if (world.network.breach !== undefined) broken(seed, world.network.breach);
   for (const [id, flow] of flows) {
-    const what = breach(flow);
+    const what = breach(flow) ?? (mayLose ? undefined : causeless(flow, world));
     if (what !== undefined) broken(seed, `stream ${id} ${what}`);
   }
   const left = world.leftOver();

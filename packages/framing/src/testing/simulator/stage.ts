@@ -1,3 +1,4 @@
+import type { InstanceId } from "@cluster-connect/protocol";
 import { type Budget, createBudget } from "../../bytes/budget.ts";
 import { type SuperviseOptions, supervise } from "../../dial/supervise.ts";
 import type { SessionDeps } from "../../session/deps.ts";
@@ -17,6 +18,8 @@ export interface Stage {
   readonly stopped: AbortSignal;
   /** Memory of the process of this name; the same for all its sessions. */
   budgetsOf(name: string): Required<SessionBudgets>;
+  /** Processes that took the place of killed ones, which said so. */
+  readonly successors: Map<InstanceId, InstanceId>;
   /** Bytes that processes still count as held. */
   readonly heldBytes: number;
 }
@@ -30,6 +33,7 @@ export function createStage(
   const byName = new Map<string, { readonly windows: Budget; readonly buffers: Budget }>();
   return {
     ...core,
+    successors: new Map(),
     budgetsOf(name) {
       const found = byName.get(name) ?? {
         windows: createBudget(WINDOWS_BYTES),
@@ -51,7 +55,7 @@ export function createStage(
 export function keepUp(
   stage: Stage,
   dial: () => Session,
-  options: Pick<SuperviseOptions, "onReady"> & { readonly signal: AbortSignal },
+  options: Pick<SuperviseOptions, "onReady" | "atStake"> & { readonly signal: AbortSignal },
 ): void {
   const backoff = { baseDelayMs: 100, maxDelayMs: 2_000 };
   const begin = (): Promise<Session> => Promise.resolve().then(dial);

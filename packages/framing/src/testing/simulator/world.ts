@@ -22,8 +22,18 @@ export interface World {
   readonly relays: readonly SimulatedRelay[];
   /** How often a stream went on over another channel. */
   readonly resumes: number;
-  /** An agent goes, as it is told, and another one takes its place. */
-  replaceAgent(leave: (agent: SimulatedAgent) => void): void;
+  /** Processes by their names: the relays, the agents that live, the CLI. */
+  readonly processes: readonly string[];
+  /** Whether an agent went, with the streams that it held. */
+  readonly agentsWent: boolean;
+  /** Whether every process has memory enough. */
+  readonly isRoomy: boolean;
+  /**
+   * An agent goes, as it is told, and another one takes its place.
+   *
+   * @param follows whether the other one knows of it, as a process in the same folder does.
+   */
+  replaceAgent(leave: (agent: SimulatedAgent) => void, follows: boolean): void;
   /** An intruder asks for a stream. */
   intrude(): void;
   /** Things that are there and should not be when every stream has ended, in words. */
@@ -86,6 +96,7 @@ export function createWorld(random: SeededRandom, options: WorldOptions): World 
   const dial = (): Session => dialSession(random.pick(relays).reach(cli).dialer, hello, stage.deps);
   keepUp(stage, dial, {
     signal: stopped.signal,
+    atStake: () => opener.counters.suspended > 0,
     onReady(session) {
       current = session;
       opener.use(session);
@@ -113,9 +124,20 @@ export function createWorld(random: SeededRandom, options: WorldOptions): World 
     get resumes() {
       return resumes;
     },
-    replaceAgent(leave) {
-      leave(random.pick(agents.filter(({ alive }) => alive)));
+    get processes() {
+      const names = agents.filter(({ alive }) => alive).map(({ instanceId }) => instanceId);
+      return [...relays.map(({ name }) => name), ...names, cli];
+    },
+    get agentsWent() {
+      return agents.some(({ alive }) => !alive);
+    },
+    isRoomy: !Object.values(scarce).includes(true),
+    replaceAgent(leave, follows) {
+      const old = random.pick(agents.filter(({ alive }) => alive));
+      leave(old);
       startAgent();
+      const next = agents.at(-1);
+      if (follows && next !== undefined) stage.successors.set(old.instanceId, next.instanceId);
     },
     intrude() {
       const key = keys.length > 0 && random.chance(0.5) ? random.pick(keys) : undefined;
