@@ -26,6 +26,8 @@ export async function startFaultProxy(upstream: number | string): Promise<FaultP
     typeof upstream === "string" ? { path: upstream } : { host: "127.0.0.1", port: upstream, noDelay: true };
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
     const far = new Socket({ allowHalfOpen: true });
+    // A unix socket knows no reset.
+    if (typeof upstream === "string") far.resetAndDestroy = () => far.destroy();
     const link = new Link(near, far);
     links.add(link);
     void link.closed.then(() => links.delete(link));

@@ -6,7 +6,7 @@ import { onAbort, systemCode } from "@cluster-connect/base";
 import { splice } from "@cluster-connect/framing";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
 import { createFileGuard, type OpenFileLimit } from "@cluster-connect/service";
-import { type Alert, tlsAlert } from "./alert.ts";
+import { type Alert, BROKEN_TLS, tlsAlert } from "./alert.ts";
 import { createLocalConnections, type LocalConnection } from "./connections.ts";
 import { peek } from "./peek.ts";
 import { describePortHolder } from "./port-holder.ts";
@@ -140,7 +140,7 @@ async function serveConnection(
     // From here on the splice decides: what the client said before it left is still passed on.
     socket.off("close", onGone).off("error", onGone).on("error", ignore);
     connection.stream = stream;
-    const spliced = splice(socket, stream, { signal: options.signal });
+    const spliced = splice(socket, stream, { signal: options.signal, fatal: isTls ? BROKEN_TLS : undefined });
     // Looking at the first bytes paused it, and a listener alone does not undo that.
     socket.resume();
     await spliced;

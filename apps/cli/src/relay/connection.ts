@@ -82,7 +82,7 @@ export interface RelayConnection {
 /** How long a local connection waits for a channel that is being dialed again. */
 const WAIT_FOR_CHANNEL_MS = 1_500;
 /** How long one that found the channel dead waits in all; a caller hears within two seconds. */
-const PENDING_MS = 1_900;
+const PENDING_MS = 1_800;
 /** How long relay and agent may take to answer an OPEN. */
 const ACCEPT_TIMEOUT_MS = 15_000;
 const INSTANCE_BYTES = 12;

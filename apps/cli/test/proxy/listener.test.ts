@@ -3,8 +3,9 @@ import { open } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { Duplex, PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, createSecureContext, TLSSocket } from "node:tls";
 import { ConnectError, parseClusterId } from "@cluster-connect/protocol";
+import { selfSigned } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import {
   type LoopbackProxy,
@@ -151,6 +152,59 @@ test("a stream that breaks off resets the client, so that what came never looks 
   expect(error.code).toBe("ECONNRESET");
   await failed;
   expect(failures[0]?.error.code).toBe("CC_CHANNEL_LOST");
+});
+
+/** A TLS server behind a stream; what it says from now on may be cut short. */
+async function serveTls(
+  far: Duplex,
+  maxVersion: "TLSv1.2" | "TLSv1.3",
+): Promise<{ server: TLSSocket; cutBytes: number }> {
+  const raw = new PassThrough();
+  const served = { server: new TLSSocket(new PassThrough()), cutBytes: 0 };
+  const wire = Duplex.from({ readable: far, writable: raw });
+  raw.on("data", (chunk: Buffer) => far.write(chunk.subarray(0, chunk.length - served.cutBytes)));
+  const secureContext = createSecureContext({ ...(await selfSigned()), maxVersion });
+  served.server = new TLSSocket(wire, { isServer: true, secureContext });
+  served.server.on("error", () => {});
+  return served;
+}
+
+test.each([
+  ["TLSv1.2", "between two records", 0],
+  ["TLSv1.2", "within a record", 7],
+  ["TLSv1.3", "between two records", 0],
+  ["TLSv1.3", "within a record", 7],
+] as const)("a stream that breaks off is an error of %s to its client, %s", async (version, _where, cutBytes) => {
+  const { near, far } = openedStream();
+  const served = await serveTls(far, version);
+  const { proxy, failed } = await stage([one], async () => near);
+  const client = connectTls({ port: proxy.port, host: "127.0.0.1", rejectUnauthorized: false });
+  await once(client, "secureConnect");
+  served.server.write("first");
+  await once(client, "data");
+  served.cutBytes = cutBytes;
+  served.server.write("second");
+  if (cutBytes === 0) await once(client, "data");
+  near.destroy(new ConnectError("CC_AGENT_REPLACED", "The agent that held the stream was killed"));
+  const [error] = await once(client, "error");
+  expect(error.code).toMatch(/^ERR_SSL_/);
+  await failed;
+});
+
+test("a client that reads nothing does not keep a connection whose stream broke off", async () => {
+  const { near, far } = openedStream();
+  const { dial, proxy, failed } = await stage([one], async () => near);
+  const socket = await dial();
+  socket.pause();
+  // A TLS record begins like this.
+  socket.write(Buffer.from([22, 3, 1, 0, 1, 1]));
+  await once(far, "data");
+  far.write(Buffer.alloc(16_777_216));
+  // The client's side is full.
+  await expect.poll(() => near.isPaused()).toBe(true);
+  near.destroy(new ConnectError("CC_AGENT_REPLACED", "The agent that held the stream was killed"));
+  await failed;
+  await expect.poll(() => proxy.connections, { timeout: 60_000 }).toBe(0);
 });
 
 test("a connection that closes before it says anything opens nothing", async () => {

@@ -11,7 +11,7 @@ const RETRY = { baseDelayMs: 200, maxDelayMs: 2_000 } as const;
 /** A stream that is lost again sooner than this was moved to where it cannot stay. It is not moved at once again. */
 const STABLE_AFTER_MS = 2_000;
 /** Time for a channel that is dialed at once. */
-const REDIAL_MS = 200;
+const REDIAL_MS = 100;
 
 /** How a stream was opened. */
 export interface OpenerStreamRequest {

@@ -14,6 +14,11 @@ export interface SpliceOptions {
    * socket that half-closed is reset, so without this such a splice would stay for ever.
    */
   readonly halfClosedIdleMs?: number;
+  /**
+   * Said to a TCP socket whose other side broke off, before it is closed. For a protocol whose clients take a reset for
+   * an end, these bytes are an error in every state.
+   */
+  readonly fatal?: Uint8Array | undefined;
 }
 
 /** Bytes that passed, by direction. */
@@ -261,9 +266,22 @@ class Splice {
       this.#outcome.resolve({ forthBytes: this.#forth.bytes, backBytes: this.#back.bytes });
       return;
     }
-    breakOff(this.#forth.from, error);
-    breakOff(this.#back.from, error);
+    for (const { from } of [this.#forth, this.#back]) this.#breakOff(from, error);
     this.#outcome.reject(error);
+  }
+
+  #breakOff(side: Duplex, error: unknown): void {
+    const { fatal } = this.#options;
+    // Later errors of the side have no listener.
+    side.on("error", ignore);
+    if (side.destroyed) return;
+    if (!isTcp(side)) side.destroy(error instanceof Error ? error : undefined);
+    else if (fatal === undefined || !side.writable) side.resetAndDestroy();
+    else {
+      const timer = this.#clock.setTimer(LINGER_MS, () => side.resetAndDestroy());
+      side.once("close", () => timer.cancel());
+      side.resume().end(fatal, () => side.destroy());
+    }
   }
 
   get #bytes(): number {
@@ -301,14 +319,9 @@ function whenTaken(side: Duplex, done: () => void): void {
   else side.write(EMPTY, done);
 }
 
-function breakOff(side: Duplex, error: unknown): void {
-  // Later errors of the side have no listener.
-  side.on("error", ignore);
-  if (side.destroyed) return;
-  // Only TCP can be reset: on a unix socket Node throws instead.
-  const isTcp = side instanceof Socket && !("encrypted" in side) && side.remoteFamily !== undefined;
-  if (isTcp) side.resetAndDestroy();
-  else side.destroy(error instanceof Error ? error : undefined);
+/** Only TCP can be reset: on a unix socket Node throws instead. */
+function isTcp(side: Duplex): side is Socket {
+  return side instanceof Socket && !("encrypted" in side) && side.remoteFamily !== undefined;
 }
 
 function ignore(): void {}

@@ -154,14 +154,14 @@ test("a stream that was under way when the channel fell waits for another one no
 test("a stream that found its channel dead waits for another one no longer than is left of the time for its answer", async () => {
   const clock = createFakeClock();
   const deps = { clock, random: () => 0.5, secret: createCountingSecrets(1_000) };
-  const opener = createStreamOpener({ graceMs: 60_000, pendingGraceMs: 1_500, pendingMs: 1_900 }, deps);
+  const opener = createStreamOpener({ graceMs: 60_000, pendingGraceMs: 1_500, pendingMs: 1_800 }, deps);
   const silent = { accept: { onStream: () => {} } };
   const { dialer, channel } = sessionPair(silent, { clock });
   opener.use(dialer);
   await clock.advance(20_000);
   channel.stall();
   const near = await opener.open(TEST_OPEN, { ...never(), reopen: true });
-  await clock.advance(1_899);
+  await clock.advance(1_799);
   expect(dialer.state).toBe("closed");
   expect(near.destroyed).toBe(false);
   await clock.advance(1);
@@ -172,7 +172,7 @@ test("a stream that found its channel dead waits for another one no longer than 
   const late = await opener.open(TEST_OPEN, { ...never(), reopen: true });
   await clock.advance(30_000);
   second.channel.cut();
-  await clock.advance(199);
+  await clock.advance(99);
   expect(late.destroyed).toBe(false);
   await clock.advance(1);
   await expect(late.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
