@@ -93,7 +93,10 @@ export function createResumeRegistry(
     if (entry === undefined || !timingSafeEqual(Buffer.from(entry.terms.digest, "base64"), digest)) {
       const past = ended.find(name);
       if (past === undefined || !sameCaller(past.caller, wanted.caller)) throw unknown();
-      throw past.error ?? new ConnectError("CC_STREAM_FINISHED", "Both directions had ended");
+      if (past.error === undefined) throw new ConnectError("CC_STREAM_FINISHED", "Both directions had ended");
+      // Not refused: some codes of a refusal ask the opener to come again.
+      if (!incoming.gaveUp) incoming.fail(past.error);
+      return;
     }
     const { endpoint } = entry.stream;
     const { caller, cluster, upstream } = entry.terms;

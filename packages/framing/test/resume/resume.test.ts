@@ -216,6 +216,23 @@ test.each([
   else await expect(near.done).resolves.toMatchObject({ error: { code: "CC_CHANNEL_LOST" } });
 });
 
+test.each(["CC_STREAM_RESET", "CC_UPSTREAM_UNREACHABLE", "CC_DRAINING"] as const)(
+  "a stream that ended with %s while its opener was away ends there as soon as it asks",
+  async (code) => {
+    const { clock, opener, connect, open } = twoEnds();
+    const first = await connect();
+    opener.use(first.dialer);
+    const [near, far] = await open();
+    first.channel.cut();
+    await clock.settle();
+    far.reset(code, "the upstream broke off");
+    opener.use((await connect()).dialer);
+    await clock.settle();
+    expect(near.destroyed).toBe(true);
+    await expect(near.done).resolves.toMatchObject({ error: { code } });
+  },
+);
+
 test("a session that an administrator ends takes its streams with it", async () => {
   const { opener, connect, open } = twoEnds();
   const first = await connect();
@@ -285,7 +302,7 @@ async function heldStream(options: { readonly ended?: boolean } = {}) {
       {
         frame: ({ type, payload }) => {
           if (type === "RESUMED") outcome.resolve("resumed");
-          if (type === "REJECT") outcome.resolve(codeOf(payload));
+          if (type === "REJECT" || type === "RESET") outcome.resolve(codeOf(payload));
         },
         fail: () => {},
         lost: () => {},
