@@ -24,6 +24,13 @@ export type Attack =
   | { readonly kind: "pings"; readonly count: number; readonly token: string }
   | { readonly kind: "headers"; readonly count: number }
   | { readonly kind: "pipelined"; readonly count: number; readonly bytes: number; readonly path: string }
+  | {
+      readonly kind: "redialled";
+      readonly count: number;
+      readonly bytes: number;
+      readonly path: string;
+      readonly rounds: number;
+    }
   | { readonly kind: "slow-heads"; readonly count: number; readonly seconds: number }
   | { readonly kind: "pings-before-hello"; readonly bytes: number };
 

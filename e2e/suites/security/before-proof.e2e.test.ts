@@ -16,11 +16,15 @@ import { highestResidentBytes, residentBytes } from "../support/resident-memory.
 import { type Person, useStack } from "../support/stack.ts";
 import { sendHttps } from "../support/wire/https-client.ts";
 import { curlInsecure } from "../support/wire/local-request.ts";
+import { workMs } from "../support/work-time.ts";
 
 /** Floods by a dialer without any credential, beside callers that go on. */
 const MEBIBYTE = 1_048_576;
-/** A quarter of a second on a machine with nothing else to do; ten times as long on one that runs other suites. */
-const P99_MS = 2_500;
+/**
+ * Between a caller's question and its answer, what the flooded process itself has worked for all its peers: on a machine
+ * with nothing else to do that is how long the caller waits. Time that other processes take is not in it.
+ */
+const P99_WORK_MS = 250;
 const CALLS = 100;
 const CALL_EVERY_MS = 20;
 const GIVEN_BACK_MS = 120_000;
@@ -80,24 +84,35 @@ async function expectWatchGoesOn(): Promise<void> {
   await expect.poll(() => watch.text()).toContain(name);
 }
 
-/** Asks again and again. @returns the 99th percentile, and how many had no good answer. */
-async function latency(ask: () => Promise<number>): Promise<{ readonly p99: number; readonly bad: number }> {
+interface Latency {
+  /** Milliseconds that passed, and those that the process worked; the 99th percentile of each. */
+  readonly p99: number;
+  readonly p99Work: number;
+  /** Calls without a good answer. */
+  readonly bad: number;
+}
+
+const p99Of = (times: readonly number[]): number => Math.round(times.toSorted((a, b) => a - b)[CALLS - 2] ?? 0);
+
+/** Asks a process again and again. */
+async function latency(pid: number, ask: () => Promise<number>): Promise<Latency> {
   const times: number[] = [];
+  const works: number[] = [];
   let bad = 0;
   for (let call = 0; call < CALLS; call += 1) {
     const from = performance.now();
+    const workFrom = await workMs(pid);
     const status = await ask().catch(() => 0);
     if (status !== 200) bad += 1;
     times.push(performance.now() - from);
+    works.push((await workMs(pid)) - workFrom);
     await delay(CALL_EVERY_MS);
   }
-  return { p99: Math.round(times.toSorted((a, b) => a - b)[CALLS - 2] ?? 0), bad };
+  return { p99: p99Of(times), p99Work: p99Of(works), bad };
 }
 
-interface Flooded {
+interface Flooded extends Latency {
   readonly done: LogEvent;
-  readonly p99: number;
-  readonly bad: number;
   /** Bytes by which the process grew at the most, and by which it stayed larger. */
   readonly grown: number;
 }
@@ -110,7 +125,7 @@ async function flood(
 ): Promise<Flooded> {
   attacks += 1;
   const { keeper, folder, stack } = suite();
-  await latency(ask);
+  await latency(port.pid, ask);
   const before = await residentBytes(port.pid);
   const looking = new AbortController();
   const highest = highestResidentBytes(port.pid, { signal: looking.signal });
@@ -124,7 +139,7 @@ async function flood(
     { keeper },
   );
   try {
-    const beside = await latency(ask);
+    const beside = await latency(port.pid, ask);
     const done = await attacker.done;
     const grown = (await stopLooking(looking, highest)) - before;
     process.stdout.write(
@@ -153,13 +168,24 @@ const askRelay = async (): Promise<number> => {
 };
 const askHealth = (url: string) => async (): Promise<number> => (await fetch(url, { keepalive: false })).status;
 
+test("64 sockets that are dialled again for thirty rounds leave the relay no larger", async () => {
+  const before = await residentBytes(relayPort().pid);
+  const attack: Attack = { kind: "redialled", count: 64, bytes: 65_536, path: "/v1/openapi.json", rounds: 30 };
+  const flooded = await flood(attack, relayPort(), askRelay);
+  expect(flooded.done).toMatchObject({ rounds: 30 });
+  expect(flooded.bad).toBe(0);
+  expect(flooded.p99Work).toBeLessThan(P99_WORK_MS);
+  await expectWatchGoesOn();
+  await givenBack(relayPort().pid, before + 64 * MEBIBYTE);
+});
+
 test.each(["/readyz", "/v1/openapi.json", "/.well-known/cluster-connect", "/v1/clusters"])(
   "24 sockets with 64 KiB of GETs for %s each, whose answers nobody reads, slow no other caller of the relay",
   async (path) => {
     const before = await residentBytes(relayPort().pid);
     const flooded = await flood({ kind: "pipelined", count: 24, bytes: 65_536, path }, relayPort(), askRelay);
     expect(flooded.bad).toBe(0);
-    expect(flooded.p99).toBeLessThan(P99_MS);
+    expect(flooded.p99Work).toBeLessThan(P99_WORK_MS);
     expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
     await expectWatchGoesOn();
     await givenBack(relayPort().pid, before + 64 * MEBIBYTE);
@@ -170,7 +196,7 @@ test("400 MB of pings before HELLO make the relay no larger, and it ends them", 
   const flooded = await flood({ kind: "pings-before-hello", bytes: 400_000_000 }, relayPort(), askRelay);
   expect(flooded.done).toMatchObject({ accepted: true, ended: true });
   expect(flooded.bad).toBe(0);
-  expect(flooded.p99).toBeLessThan(P99_MS);
+  expect(flooded.p99Work).toBeLessThan(P99_WORK_MS);
   expect(flooded.grown).toBeLessThan(16 * MEBIBYTE);
   await expectWatchGoesOn();
 });
@@ -182,7 +208,7 @@ test.each<[what: string, attack: Attack]>([
 ])("%s slow no other caller of the relay", async (_what, attack) => {
   const flooded = await flood(attack, relayPort(), askRelay);
   expect(flooded.bad).toBe(0);
-  expect(flooded.p99).toBeLessThan(P99_MS);
+  expect(flooded.p99Work).toBeLessThan(P99_WORK_MS);
   expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
   await expectWatchGoesOn();
 });
@@ -195,7 +221,7 @@ test.each(["agent", "auth proxy"])("a flood of its health port does not keep oth
     const attack: Attack = { kind: "pipelined", count: 24, bytes: 65_536, path };
     const flooded = await flood(attack, { url, pid }, askHealth(`${url}/healthz`));
     expect(flooded.bad).toBe(0);
-    expect(flooded.p99).toBeLessThan(P99_MS);
+    expect(flooded.p99Work).toBeLessThan(P99_WORK_MS);
     expect(flooded.grown).toBeLessThan(64 * MEBIBYTE);
   }
   await expectWatchGoesOn();

@@ -41,6 +41,32 @@ export async function pipelineGets(
   return { sockets: sockets.length, requestsEach: Math.floor(attack.bytes / one.length) };
 }
 
+/** The same from sockets that are new in each round: a round is over when each has an answer, or its end. */
+export async function redialGets(
+  attack: { readonly count: number; readonly bytes: number; readonly path: string; readonly rounds: number },
+  port: Port,
+): Promise<Figures> {
+  const one = `GET ${attack.path} HTTP/1.1\r\nHost: ${port.url.host}\r\n\r\n`;
+  const all = one.repeat(Math.floor(attack.bytes / one.length));
+  let refused = 0;
+  const ask = async (): Promise<void> => {
+    const socket = await dial(port).catch(() => undefined);
+    if (socket === undefined) {
+      refused += 1;
+      return;
+    }
+    const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS);
+    const answered = Promise.race([once(socket, "readable", { signal }), once(socket, "close", { signal })]);
+    socket.write(all);
+    await answered.catch(() => undefined);
+    socket.destroy();
+  };
+  for (let round = 0; round < attack.rounds; round += 1) {
+    await Promise.all(Array.from({ length: attack.count }, ask));
+  }
+  return { rounds: attack.rounds, refused };
+}
+
 /** Heads that come a byte at a time, for so long. */
 export async function sendSlowHeads(
   attack: { readonly count: number; readonly seconds: number },

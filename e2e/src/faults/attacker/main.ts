@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import { z } from "zod";
-import { pingBeforeHello, pipelineGets, sendSlowHeads } from "./before-proof.ts";
+import { pingBeforeHello, pipelineGets, redialGets, sendSlowHeads } from "./before-proof.ts";
 import { floodHeaders, floodPings, resetStreams, sendSmallFrames } from "./floods.ts";
 import { holdHalfOpen } from "./half-open.ts";
 
@@ -22,6 +22,7 @@ const SETTINGS = z.strictObject({
     z.strictObject({ kind: z.literal("pings"), ...BY_TOKEN }),
     z.strictObject({ kind: z.literal("headers"), count: COUNT }),
     z.strictObject({ kind: z.literal("pipelined"), count: COUNT, bytes: COUNT, path: z.string() }),
+    z.strictObject({ kind: z.literal("redialled"), count: COUNT, bytes: COUNT, path: z.string(), rounds: COUNT }),
     z.strictObject({ kind: z.literal("slow-heads"), count: COUNT, seconds: COUNT }),
     z.strictObject({ kind: z.literal("pings-before-hello"), bytes: COUNT }),
   ]),
@@ -51,6 +52,8 @@ function run(): Promise<Readonly<Record<string, unknown>>> {
       return floodHeaders(attack, target);
     case "pipelined":
       return pipelineGets(attack, target);
+    case "redialled":
+      return redialGets(attack, target);
     case "slow-heads":
       return sendSlowHeads(attack, target);
     case "pings-before-hello":
