@@ -22,7 +22,7 @@ export type Attack =
   | { readonly kind: "small-frames"; readonly count: number; readonly token: string; readonly cluster: string }
   | { readonly kind: "resets"; readonly count: number; readonly token: string; readonly cluster: string }
   | { readonly kind: "pings"; readonly count: number; readonly token: string }
-  | { readonly kind: "headers"; readonly count: number }
+  | { readonly kind: "headers"; readonly count: number; readonly lines: number; readonly bytes: number }
   | { readonly kind: "pipelined"; readonly count: number; readonly bytes: number; readonly path: string }
   | {
       readonly kind: "redialled";

@@ -228,6 +228,9 @@ const gone = async (): Promise<void> => {
   await expect.poll(() => openFiles(pid), { timeout: GONE_MS }).toBeLessThan(openBefore + 100);
 };
 let openBefore = 0;
+/** A socket that is closed while it is written to loses the answer at times. */
+const expectHeadsRefused = (done: LogEvent): void =>
+  expect(Number(done["closed"] ?? 0) + Number(done["431"] ?? 0)).toBe(200);
 
 test.each<[what: string, attack: Attack, expectDone: (done: LogEvent) => void, whileHeld?: () => Promise<void>]>([
   [
@@ -235,12 +238,9 @@ test.each<[what: string, attack: Attack, expectDone: (done: LogEvent) => void, w
     { kind: "slow-heads", count: 200, seconds: 30 },
     (done) => expect(done["ended"]).toBe(200),
   ],
-  [
-    "heads with 1,500 lines",
-    { kind: "headers", count: 200 },
-    // A socket that is closed while it is written to loses the answer at times.
-    (done) => expect(Number(done["closed"] ?? 0) + Number(done["431"] ?? 0)).toBe(200),
-  ],
+  // Node's own bound.
+  ["heads with 1,500 lines", { kind: "headers", count: 200, lines: 1_500, bytes: 20 }, expectHeadsRefused],
+  ["heads of 150 kB", { kind: "headers", count: 200, lines: 150, bytes: 1_000 }, expectHeadsRefused],
   [
     "half a ClientHello",
     { kind: "half-hello", count: 200, addresses: ["127.0.0.2", "127.0.0.3"] },

@@ -24,7 +24,6 @@ export interface FloodTarget {
 type Figures = Readonly<Record<string, unknown>>;
 
 const DIAL_TIMEOUT_MS = 60_000;
-const HEADER_COUNT = 1_500;
 /** A relay that takes nothing for so long has stopped reading. */
 const STUCK_MS = 2_000;
 const QUEUE_BYTES = 1_048_576;
@@ -134,8 +133,13 @@ function frame(type: FrameType, payload: Uint8Array): Buffer {
 }
 
 /** Requests with more headers than any client needs. */
-export async function floodHeaders(attack: { readonly count: number }, target: FloodTarget): Promise<Figures> {
-  const headers = Object.fromEntries(Array.from({ length: HEADER_COUNT }, (_, n) => [`x-${n}`, "y".repeat(100)]));
+export async function floodHeaders(
+  attack: { readonly count: number; readonly lines: number; readonly bytes: number },
+  target: FloodTarget,
+): Promise<Figures> {
+  const headers = Object.fromEntries(
+    Array.from({ length: attack.lines }, (_, n) => [`x-${n}`, "y".repeat(attack.bytes)]),
+  );
   const answers = await Promise.all(Array.from({ length: attack.count }, () => answerOf(headers, target)));
   return Object.fromEntries(
     [...new Set(answers)].map((status) => [status, answers.filter((a) => a === status).length]),

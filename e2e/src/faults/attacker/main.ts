@@ -20,7 +20,7 @@ const SETTINGS = z.strictObject({
     z.strictObject({ kind: z.literal("small-frames"), ...BY_TOKEN, cluster: z.string() }),
     z.strictObject({ kind: z.literal("resets"), ...BY_TOKEN, cluster: z.string() }),
     z.strictObject({ kind: z.literal("pings"), ...BY_TOKEN }),
-    z.strictObject({ kind: z.literal("headers"), count: COUNT }),
+    z.strictObject({ kind: z.literal("headers"), count: COUNT, lines: COUNT, bytes: COUNT }),
     z.strictObject({ kind: z.literal("pipelined"), count: COUNT, bytes: COUNT, path: z.string() }),
     z.strictObject({ kind: z.literal("redialled"), count: COUNT, bytes: COUNT, path: z.string(), rounds: COUNT }),
     z.strictObject({ kind: z.literal("slow-heads"), count: COUNT, seconds: COUNT }),
