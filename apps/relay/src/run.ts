@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { ConnectError } from "@cluster-connect/protocol";
 import { createLogger, type DaemonProcess, exitCodeOf } from "@cluster-connect/service";
 import { addCluster } from "./commands/add-cluster.ts";
+import { beginAuditCommand } from "./commands/audit-begin.ts";
 import { verifyAuditCommand } from "./commands/audit-verify.ts";
 import { checkFiles } from "./commands/check-config.ts";
 import { describeClusters } from "./commands/clusters.ts";
@@ -51,6 +52,10 @@ async function runCommand(command: Command, deps: DaemonProcess): Promise<void> 
     case "auditVerify":
       return await withFormerStore(command.where, deps, async (store) => {
         deps.stdout(await verifyAuditCommand(store, command, deps));
+      });
+    case "auditBegin":
+      return await withFormerStore(command.where, deps, async (store) => {
+        deps.stdout(await beginAuditCommand(store, command, deps));
       });
     case "remove-cluster":
       return await withFormerStore(command.where, deps, async (store) => {

@@ -34,8 +34,8 @@ function lineOf({ detail, ...entry }: ChainedEntry): Readonly<Record<string, unk
   return { ...entry, detail: JSON.parse(detail) };
 }
 
-/** A last line that is not whole was cut off by a crash; the entry comes again. */
-async function lastSequence(path: string): Promise<number> {
+/** The number of the last entry in the file of a sink; 0 without one. A last line that is not whole was cut off by a crash; the entry comes again. */
+export async function lastSequence(path: string): Promise<number> {
   const file = await open(path, "r").catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;

@@ -1,3 +1,4 @@
+import { type Beginning, beginningText } from "../store/audit/beginning.ts";
 import { type BrokenChain, brokenChain, type ChainedEntry, type ChainHead } from "../store/queries/audit-chain.ts";
 import { readHeadAt } from "../store/queries/audit-entries.ts";
 import { type HeadSeal, SEALED_EVENT, sealedText, sealOfDetail } from "../store/queries/audit-seals.ts";
@@ -19,6 +20,8 @@ export interface SealCheck {
   noted(seal: HeadSeal): Promise<BrokenChain | undefined>;
   /** The newest head that is sealed and in the chain; 0 without one. */
   readonly sealedUpTo: number;
+  /** The last entry that is not in the chain any more. */
+  readonly anchor: ChainHead;
 }
 
 /** @param anchor the last entry that retention removed: heads from before it cannot be compared. */
@@ -58,7 +61,33 @@ export function createSealCheck(context: SealContext, anchor: ChainHead, db: Sto
     get sealedUpTo() {
       return sealedUpTo;
     },
+    anchor,
   };
+}
+
+/** Entries stay for a day at the least, so a head that was sealed since then is there; an hour is for clocks. */
+const SHORTEST_RETENTION_MS = 23 * 3_600_000;
+
+/** Heads that are too young for age to have removed them: whoever did so has made the removal up. */
+export function removedTooSoon(heads: readonly HeadSeal[], anchor: ChainHead, now: Date): BrokenChain | undefined {
+  const gone = heads.find(
+    ({ sequence, at }) => sequence < anchor.sequence && now.getTime() - Date.parse(at) < SHORTEST_RETENTION_MS,
+  );
+  if (gone === undefined) return undefined;
+  const text = `entries up to ${anchor.sequence} are removed, and ${gone.sequence} was sealed as late as ${gone.at}`;
+  return brokenChain("removal", gone.sequence, `${text}: age removes none so young`);
+}
+
+/** Whether a new beginning is one that a holder of a key decided. */
+export async function judgeBeginning(
+  { sequence, seal, kept }: Beginning,
+  context: SealContext,
+): Promise<BrokenChain | undefined> {
+  if (seal === undefined || seal.sequence !== kept.sequence || seal.hash !== kept.sha256) {
+    return brokenChain("unsealed", sequence, `the audit was begun anew at ${sequence} by somebody without a key`);
+  }
+  const judged = await judgeSeal(seal, context, beginningText);
+  return judged.ok ? undefined : judged;
 }
 
 /** Whether a head is in the chain as it was sealed; one from before the anchor cannot be compared. */
@@ -84,7 +113,11 @@ export async function compareHead(
 type JudgedSeal = { readonly ok: true; readonly rank: number } | BrokenChain;
 
 /** Whether a seal is by one of the keys; which algorithm counts is the key's to say, not the seal's. */
-export async function judgeSeal(seal: HeadSeal, { keys, relayId }: SealContext): Promise<JudgedSeal> {
+export async function judgeSeal(
+  seal: HeadSeal,
+  { keys, relayId }: SealContext,
+  textOf: typeof sealedText = sealedText,
+): Promise<JudgedSeal> {
   const { sequence, keyId, algorithm } = seal;
   const all = [keys.current, ...keys.former];
   const rank = all.findIndex(({ id }) => id === keyId);
@@ -96,7 +129,7 @@ export async function judgeSeal(seal: HeadSeal, { keys, relayId }: SealContext):
       `the head ${sequence} is sealed by a foreign key, ${printableId(keyId)}`,
     );
   }
-  const isGenuine = key.algorithm === algorithm && (await key.verify(sealedText(seal, relayId), seal.seal));
+  const isGenuine = key.algorithm === algorithm && (await key.verify(textOf(seal, relayId), seal.seal));
   if (isGenuine) return { ok: true, rank };
   return brokenChain(
     "forged-seal",

@@ -1,12 +1,13 @@
 import { type Clock, repeat } from "@cluster-connect/base";
 import { ConnectError } from "@cluster-connect/protocol";
 import { errorFields, type Logger } from "@cluster-connect/service";
+import { readBeginning } from "../store/audit/beginning.ts";
 import { readAuditAnchor, readAuditHead } from "../store/queries/audit.ts";
 import { type ChainHead, EMPTY_CHAIN, verifyChain } from "../store/queries/audit-chain.ts";
 import { readAuditEntries } from "../store/queries/audit-entries.ts";
 import { appendSeal, type HeadSeal, readNewestSeal, sealedText } from "../store/queries/audit-seals.ts";
 import type { Store } from "../store/store.ts";
-import { compareHead, judgeSeal } from "./seal-check.ts";
+import { compareHead, judgeBeginning, judgeSeal, removedTooSoon } from "./seal-check.ts";
 import type { SealKeys } from "./seal-keys.ts";
 
 /** Tells where the audit stands at an interval, sealed where there is a key. */
@@ -48,9 +49,19 @@ export function createSealer({ intervalMs }: { readonly intervalMs: number }, de
     if (start.sequence >= anchor.sequence) return start;
     // The head of an interval ago is too young for any retention.
     if (checked !== undefined) throw broken(`entries ${start.sequence} to ${anchor.sequence} are gone`);
+    const young = newest && removedTooSoon([newest], anchor, new Date(clock.now()));
+    if (young !== undefined) throw broken(young.text);
     const text = "no seal is as young as what retention has left of the audit";
     log.error({ event: "audit.seal.gap", sealedUpTo: start.sequence, removedUpTo: anchor.sequence }, text);
     return anchor;
+  }
+
+  /** A holder of the key may let the audit begin anew while this relay runs. */
+  async function takeBeginning(anchor: ChainHead, known: SealKeys): Promise<void> {
+    const begun = await readBeginning(db, anchor);
+    if (begun === undefined || (await judgeBeginning(begun, { keys: known, relayId })) !== undefined) return;
+    checked = undefined;
+    log.warn({ event: "audit.begun", sequence: begun.sequence, fault: begun.fault }, "the audit was begun anew");
   }
 
   /** @throws ConnectError `CC_AUDIT_BROKEN`. */
@@ -62,6 +73,7 @@ export function createSealer({ intervalMs }: { readonly intervalMs: number }, de
     }
     const recorded = (await readAuditHead(db)) ?? EMPTY_CHAIN;
     const anchor = await readAuditAnchor(db);
+    if (checked !== undefined && checked.sequence <= anchor.sequence) await takeBeginning(anchor, known);
     let head = startOf(newest, anchor);
     const change = head.sequence === 0 ? undefined : await compareHead({ ...NO_SEAL, ...head }, anchor, db);
     if (change !== undefined) throw broken(change.text);

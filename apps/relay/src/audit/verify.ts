@@ -1,5 +1,6 @@
 import { ConnectError } from "@cluster-connect/protocol";
 import { z } from "zod";
+import { type Beginning, beginningOf } from "../store/audit/beginning.ts";
 import { PRUNED_EVENT, readAuditAnchor, readAuditHead } from "../store/queries/audit.ts";
 import {
   type BrokenChain,
@@ -11,9 +12,16 @@ import {
   verifyChain,
 } from "../store/queries/audit-chain.ts";
 import { readAuditEntries, readUnsealed, type UnsealedEntries } from "../store/queries/audit-entries.ts";
-import { type HeadSeal, readNewestSeal } from "../store/queries/audit-seals.ts";
+import { type HeadSeal, parseDetail, readNewestSeal } from "../store/queries/audit-seals.ts";
 import type { Store } from "../store/store.ts";
-import { compareHead, createSealCheck, type SealCheck, type SealContext } from "./seal-check.ts";
+import {
+  compareHead,
+  createSealCheck,
+  judgeBeginning,
+  removedTooSoon,
+  type SealCheck,
+  type SealContext,
+} from "./seal-check.ts";
 
 const PAGE = 1_000;
 
@@ -25,6 +33,8 @@ export interface AuditEvidence {
   readonly heads?: readonly HeadSeal[] | undefined;
   /** Absent without a key: seals are not looked at then. */
   readonly seals?: SealEvidence | undefined;
+  /** The present, by which a removal is told to be none by age; that of `seals` without it. */
+  readonly now?: Date | undefined;
 }
 
 export interface SealEvidence extends SealContext {
@@ -33,7 +43,7 @@ export interface SealEvidence extends SealContext {
   readonly now: Date;
 }
 
-/** An audit that is whole, from the first entry that retention has left. */
+/** An audit that is whole, from the first entry that retention has left, or from a new beginning on. */
 export interface AuditReport {
   readonly head: ChainHead;
   readonly entries: number;
@@ -41,6 +51,8 @@ export interface AuditReport {
   readonly removed: { readonly upTo: number; readonly firstAt: string | undefined } | undefined;
   /** Undefined where no key was given. */
   readonly sealed: { readonly upTo: number; readonly unsealed: UnsealedEntries } | undefined;
+  /** Where it was begun anew, as it was not whole before. */
+  readonly begun: Beginning | undefined;
 }
 
 export type AuditVerdict = ({ readonly ok: true } & AuditReport) | BrokenChain;
@@ -66,13 +78,13 @@ export async function verifyAudit(db: Store["db"], evidence: AuditEvidence = {})
 }
 
 async function verifyFrom(anchor: ChainHead, db: Store["db"], evidence: AuditEvidence): Promise<AuditVerdict> {
-  const { expected, heads = [], seals } = evidence;
+  const { expected, heads = [], seals, now = seals?.now } = evidence;
   // Entries that come meanwhile are after the recorded head, and are read with the last page or not at all.
   const recorded = (await readAuditHead(db)) ?? EMPTY_CHAIN;
   const check = seals && createSealCheck(seals, anchor, db);
   const walk = await walkChain(anchor, { db, expected, recorded, check });
   if (!walk.ok) return walk;
-  const { head, firstAt } = walk;
+  const { head, firstAt, begun } = walk;
   if (head.sequence < recorded.sequence) {
     const sequence = head.sequence + 1;
     return brokenChain("cut", sequence, `entries ${sequence} to ${recorded.sequence} are cut off`);
@@ -83,13 +95,17 @@ async function verifyFrom(anchor: ChainHead, db: Store["db"], evidence: AuditEvi
   if (!walk.isRemovalTold) {
     return brokenChain("removal", anchor.sequence, `no entry tells that those up to ${anchor.sequence} were removed`);
   }
-  if (!walk.metExpected) return brokenChain("expected", expected?.sequence ?? 0, notMet(anchor, expected));
-  const removed = anchor.sequence === 0 ? undefined : { upTo: anchor.sequence, firstAt };
-  const report = { ok: true, head, entries: head.sequence - anchor.sequence, removed } as const;
+  if (!walk.metExpected) return brokenChain("expected", expected?.sequence ?? 0, notMet(anchor, expected, begun));
+  const removed = anchor.sequence === 0 || begun !== undefined ? undefined : { upTo: anchor.sequence, firstAt };
+  const report = { ok: true, head, entries: head.sequence - anchor.sequence, removed, begun } as const;
+  const young = begun === undefined && now !== undefined ? removedTooSoon(heads, anchor, now) : undefined;
+  if (young !== undefined) return young;
   if (check === undefined || seals === undefined) {
     return (await compareHeads(heads, anchor, db)) ?? { ...report, sealed: undefined };
   }
-  const sealed = await verifySeals(check, heads, seals, db);
+  const forged = begun && (await judgeBeginning(begun, seals));
+  if (forged !== undefined) return forged;
+  const sealed = await verifySeals(check, { heads, begun }, seals, db);
   return "ok" in sealed ? sealed : { ...report, sealed };
 }
 
@@ -98,6 +114,7 @@ interface ChainWalk {
   readonly head: ChainHead;
   readonly firstAt: string | undefined;
   readonly isRemovalTold: boolean;
+  readonly begun: Beginning | undefined;
   readonly metRecorded: boolean;
   readonly metExpected: boolean;
 }
@@ -116,6 +133,7 @@ async function walkChain(
   let head = anchor;
   let firstAt: string | undefined;
   let isRemovalTold = anchor.sequence === 0;
+  let begun: Beginning | undefined;
   let metRecorded = isSameHead(anchor, recorded);
   let metExpected = expected === undefined || expected.sequence === 0 || isSameHead(anchor, expected);
   for (;;) {
@@ -129,9 +147,10 @@ async function walkChain(
     firstAt ??= page[0]?.at;
     metRecorded ||= meets(recorded, page);
     metExpected ||= expected !== undefined && meets(expected, page);
-    isRemovalTold ||= page.some((entry) => tellsOf(entry, anchor));
+    begun ??= page[0] && beginningOf(page[0], anchor);
+    isRemovalTold ||= begun !== undefined || page.some((entry) => tellsOf(entry, anchor));
     head = verdict.head;
-    if (page.length < PAGE) return { ok: true, head, firstAt, isRemovalTold, metRecorded, metExpected };
+    if (page.length < PAGE) return { ok: true, head, firstAt, isRemovalTold, begun, metRecorded, metExpected };
   }
 }
 
@@ -151,16 +170,19 @@ async function compareHeads(
 /** The seals that are not in the chain itself, and whether all that ought to be sealed is. */
 async function verifySeals(
   check: SealCheck,
-  heads: readonly HeadSeal[],
+  { heads, begun }: { readonly heads: readonly HeadSeal[]; readonly begun: Beginning | undefined },
   { maxUnsealedMs, now }: SealEvidence,
   db: Store["db"],
 ): Promise<NonNullable<AuditReport["sealed"]> | BrokenChain> {
   const newest = await readNewestSeal(db);
+  const young = newest && removedTooSoon([newest], check.anchor, now);
+  if (young !== undefined) return young;
   for (const seal of newest === undefined ? heads : [newest, ...heads]) {
     const broken = await check.noted(seal);
     if (broken !== undefined) return broken;
   }
-  const { sealedUpTo } = check;
+  // The seal of a beginning counts for the number that it follows.
+  const sealedUpTo = Math.max(check.sealedUpTo, begun?.kept.sequence ?? 0);
   const unsealed = await readUnsealed(db, sealedUpTo);
   const { entries, since } = unsealed;
   if (sealedUpTo === 0 && entries > 0) {
@@ -173,8 +195,10 @@ async function verifySeals(
   return { upTo: sealedUpTo, unsealed };
 }
 
-function notMet(anchor: ChainHead, expected: ChainHead | undefined): string {
+function notMet(anchor: ChainHead, expected: ChainHead | undefined, begun: Beginning | undefined): string {
   const sequence = expected?.sequence ?? 0;
+  if (begun !== undefined && sequence <= anchor.sequence)
+    return `entry ${sequence} is from before the audit was begun anew at ${begun.sequence}: compare it with the kept file`;
   if (sequence < anchor.sequence)
     return `entry ${sequence} is too old to compare: those up to ${anchor.sequence} were removed`;
   return `entry ${sequence} is not the one that was noted`;
@@ -184,21 +208,33 @@ const REMOVED = z.object({ sequence: z.int(), hash: z.string() });
 
 function tellsOf({ event, detail }: ChainedEntry, anchor: ChainHead): boolean {
   if (event !== PRUNED_EVENT) return false;
-  const removed = REMOVED.safeParse(JSON.parse(detail));
+  const removed = REMOVED.safeParse(parseDetail(detail));
   return removed.success && isSameHead(removed.data, anchor);
 }
 
 /** The command's output for the operator who asked. */
 export function describeAudit(report: AuditReport, output: "text" | "json" = "text"): string {
-  const { head, entries, removed, sealed } = report;
+  const { head, entries, removed, sealed, begun } = report;
   const { sequence, hash } = head;
   if (output === "json") {
-    return JSON.stringify({ entries, head: `${sequence}:${hash}`, removed: removed ?? null, sealed: sealed ?? null });
+    const nothing = { removed: removed ?? null, sealed: sealed ?? null, begun: begun ?? null };
+    return JSON.stringify({ entries, head: `${sequence}:${hash}`, ...nothing });
+  }
+  if (begun !== undefined) {
+    const whole = `From number ${begun.sequence} on the audit is whole: ${entries} entries. Its head is ${sequence}:${hash}`;
+    return `${describeBeginning(begun)}\n${whole}\n${describeSeals(sealed)}`;
   }
   const first = (removed?.upTo ?? 0) + 1;
   const since =
     removed === undefined ? "" : ` since ${removed.firstAt}, from number ${first} on; earlier ones are removed`;
   return `The audit is whole: ${entries} entries${since}. Its head is ${sequence}:${hash}\n${describeSeals(sealed)}`;
+}
+
+/** Tells of the break, each time. */
+export function describeBeginning({ sequence, at, reason, fault, text, kept }: Beginning): string {
+  const before = `It was not whole before (${fault}: ${text}).`;
+  const where = `The ${kept.entries} entries of before are in the file with the SHA-256 ${kept.sha256}.`;
+  return `The audit was begun anew at number ${sequence}, ${at}: ${reason}\n${before} ${where}`;
 }
 
 function describeSeals(sealed: AuditReport["sealed"]): string {

@@ -28,8 +28,9 @@ export async function verifyAuditCommand(
   const keys = await keysOf(sealKeyFiles, settings);
   const minutes = settings?.intervalMinutes ?? DEFAULT_INTERVAL_MINUTES;
   const maxUnsealedMs = minutes * 60_000 * MAX_INTERVALS;
-  const seals = keys && { keys, relayId: store.relayId, now: new Date(), maxUnsealedMs };
-  return describeAudit(await requireAudit(store.db, { expected, heads, seals }), output);
+  const now = new Date();
+  const seals = keys && { keys, relayId: store.relayId, now, maxUnsealedMs };
+  return describeAudit(await requireAudit(store.db, { expected, heads, seals, now }), output);
 }
 
 async function keysOf(

@@ -41,6 +41,14 @@ export type Command =
       readonly sealKeyFiles: readonly string[];
       readonly output: Output;
       readonly where: Where;
+    }
+  | {
+      readonly kind: "auditBegin";
+      /** A file to make, which takes the former audit. */
+      readonly keepFile: string;
+      readonly reason: string;
+      readonly output: Output;
+      readonly where: Where;
     };
 
 /** Where the settings, or for the store's commands at least the store, are. */
@@ -56,6 +64,7 @@ export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--chec
        cluster-connect-relay remove-cluster --cluster ID
        cluster-connect-relay revoke --key ID
        cluster-connect-relay audit verify [--expect NUMBER:HASH] [--heads FILE] [--seal-key FILE]...
+       cluster-connect-relay audit begin-anew --keep FILE --reason TEXT
 
   serve           run the relay (what happens without a command)
   enroll          make a one-time code with which an agent joins as cluster ID
@@ -67,6 +76,8 @@ export const USAGE = `Usage: cluster-connect-relay [serve] --config FILE [--chec
       --expect NUMBER:HASH  an entry that was noted elsewhere
       --heads FILE          sealed heads that were noted elsewhere: the audit's file, or the relay's log
       --seal-key FILE       a key in place of the settings', or its public half; the newest first
+
+  audit begin-anew     take an audit that is not whole as it is, keep it in FILE, and begin another; verify tells of it
 
   -c, --config FILE    settings; CC_CONFIG and CC_* variables work too
       --check-config   check the settings and exit
@@ -87,12 +98,15 @@ interface RelayFlags {
   readonly expect?: string;
   readonly heads?: string;
   readonly sealKey: readonly string[];
+  readonly keep?: string;
+  readonly reason?: string;
   readonly output: string;
   readonly help: boolean;
   readonly version: boolean;
 }
 
 const MAX_USES = 1_000;
+const MAX_REASON_CHARACTERS = 500;
 
 /** @throws ConnectError `CC_USAGE` naming the wrong argument, `CC_CLUSTER_ID_INVALID`, `CC_ID_INVALID`. */
 export function parseCommandLine(argv: readonly string[]): Command {
@@ -101,12 +115,17 @@ export function parseCommandLine(argv: readonly string[]): Command {
   if (options.help) return { kind: "help" };
   if (options.version) return { kind: "version" };
   const [word, ...more] = name === "audit" ? rest : ["", ...rest];
-  if (name === "audit" && word !== "verify") throw new ConnectError("CC_USAGE", "expected audit verify");
+  if (name === "audit" && word !== "verify" && word !== "begin-anew")
+    throw new ConnectError("CC_USAGE", "expected audit verify or audit begin-anew");
   if (more.length > 0) throw new ConnectError("CC_USAGE", `${more[0]} is one argument too many`);
   const where = { configFile: options.config, dataDir: options.dataDir };
   const output = parseOutput(options.output);
   switch (name) {
     case "audit":
+      if (word === "begin-anew") {
+        const keepFile = required(options.keep, "--keep FILE");
+        return { kind: "auditBegin", keepFile, reason: parseReason(options.reason), output, where };
+      }
       return {
         kind: "auditVerify",
         expected: parseHead(options.expect),
@@ -159,6 +178,8 @@ function createProgram(): Program {
     .option("--expect <value>")
     .option("--heads <value>")
     .option("--seal-key <value>", "", (value: string, former: readonly string[]) => [...former, value], [])
+    .option("--keep <value>")
+    .option("--reason <value>")
     .option("-o, --output <value>", "", "text")
     .option("-h, --help", "", false)
     .option("--version", "", false);
@@ -175,6 +196,13 @@ function joinKey(argv: readonly string[]): readonly string[] {
 function required(value: string | undefined, what: string): string {
   if (value !== undefined) return value;
   throw new ConnectError("CC_USAGE", `${what} is missing`);
+}
+
+/** It is printed by each later verification. */
+function parseReason(text: string | undefined): string {
+  const reason = required(text, "--reason TEXT").trim();
+  if (reason.length > 0 && reason.length <= MAX_REASON_CHARACTERS && !/\p{C}/u.test(reason)) return reason;
+  throw new ConnectError("CC_USAGE", `--reason is a line of 1 to ${MAX_REASON_CHARACTERS} characters`);
 }
 
 function parseUses(text: string): number {

@@ -66,14 +66,15 @@ const SEALED_DETAIL = z.object({ head: HEAD_SEAL });
 
 /** The seal in an entry's detail; undefined for one that holds none. */
 export function sealOfDetail(detail: string): HeadSeal | undefined {
-  return SEALED_DETAIL.safeParse(parseJson(detail)).data?.head;
+  return SEALED_DETAIL.safeParse(parseDetail(detail)).data?.head;
 }
 
 function parseSeal(text: string | undefined): HeadSeal | undefined {
-  return text === undefined ? undefined : HEAD_SEAL.safeParse(parseJson(text)).data;
+  return text === undefined ? undefined : HEAD_SEAL.safeParse(parseDetail(text)).data;
 }
 
-function parseJson(text: string): unknown {
+/** A detail as an entry has it; undefined for a text that is no JSON, as somebody who may write to the store can leave it. */
+export function parseDetail(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -116,6 +116,8 @@ export async function pruneAudit(
       .selectFrom("audit")
       .select("sequence")
       .where("chain", "=", AUDIT_CHAIN)
+      // Those of before a new beginning go with the first that go after it.
+      .where("sequence", ">", anchor.sequence)
       .where("at", ">=", before)
       .orderBy("sequence")
       .limit(1)
