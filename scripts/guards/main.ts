@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { forbiddenImports } from "./arrows.ts";
 import { untestedBounds } from "./bounds.ts";
 import { misnumberedDecisions } from "./decisions.ts";
+import { fleetingErrorListeners } from "./error-listeners.ts";
 import { crowdedFolders } from "./folders.ts";
 import { idleWords } from "./glossary.ts";
 import { freeRelatives } from "./sentences.ts";
@@ -30,6 +31,7 @@ const breaches = [
   ...strayQueries(files),
   ...packedFields(sources),
   ...untestedBounds(sources),
+  ...fleetingErrorListeners(files),
   ...misnumberedDecisions(pages),
   ...freeRelatives([...sources, ...pages]),
   ...idleWords(readFileSync("ARCHITECTURE.md", "utf8"), files),

@@ -103,7 +103,7 @@ async function readRecord(
 async function listen(path: string): Promise<Server> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const server = createServer((socket) => void socket.destroy());
-  server.once("error", reject);
+  server.on("error", reject);
   server.listen(path, resolve);
   await promise;
   server.on("error", () => undefined);
@@ -117,7 +117,7 @@ async function isListenedAt(path: string): Promise<boolean> {
   const socket = createConnection(path);
   socket.once("connect", () => resolve(true));
   // A backlog that is full, or a socket of another user's, is somebody's who lives.
-  socket.once("error", (error) => resolve(!["ECONNREFUSED", "ENOENT"].includes(systemCode(error))));
+  socket.on("error", (error) => resolve(!["ECONNREFUSED", "ENOENT"].includes(systemCode(error))));
   const lives = await promise;
   socket.destroy();
   return lives;

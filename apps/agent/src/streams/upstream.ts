@@ -42,7 +42,7 @@ export async function connectUpstream(
   // The close that follows tells what an error means. An error without a listener would end the process.
   socket.on("error", ignore);
   socket.once("connect", () => resolve(socket));
-  socket.once("error", onError);
+  socket.on("error", onError);
   const leave = onAbort(signal, giveUp);
   try {
     return await promise;

@@ -16,7 +16,7 @@ const UNTRUSTED: ReadonlySet<string> = new Set([
 export function answerTo(outgoing: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     outgoing.once("response", resolve);
-    outgoing.once("error", (cause) => reject(unreachable(cause)));
+    outgoing.on("error", (cause) => reject(unreachable(cause)));
     outgoing.once("close", () => reject(unreachable(new Error("closed"))));
   });
 }

@@ -188,7 +188,7 @@ function shakeHands(socket: Socket, secureContext: SecureContext, ALPNProtocols:
       resolve(stream);
     });
     const closed = (): void => reject(new Error("The stream ended before its handshake"));
-    stream.once("error", reject);
+    stream.on("error", reject);
     stream.once("close", closed);
     // The server's sockets stay open at their other side's end, and would keep a place until the time is up.
     stream.once("end", closed);

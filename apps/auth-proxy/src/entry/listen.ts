@@ -38,11 +38,9 @@ function listening(
       if (cause.code === "EADDRINUSE") reject(inUse(name, cause));
       else reject(new ConnectError("CC_CONFIG_INVALID", `Cannot listen on ${name}: ${cause.code}`, { cause }));
     };
-    server.once("error", failed);
-    server.listen(options, () => {
-      server.off("error", failed);
-      resolve();
-    });
+    // Later ones, of a connection that could not be taken, must not end the process.
+    server.on("error", failed);
+    server.listen(options, resolve);
   });
 }
 
@@ -58,6 +56,6 @@ function isServed(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once("error", () => resolve(false));
+    socket.on("error", () => resolve(false));
   });
 }

@@ -13,7 +13,7 @@ export class WatchedStream extends Duplex {
       if (!this.push(chunk)) stream.pause();
     });
     stream.once("end", () => this.push(null));
-    stream.once("error", (error) => this.destroy(error));
+    stream.on("error", (error) => this.destroy(error));
     stream.once("close", () => this.destroy());
   }
 

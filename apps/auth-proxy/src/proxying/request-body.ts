@@ -92,7 +92,7 @@ function passOn(caller: HttpCaller, call: UpstreamCall): void {
     return;
   }
   from.once("close", stop);
-  from.once("error", stop);
+  from.on("error", stop);
   from.once("end", finish);
   to.once("close", () => {
     from.off("close", stop);

@@ -92,8 +92,8 @@ async function openTls(stream: Duplex, end: ClusterEnd, signal: AbortSignal): Pr
       socket.destroy();
       reject(signal.reason);
     });
-    stream.once("error", reject);
-    socket.once("error", reject);
+    stream.on("error", reject);
+    socket.on("error", reject);
     socket.once("secureConnect", () => {
       leave();
       resolve(socket);
@@ -125,7 +125,7 @@ async function sendRequest(
       headers,
       signal,
     });
-    asked.once("error", reject);
+    asked.on("error", reject);
     asked.once("response", (response) => {
       text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
     });

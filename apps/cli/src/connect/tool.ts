@@ -62,7 +62,7 @@ function runTool(
   });
   child.stdin.on("error", () => {}); // one that does not read its input
   child.stdin.end(input);
-  child.once("error", (cause) => {
+  child.on("error", (cause) => {
     const reason = systemCode(cause) === "ENOENT" ? "is not installed" : "cannot be started";
     reject(new ConnectError("CC_COMMAND_NOT_FOUND", `${name} ${reason}`, { cause }));
   });

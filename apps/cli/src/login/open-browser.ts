@@ -25,7 +25,7 @@ export async function openBrowser(url: string, platform: NodeJS.Platform, env: E
 async function startBrowser(command: string, args: readonly string[]): Promise<boolean> {
   return await new Promise((resolve) => {
     const child = spawn(command, args, { stdio: "ignore", detached: true });
-    child.once("error", () => resolve(false));
+    child.on("error", () => resolve(false));
     child.once("spawn", () => {
       child.unref();
       resolve(true);

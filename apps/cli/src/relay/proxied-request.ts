@@ -76,7 +76,7 @@ async function sendPlain(url: URL, proxy: URL, { method, headers, signal, body }
 
 async function answerOf(request: ReturnType<typeof requestPlain>, body: Buffer | undefined): Promise<IncomingMessage> {
   return await new Promise((resolve, reject) => {
-    request.once("response", resolve).once("error", reject).end(body);
+    request.once("response", resolve).on("error", reject).end(body);
   });
 }
 

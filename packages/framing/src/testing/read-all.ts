@@ -10,7 +10,7 @@ export function readAll(stream: Readable): Promise<Buffer> {
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.once("end", () => resolve(Buffer.concat(chunks)));
-    stream.once("error", reject);
+    stream.on("error", reject);
     stream.once("close", () => reject(stream.errored ?? new Error("closed before its end")));
   });
 }

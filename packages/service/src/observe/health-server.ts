@@ -80,7 +80,8 @@ async function answer(
  */
 export function listenOn(server: Server, listen: ListenAddress): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => reject(listenError(listen, cause)));
+    // Later ones, of a connection that could not be taken, must not end the process.
+    server.on("error", (cause: NodeJS.ErrnoException) => reject(listenError(listen, cause)));
     server.listen(listen, () => {
       const address = server.address();
       if (address !== null && typeof address === "object") resolve(address);

@@ -1,5 +1,6 @@
-import { afterEach, expect, test } from "vitest";
-import { createHealth, createMetrics, type HealthServer, startHealthServer } from "../../src/index.ts";
+import { createServer } from "node:http";
+import { afterEach, expect, onTestFinished, test } from "vitest";
+import { createHealth, createMetrics, type HealthServer, listenOn, startHealthServer } from "../../src/index.ts";
 
 let server: HealthServer | undefined;
 afterEach(async () => {
@@ -59,4 +60,11 @@ test("a port in use is named", async () => {
     message: `127.0.0.1:${port} is in use`,
     hint: "End the process that has it, or give another port in the settings.",
   });
+});
+
+test("a server that could not take connections, one after the other, goes on", async () => {
+  const listening = createServer();
+  onTestFinished(() => void listening.close());
+  await listenOn(listening, { host: "127.0.0.1", port: 0 });
+  for (const _ of [1, 2]) expect(() => listening.emit("error", new Error("accept EMFILE"))).not.toThrow();
 });

@@ -28,7 +28,7 @@ export async function relay(args: readonly string[], { deps, interrupts }: Comma
   });
   try {
     return await new Promise<number>((resolve, reject) => {
-      child.once("error", (cause) => {
+      child.on("error", (cause) => {
         reject(
           new ConnectError("CC_COMMAND_NOT_FOUND", `${binary} cannot be started: ${systemCode(cause)}`, { cause }),
         );

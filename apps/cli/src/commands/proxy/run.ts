@@ -114,7 +114,7 @@ async function runCommand(
   const giveBack = interrupts.take((received) => passOn(child, received, deps.stdin.isTerminal));
   try {
     return await new Promise<number>((resolve, reject) => {
-      child.once("error", (cause) => reject(startError(name, cause, deps.env["PATH"])));
+      child.on("error", (cause) => reject(startError(name, cause, deps.env["PATH"])));
       child.once("exit", (code, ended) => resolve(code ?? 128 + (ended === null ? 0 : constants.signals[ended])));
     });
   } finally {

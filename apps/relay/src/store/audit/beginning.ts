@@ -8,7 +8,7 @@ import { readSetting, writeSetting } from "../queries/settings.ts";
 import type { AuditTable, Database } from "../schema.ts";
 
 /** The event of the entry with which an audit begins anew. */
-export const BEGUN_EVENT = "audit.begun";
+const BEGUN_EVENT = "audit.begun";
 
 /** The first entry of an audit that was begun anew. */
 export interface Beginning {
