@@ -16,6 +16,7 @@ import { watchRevocations } from "./agents/revoked-keys.ts";
 import type { AgentTunnelOptions } from "./agents/serve-agent.ts";
 import { watchSharedKeys } from "./agents/shared-keys.ts";
 import type { Registry } from "./agents/tunnels.ts";
+import { createEndJournal } from "./audit/journal.ts";
 import { openAudit } from "./audit/open.ts";
 import { createSessionLedger } from "./callers/session-ledger.ts";
 import { createStreamsUnderWay } from "./callers/streams-under-way.ts";
@@ -77,6 +78,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const grants = await openGrants(config, deps);
   const auditing = await openAudit(config.audit, deps);
   const { audit } = auditing;
+  const journal = createEndJournal({ ...deps, runId: deps.instanceId, newId: deps.ids.correlationId });
   const limits = openLimits(config.limits, deps);
   const tracer = openTracer(config.tracing, { name: "relay", software: deps.software }, deps);
   const streams = createStreamsUnderWay({ grants, log, clock });
@@ -107,7 +109,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const front = await openHttpFront(config, { ...deps, ...relayParts });
   const draining = new AbortController();
   const channelOptions = { agent: agentOptions(config), trustedProxies: config.trustedProxies };
-  const shared = { ...deps, registry, cache, audit, metrics, budgets: limits.budgets };
+  const shared = { ...deps, registry, cache, audit, journal, metrics, budgets: limits.budgets };
   acceptChannels(front.server, channelOptions, {
     admitSocket,
     sessions,
@@ -128,7 +130,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     throw error;
   });
   const stopped = new AbortController();
-  const runners = [lastSeen, ledger, auditing, fleet, clusters.statusWatch, clusters.notifications];
+  const runners = [lastSeen, ledger, auditing, journal, fleet, clusters.statusWatch, clusters.notifications];
   const background = runInBackground(
     config,
     { runners, tracer, watchers: [grants, streams, front], signal: stopped.signal },
@@ -153,6 +155,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
       await lastSeen.flush();
       // Streams and sessions that this ended are in it.
       await auditing.close();
+      await journal.close();
     },
   };
 }

@@ -11,6 +11,7 @@ import {
 import { ConnectError, type InstanceId, toConnectError, UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
 import { errorFields, type Logger, type Tracer } from "@cluster-connect/service";
 import type { AuditLog } from "../audit/audit-log.ts";
+import { actorOf, type EndJournal } from "../audit/journal.ts";
 import type { GrantBook } from "../grants/grant-book.ts";
 import type { RelayIds } from "../ids.ts";
 import type { RelayMetrics } from "../observe/metrics.ts";
@@ -40,6 +41,7 @@ export interface CallerSessionDeps extends RouteDeps {
   readonly streams: Pick<StreamsUnderWay, "add">;
   readonly ledger: Pick<SessionLedger, "add">;
   readonly audit: AuditLog;
+  readonly journal: Pick<EndJournal, "open">;
   readonly quotas: Pick<Quotas, "takeStream">;
   readonly rates: Rates;
   /** Bytes that all sessions together may hold. */
@@ -100,8 +102,10 @@ export function serveCaller(
   const over = new AbortController();
   const { audit, clock } = deps;
   const who = { actor: principal, sessionId, address };
+  let forget: Release = () => undefined;
   void session.closed.then((end) => {
     over.abort();
+    forget();
     const { bytesReceived: upBytes, bytesSent: downBytes } = session.counters;
     const code = end.code ?? "ok";
     audit.record({ event: "session.end", ...who, at: new Date(clock.now()), code, by: end.by, upBytes, downBytes });
@@ -113,6 +117,11 @@ export function serveCaller(
       log.info({ event: "session.open", address, software }, "session open");
       const since = new Date(clock.now());
       audit.record({ event: "session.start", ...who, at: since, software });
+      if (!over.signal.aborted)
+        forget = deps.journal.open({ event: "session.end", ...who, actor: actorOf(principal) }, () => {
+          const { bytesReceived: upBytes, bytesSent: downBytes } = session.counters;
+          return { upBytes, downBytes };
+        });
       count = deps.ledger.add({ id: sessionId, principal, address, software, since, session });
     },
     () => undefined,
@@ -176,7 +185,18 @@ async function forwardCallerStream(
     const to = route.kind === "peer" ? { peerId: route.peerId } : { agentInstanceId: route.agentInstanceId };
     log.info({ event: "stream.open", ...ids, ...to }, "stream open");
     const openedAt = new Date(startedAt);
-    noteEnd(passing, { ids, openedAt, caller, span, release, metrics, audit: deps.audit, log, clock });
+    noteEnd(passing, {
+      ids,
+      openedAt,
+      caller,
+      span,
+      release,
+      metrics,
+      audit: deps.audit,
+      journal: deps.journal,
+      log,
+      clock,
+    });
   } catch (cause) {
     release();
     const { code, message, retryAfterMs } = toConnectError(cause);

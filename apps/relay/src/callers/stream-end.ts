@@ -3,6 +3,7 @@ import type { Forward, StreamRequest } from "@cluster-connect/framing";
 import type { ClusterId } from "@cluster-connect/protocol";
 import type { Logger } from "@cluster-connect/service";
 import type { AuditLog } from "../audit/audit-log.ts";
+import { actorOf, type EndJournal } from "../audit/journal.ts";
 import type { RelayMetrics } from "../observe/metrics.ts";
 import type { CallerSession } from "./route-stream.ts";
 import type { beginStreamSpan } from "./stream-span.ts";
@@ -18,6 +19,7 @@ export interface EndNotes {
   readonly release: () => void;
   readonly metrics: Pick<RelayMetrics, "forwarded">;
   readonly audit: Pick<AuditLog, "stream">;
+  readonly journal: Pick<EndJournal, "open">;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -32,12 +34,14 @@ export interface StreamIds {
 }
 
 /** Notes how a stream ends; on its own, so that an idle stream keeps nothing of how it began. */
-export function noteEnd(passing: Pick<Forward, "done">, notes: EndNotes): void {
-  const { ids, openedAt, caller, span, release, metrics, audit, log, clock } = notes;
+export function noteEnd(passing: Pick<Forward, "done" | "progress">, notes: EndNotes): void {
+  const { ids, openedAt, caller, span, release, metrics, audit, journal, log, clock } = notes;
   const { principal, sessionId, address } = caller;
   const entry = { event: "stream.end", actor: principal, sessionId, address, ...ids, openedAt };
+  const forget = journal.open({ ...entry, actor: actorOf(principal) }, () => passing.progress);
   void passing.done.then(({ error, upBytes, downBytes }) => {
     release();
+    forget();
     const code = error?.code ?? "ok";
     metrics.forwarded(upBytes, downBytes);
     span?.end(code, { "cluster_connect.up_bytes": upBytes, "cluster_connect.down_bytes": downBytes });

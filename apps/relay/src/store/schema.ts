@@ -157,6 +157,22 @@ export interface AuditTable {
   readonly hash: string | null;
 }
 
+/** Relay processes that run, or ended without a word. */
+interface RelayRunsTable {
+  readonly run: string;
+  /** By the clock of the database. */
+  readonly seen_at: TimeText;
+}
+
+/** Ends of streams and sessions that are open: the audit's entry, but for when and how. */
+interface OpenEndsTable {
+  readonly id: string;
+  readonly run: string;
+  readonly entry: JsonText;
+  readonly up_bytes: number;
+  readonly down_bytes: number;
+}
+
 /** Agents that had to make way for newer ones with the same key. */
 export interface SupersededAgentsTable {
   readonly agent_instance_id: string;
@@ -197,6 +213,8 @@ export interface Database {
   readonly tunnels: TunnelsTable;
   readonly sessions: SessionsTable;
   readonly audit: AuditTable;
+  readonly relay_runs: RelayRunsTable;
+  readonly open_ends: OpenEndsTable;
   readonly superseded_agents: SupersededAgentsTable;
   readonly cluster_status: ClusterStatusTable;
   readonly status_deliveries: StatusDeliveriesTable;

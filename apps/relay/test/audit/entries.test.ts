@@ -83,6 +83,27 @@ describe("a stream's entry", () => {
     await requireAudit(fixture.store.db);
   });
 
+  test("is owed while it is open, and so is the session's; a relay that ends by itself owes nothing", async () => {
+    const { fixture, session, sessionId } = await connected();
+    const owed = async () => {
+      const rows = await fixture.store.db.selectFrom("open_ends").selectAll().execute();
+      return rows.map(({ entry }) => JSON.parse(entry)).toSorted((a, b) => a.event.localeCompare(b.event));
+    };
+    const stream = session.open(openRequest());
+    stream.on("error", () => undefined);
+    await stream.accepted;
+    await vi.waitUntil(async () => (await owed()).length === 2, { timeout: 60_000 });
+    const actor = { issuer: fixture.issuer.url, subject: "jane", username: "jane" };
+    const openedAt = expect.any(String);
+    expect(await owed()).toEqual([
+      { event: "session.end", actor, sessionId, address: "127.0.0.1" },
+      expect.objectContaining({ event: "stream.end", actor, sessionId, clusterId: "prod", kind: "open", openedAt }),
+    ]);
+    await fixture.relay.close();
+    expect(await owed()).toEqual([]);
+    expect(await fixture.store.db.selectFrom("relay_runs").selectAll().execute()).toEqual([]);
+  });
+
   test("of a refused one names cluster and upstream, and no bytes", async () => {
     const { fixture, session } = await connected();
     const request = openRequest({ upstream: "database", sessionId: parseSessionId("session-of-another") });

@@ -32,6 +32,8 @@ export interface Forward {
   readonly done: Promise<ForwardEnd>;
   /** Resolves when the taker accepted or resumed the stream; rejects with the reason when it never does. */
   readonly answered: Promise<void>;
+  /** Bytes of payload that have passed so far, as {@link ForwardEnd} has them at the end. */
+  readonly progress: Pick<ForwardEnd, "upBytes" | "downBytes">;
   /** Ends both legs. Text is one line without secrets. */
   reset(code: ErrorCode, text: string): void;
 }
@@ -113,6 +115,10 @@ class Forwarding implements Forward, LegOwner {
       this.#up = createDirection(0, 0, 0);
       this.#down = createDirection(received, consumed, windowBytes);
     }
+  }
+
+  get progress(): Pick<ForwardEnd, "upBytes" | "downBytes"> {
+    return { upBytes: this.#up.bytes, downBytes: this.#down.bytes };
   }
 
   reset(code: ErrorCode, text: string): void {
@@ -216,7 +222,7 @@ class Forwarding implements Forward, LegOwner {
     this.opener.release();
     this.taker.release();
     this.#settleAnswered.reject(error ?? new ConnectError("CC_STREAM_RESET", "The stream ended without an answer"));
-    this.#settleDone({ error, upBytes: this.#up.bytes, downBytes: this.#down.bytes });
+    this.#settleDone({ error, ...this.progress });
   }
 }
 

@@ -10,6 +10,7 @@ import { addAuthoritySignatures } from "../migrations/0007-authority-signatures.
 import { addPendingAuthorities } from "../migrations/0008-pending-authorities.ts";
 import { addAuditActors } from "../migrations/0009-audit-actors.ts";
 import { addFollowedAgents } from "../migrations/0010-followed-agents.ts";
+import { createOpenEnds } from "../migrations/0011-open-ends.ts";
 import type { Migration } from "../migrations/migration.ts";
 import type { Database } from "../schema.ts";
 import type { Dialect } from "./dialect.ts";
@@ -26,6 +27,7 @@ const MIGRATIONS: readonly Migration[] = [
   addPendingAuthorities,
   addAuditActors,
   addFollowedAgents,
+  createOpenEnds,
 ];
 
 /** The schema this build writes. */
