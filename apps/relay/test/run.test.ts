@@ -136,7 +136,7 @@ test("every command with the store speaks JSON when asked", async () => {
   expect(await json("revoke", "--key", keyId)).toEqual(revoked);
   expect(await json("remove-cluster", "--cluster", "prod")).toEqual({ clusterId: "prod", keys: 1, codes: 0 });
   const head = expect.stringMatching(/^5:[0-9a-f]{64}$/);
-  expect(await json("audit", "verify")).toEqual({ entries: 5, head, removed: null, sealed: null });
+  expect(await json("audit", "verify")).toEqual({ entries: 5, head, begun: null, removed: null, sealed: null });
 });
 
 test.each([
