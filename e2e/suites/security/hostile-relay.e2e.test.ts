@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -147,7 +147,12 @@ async function connectStep(
     GITHUB_OUTPUT: join(own, "output"),
     ...visible,
   };
-  const done = await runStep({ env, values, folder: own }, step);
+  const job = { env, values, folder: own };
+  const last = steps.find(({ script }) => script.includes(" stop --all"));
+  if (last === undefined) throw new Error("there is no step that disconnects");
+  // A job's service runs it always. A proxy that waited in vain for the cluster is in the background, too.
+  onTestFinished(async () => void (await runStep(job, last)));
+  const done = await runStep(job, step);
   return { done, made: service.tokens };
 }
 
@@ -351,4 +356,14 @@ test("the relay's audience that a person names is asked for, and no other", asyn
   for (const token of made) expect(done.stdout).toContain(`::add-mask::${token}\n`);
   const audiences = made.map((token) => JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()).aud);
   expect(new Set(audiences)).toEqual(new Set([RELAY_AUDIENCE, CLUSTER_AUDIENCE]));
+});
+
+test("no job leaves a process behind", async () => {
+  const inUse: string[] = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    const environment = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => "");
+    if (environment.includes(`RUNNER_TEMP=${folder}`))
+      inUse.push(await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => ""));
+  }
+  expect(inUse).toEqual([]);
 });
