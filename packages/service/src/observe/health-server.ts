@@ -25,8 +25,10 @@ export async function startHealthServer(
   listen: ListenAddress,
   deps: { readonly health: Health; readonly metrics: Metrics },
 ): Promise<HealthServer> {
+  const { health, metrics } = deps;
+  const parts = { health, contentType: metrics.contentType, metricsText: sharedWhileMade(metrics.text) };
   const server = createServer(LIMITS, (request, response) => {
-    answer(request.url?.split("?", 1)[0] ?? "", response, deps).catch(() => response.destroy());
+    answer(request.url?.split("?", 1)[0] ?? "", response, parts).catch(() => response.destroy());
   });
   boundRequests(server);
   const address = await listenOn(server, listen);
@@ -48,10 +50,28 @@ const LIMITS = {
   connectionsCheckingInterval: 2_000,
 } as const;
 
+/** Requests that come while a text is being made get that one: a flood of them costs little more than one. */
+function sharedWhileMade(make: () => Promise<string>): () => Promise<string> {
+  let making: Promise<string> | undefined;
+  return () => {
+    making ??= make().finally(() => {
+      making = undefined;
+    });
+    return making;
+  };
+}
+
+/** Sources of the answers. */
+interface HealthAnswers {
+  readonly health: Health;
+  readonly contentType: string;
+  readonly metricsText: () => Promise<string>;
+}
+
 async function answer(
   path: string,
   response: ServerResponse,
-  deps: { readonly health: Health; readonly metrics: Metrics },
+  { health, contentType, metricsText }: HealthAnswers,
 ): Promise<void> {
   switch (path) {
     case "/healthz":
@@ -59,14 +79,14 @@ async function answer(
       response.writeHead(200, { "content-type": "text/plain" }).end("ok");
       return;
     case "/readyz": {
-      const report = await deps.health.ready();
+      const report = await health.ready();
       response
         .writeHead(report.ok ? 200 : 503, { "content-type": "application/json", "cache-control": "no-store" })
         .end(JSON.stringify(report));
       return;
     }
     case "/metrics":
-      response.writeHead(200, { "content-type": deps.metrics.contentType }).end(await deps.metrics.text());
+      response.writeHead(200, { "content-type": contentType }).end(await metricsText());
       return;
     default:
       response.writeHead(404).end();

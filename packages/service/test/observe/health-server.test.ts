@@ -1,6 +1,14 @@
 import { createServer } from "node:http";
+import { connect } from "node:net";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { createHealth, createMetrics, type HealthServer, listenOn, startHealthServer } from "../../src/index.ts";
+import {
+  createHealth,
+  createMetrics,
+  type HealthServer,
+  listenOn,
+  MAX_UNANSWERED_REQUESTS,
+  startHealthServer,
+} from "../../src/index.ts";
 
 let server: HealthServer | undefined;
 afterEach(async () => {
@@ -67,4 +75,26 @@ test("a server that could not take connections, one after the other, goes on", a
   onTestFinished(() => void listening.close());
   await listenOn(listening, { host: "127.0.0.1", port: 0 });
   for (const _ of [1, 2]) expect(() => listening.emit("error", new Error("accept EMFILE"))).not.toThrow();
+});
+
+test("metrics that many ask for at once are made once, and anew for the next request", async () => {
+  let made = 0;
+  const text = async (): Promise<string> => {
+    made += 1;
+    await new Promise(setImmediate);
+    return `made ${made}\n`;
+  };
+  const metrics = { ...createMetrics({ service: "test" }), text };
+  server = await startHealthServer({ host: "127.0.0.1", port: 0 }, { health: createHealth(), metrics });
+  const { port } = server.address;
+  const socket = connect(port, "127.0.0.1");
+  onTestFinished(() => void socket.destroy());
+  let answers = "";
+  socket.on("data", (chunk: Buffer) => {
+    answers += chunk.toString("utf8");
+  });
+  socket.write("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(MAX_UNANSWERED_REQUESTS));
+  await expect.poll(() => answers.match(/^made \d+$/gm)).toHaveLength(MAX_UNANSWERED_REQUESTS);
+  expect(made).toBe(1);
+  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toBe("made 2\n");
 });
