@@ -37,8 +37,8 @@ export interface StreamIds {
 export function noteEnd(passing: Pick<Forward, "done" | "progress">, notes: EndNotes): void {
   const { ids, openedAt, caller, span, release, metrics, audit, journal, log, clock } = notes;
   const { principal, sessionId, address } = caller;
-  const entry = { event: "stream.end", actor: principal, sessionId, address, ...ids, openedAt };
-  const forget = journal.open({ ...entry, actor: actorOf(principal) }, () => passing.progress);
+  const entry = { event: "stream.end", actor: actorOf(principal), sessionId, address, ...ids, openedAt };
+  const forget = journal.open(entry, () => passing.progress);
   void passing.done.then(({ error, upBytes, downBytes }) => {
     release();
     forget();
