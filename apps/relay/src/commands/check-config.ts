@@ -24,7 +24,7 @@ export async function checkFiles(
   const checks: readonly (() => Promise<unknown>)[] = [
     () => createVerifier(config, { env }),
     () => requireOwnAudiences(config),
-    () => requireTwoSecrets(config),
+    () => requireOwnSecrets(config),
     () => readStorePlace(config),
     () => createRelayServer(config, { log: createLogger({ service: "relay" }, logs), clock: SYSTEM_CLOCK }),
     ...(peers === undefined ? [] : [() => readPeerCredentials(peers)]),
@@ -49,13 +49,30 @@ function secretOf(file: string | undefined): readonly (() => Promise<unknown>)[]
   return file === undefined ? [] : [() => readSigningSecret("audit.webhook.secretFile", file)];
 }
 
-/** A receiver of one of the two could sign messages of the other. Each missing or empty secret is said on its own. */
-async function requireTwoSecrets({ webhook, audit }: RelayConfig): Promise<void> {
-  if (webhook === undefined || audit.webhook === undefined) return;
-  const files = [webhook.secretFile, audit.webhook.secretFile];
-  const [first, second] = await Promise.all(files.map((file) => readSettingFile("", file).catch(() => undefined)));
-  if (first === undefined || first.trim() === "" || first.trim() !== second?.trim()) return;
-  throw new ConnectError("CC_CONFIG_INVALID", "webhook.secretFile and audit.webhook.secretFile hold the same secret", {
-    hint: "Give each endpoint a secret of its own.",
+/**
+ * A receiver of one message could sign those for another, or seal the audit. Each missing or empty secret is said on its
+ * own.
+ */
+async function requireOwnSecrets({ webhook, audit }: RelayConfig): Promise<void> {
+  const { keyFile, key, formerKeyFiles = [] } = audit.seal ?? {};
+  const files: readonly (readonly [setting: string, file: string | undefined])[] = [
+    ["webhook.secretFile", webhook?.secretFile],
+    ["audit.webhook.secretFile", audit.webhook?.secretFile],
+    ["audit.seal.keyFile", keyFile],
+    ...formerKeyFiles.map((file) => ["audit.seal.formerKeyFiles", file] as const),
+  ];
+  const seen = new Map<string, string>(key === undefined ? [] : [[key.trim(), "audit.seal.key"]]);
+  for (const [setting, file] of files) {
+    const text = file && (await readSettingFile("", file).catch(() => undefined))?.trim();
+    if (!text) continue;
+    const other = seen.get(text);
+    if (other !== undefined && other !== setting) throw sameSecret(other, setting);
+    seen.set(text, setting);
+  }
+}
+
+function sameSecret(one: string, other: string): ConnectError {
+  return new ConnectError("CC_CONFIG_INVALID", `${one} and ${other} hold the same secret`, {
+    hint: "Give each endpoint a secret of its own, and the seal another.",
   });
 }

@@ -95,3 +95,29 @@ test("two secrets pass", async () => {
   await writeFile(join(folder, "two"), "two\n");
   await checkFiles(config, { logs: createMemoryLogSink(), env: {} });
 });
+
+test.each([
+  ["the sealing one, in a file", "keyFile: $/one", "audit.seal.keyFile"],
+  ["a former sealing one", `key: ${"s".repeat(64)}, formerKeyFiles: [$/one]`, "audit.seal.formerKeyFiles"],
+])("a receiver's secret that is %s is refused: the receiver could seal the audit", async (_what, seal, setting) => {
+  const { folder, config } = await stage(
+    `webhook: {url: https://w.test, secretFile: $/one}\naudit: {seal: {${seal}}}\n`,
+  );
+  await writeFile(join(folder, "one"), "0123456789abcdef".repeat(4));
+  await expect(checkFiles(config, { logs: createMemoryLogSink(), env: {} })).rejects.toMatchObject({
+    code: "CC_CONFIG_INVALID",
+    message: `webhook.secretFile and ${setting} hold the same secret`,
+  });
+});
+
+test("a receiver's secret that is the sealing one of the environment is refused", async () => {
+  const key = "0123456789abcdef".repeat(4);
+  const { folder, config } = await stage(
+    `webhook: {url: https://w.test, secretFile: $/one}\naudit: {seal: {key: ${key}}}\n`,
+  );
+  await writeFile(join(folder, "one"), `${key}\n`);
+  await expect(checkFiles(config, { logs: createMemoryLogSink(), env: {} })).rejects.toMatchObject({
+    code: "CC_CONFIG_INVALID",
+    message: "audit.seal.key and webhook.secretFile hold the same secret",
+  });
+});
