@@ -14,7 +14,7 @@ export function curlInsecure(port: number, path: string, token?: string): Promis
   const options = { host: "127.0.0.1", port, path, headers, agent: false, rejectUnauthorized: false } as const;
   const outgoing = request(options, (response) => {
     const status = response.statusCode ?? 0;
-    buffer(response).then((body) => answer.resolve({ status, body }), answer.reject);
+    answer.resolve(buffer(response).then((body) => ({ status, body })));
   });
   outgoing.once("error", answer.reject);
   outgoing.end();
