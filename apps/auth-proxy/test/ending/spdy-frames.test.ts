@@ -42,3 +42,12 @@ test("the last data frame of a stream carries its id, the end and its length", (
   expect([...bytes.subarray(0, 8)]).toEqual([0, 0, 0, 1, 1, 0, 0, 3]);
   expect(bytes.subarray(8).toString()).toBe("why");
 });
+
+test("a data frame carries as many bytes as its length can say, and no more", () => {
+  const frameOf = (bytes: number): Buffer => lastDataFrame(1, Buffer.alloc(bytes));
+  for (const bytes of [0xff_ff_ff, 0x1_00_00_00]) {
+    const frame = frameOf(bytes);
+    expect([...frame.subarray(5, 8)]).toEqual([0xff, 0xff, 0xff]);
+    expect(frame.length - 8).toBe(0xff_ff_ff);
+  }
+});

@@ -77,3 +77,9 @@ test("a close frame is one unmasked control frame with its code and a reason tha
   expect("é".repeat(100).startsWith(text)).toBe(true);
   expect(closeFrame("why").subarray(4).toString()).toBe("why");
 });
+
+test("a close frame carries a reason of 123 bytes whole, and of a longer one as many", () => {
+  const reasonOf = (characters: number): string => closeFrame("r".repeat(characters)).subarray(4).toString();
+  expect(reasonOf(123)).toBe("r".repeat(123));
+  expect(reasonOf(124)).toBe("r".repeat(123));
+});

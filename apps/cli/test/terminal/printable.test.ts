@@ -4,6 +4,7 @@ import { describeAccess } from "../../src/commands/admin/grants.ts";
 import { refusedByRelay } from "../../src/relay/api.ts";
 import { writeFailure } from "../../src/terminal/failure.ts";
 import { writeListing } from "../../src/terminal/listing.ts";
+import { printable } from "../../src/terminal/printable.ts";
 import { createScreen } from "../../src/terminal/screen.ts";
 
 /** Clears the line, writes another one, links somewhere, and turns the direction of text round. */
@@ -71,4 +72,9 @@ test("why somebody may reach a cluster is told in one line for each grant", () =
   const lines = linesOf({ written: [text] });
   expect(lines).toHaveLength(2);
   expect(lines.filter((line) => CONTROLS.test(line))).toEqual([]);
+});
+
+test("4,096 characters of another sender's text are shown whole, and of a longer one as many with a sign", () => {
+  expect(printable("x".repeat(4_096))).toBe("x".repeat(4_096));
+  expect(printable("x".repeat(4_097))).toBe(`${"x".repeat(4_096)}…`);
 });

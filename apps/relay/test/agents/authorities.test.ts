@@ -52,3 +52,15 @@ test("a fingerprint accepts its own certificate, and none that an agent puts bes
   expect(acceptedWith(accepted, at, of(next))).toBe(next + accepted);
   expect(acceptedWith(null, at, of(next))).toBe(next);
 });
+
+test("an agent announces eight authorities at most", async () => {
+  const one = await authority(await newKeys(), "one");
+  expect(parseAuthorities(one.repeat(8)).fingerprint).not.toBe("");
+  expect(() => parseAuthorities(one.repeat(9))).toThrow(/not 1 to 8 certificates/);
+});
+
+test("an announcement has 12,288 characters at most", async () => {
+  const one = await authority(await newKeys(), "one");
+  expect(parseAuthorities(one.padEnd(12_288, "\n")).fingerprint).not.toBe("");
+  expect(() => parseAuthorities(one.padEnd(12_289, "\n"))).toThrow(/longer than 12288 characters/);
+});

@@ -11,6 +11,11 @@ test.each([
   expect(parseDuration(text)).toBe(ms);
 });
 
+test("a duration has 366 days at most", () => {
+  expect(parseDuration("366d")).toBe(366 * 86_400_000);
+  expect(() => parseDuration("366d1s")).toThrow(expect.objectContaining({ code: "CC_USAGE" }));
+});
+
 test.each(["", "1", "h", "-1h", "1 h", "1h ", "1y", "0s", "999999d", "1h1"])("%j is no duration", (text) => {
   expect(() => parseDuration(text)).toThrow(expect.objectContaining({ code: "CC_USAGE" }));
 });

@@ -31,6 +31,17 @@ async function fileWith(text: string): Promise<string> {
 const failure = async (text: string, env: Record<string, string> = {}): Promise<unknown> =>
   loadConfig(SCHEMA, { file: await fileWith(text), env }).catch((error: unknown) => error);
 
+test("a file of a mebibyte is read, and one of a byte more is refused", async () => {
+  const text = "listen: { port: 1 }\npublicUrl: https://a.example\n";
+  await expect(
+    loadConfig(SCHEMA, { file: await fileWith(text.padEnd(1_048_576, "#")), env: {} }),
+  ).resolves.toBeDefined();
+  expect(await failure(text.padEnd(1_048_577, "#"))).toMatchObject({
+    code: "CC_CONFIG_INVALID",
+    message: expect.stringContaining("larger than 1048576 bytes"),
+  });
+});
+
 describe("settings", () => {
   test("come from the file, with the schema's defaults", async () => {
     const file = await fileWith("listen: { port: 8443 }\npublicUrl: https://relay.example.com\n");
