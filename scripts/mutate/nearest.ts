@@ -3,8 +3,8 @@ import { dirname, join, relative, resolve } from "node:path";
 import { isNode, parseTypeScript } from "./syntax.ts";
 
 /**
- * The unit tests that a source file's faults should fail. The one at the same path is first, then those that import the
- * file, the fewest imports away first. Only tests of the file's own workspace are near.
+ * The unit tests that a source file's faults should fail. The one at the same path is first, then those beside it
+ * that import the file, then the others, each the fewest imports away first. Only tests of the file's own workspace are near.
  *
  * @param file absolute path of a file in `WORKSPACE/src`.
  * @returns absolute paths.
@@ -17,9 +17,13 @@ export async function nearestTests(file: string): Promise<readonly string[]> {
     .filter((path) => /^(src|test|scripts)\//.test(relative(workspace, path)));
   const importers = await importersOf(paths, await entriesOf(workspace));
   const same = join(workspace, "test", relative(join(workspace, "src"), file)).replace(/\.ts$/, ".test.ts");
-  return [...(paths.includes(same) ? [same] : []), ...reached(file, importers).filter((path) => path !== same)].filter(
-    (path) => path.endsWith(".test.ts") && !path.endsWith(".conformance.test.ts"),
-  );
+  const near = reached(file, importers).filter((path) => path !== same);
+  const isBeside = (path: string): boolean => dirname(path) === dirname(same);
+  return [
+    ...(paths.includes(same) ? [same] : []),
+    ...near.filter(isBeside),
+    ...near.filter((path) => !isBeside(path)),
+  ].filter((path) => path.endsWith(".test.ts") && !path.endsWith(".conformance.test.ts"));
 }
 
 /** The names that the workspace has for others, which its own tests use as well, and the source file behind each. */
