@@ -26,29 +26,40 @@ const LATE_MS = 700;
 export function createFirstByteWatch({ clock, ask }: FirstByteWatchDeps): FirstByteWatch {
   let answer: Promise<boolean> | undefined;
   let stood = false;
+  /** Sockets that had no byte when they were looked at. */
+  const silent = new Set<Socket>();
+
+  async function isThere(): Promise<boolean> {
+    const waiting = [...silent].filter(({ bytesRead }) => bytesRead === 0);
+    // One that has said something to another caller meanwhile is busy.
+    return (await ask()) || waiting.some(({ bytesRead }) => bytesRead > 0);
+  }
 
   async function asked(): Promise<boolean> {
-    answer ??= ask().finally(() => {
+    answer ??= isThere().finally(() => {
       answer = undefined;
     });
     return await answer;
   }
 
   async function check(socket: Socket, saidBytes: number, stands: () => void): Promise<void> {
-    if (isOver(socket)) return;
-    if (socket.bytesWritten > saidBytes) {
-      stood = !(await asked());
-      if (isOver(socket)) return;
-      if (stood) {
-        stands();
-        return;
-      }
+    const standsNow = !isOver(socket) && socket.bytesWritten > saidBytes && !(await asked());
+    if (isOver(socket)) silent.delete(socket);
+    else if (standsNow) {
+      stood = true;
+      silent.delete(socket);
+      stands();
+    } else {
+      stood = false;
+      checkLater(LATE_MS, socket, saidBytes, stands);
     }
-    checkLater(LATE_MS, socket, saidBytes, stands);
   }
 
   function checkLater(afterMs: number, socket: Socket, saidBytes: number, stands: () => void): void {
-    const onClose = (): void => timer.cancel();
+    const onClose = (): void => {
+      timer.cancel();
+      silent.delete(socket);
+    };
     const timer = clock.setTimer(afterMs, () => {
       socket.off("close", onClose);
       void check(socket, saidBytes, stands);
@@ -58,7 +69,10 @@ export function createFirstByteWatch({ clock, ask }: FirstByteWatchDeps): FirstB
 
   return {
     // One that stood a moment ago is asked at once.
-    watch: (socket, saidBytes, stands) => checkLater(stood ? 0 : LATE_MS, socket, saidBytes, stands),
+    watch(socket, saidBytes, stands) {
+      silent.add(socket);
+      checkLater(stood ? 0 : LATE_MS, socket, saidBytes, stands);
+    },
   };
 }
 

@@ -6,10 +6,11 @@ import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
 
 /** So that a caller hears of an upstream that is not there within two seconds; a packet may be lost once. */
 const CONNECT_TIMEOUT_MS = 1_700;
-/** How long an auth proxy may take to close a connection that asks it to. */
-const ANSWER_MS = 1_000;
-/** A timer that fires this much late tells that this process, not the other one, was away. */
-const AWAY_MS = 500;
+/** How long an auth proxy may take to close a connection that asks it to: so many ticks of this process. */
+const TICK_MS = 200;
+const TICKS = 5;
+/** A tick that is this late does not count: this process, and maybe the machine, had no time for the answer. */
+const LATE_TICK_MS = 50;
 
 /**
  * Connects to an upstream. The socket keeps its other half open when one ends.
@@ -62,19 +63,32 @@ export async function answersQuestion(
   address: UpstreamAddress,
   { clock }: { readonly clock: Clock },
 ): Promise<boolean> {
-  const signal = AbortSignal.timeout(ANSWER_MS);
-  const askedAt = clock.monotonicNow();
+  const late = new AbortController();
+  const stop = tick(TICKS, () => late.abort(), clock);
   try {
-    const socket = await connectUpstream(name, address, { signal });
+    const socket = await connectUpstream(name, address, late);
     socket.end(encodeProxyQuestion());
     socket.resume();
-    const leave = onAbort(signal, () => socket.destroy());
+    const leave = onAbort(late.signal, () => socket.destroy());
     await new Promise((resolve) => socket.once("close", resolve));
     leave();
   } catch {
     // It was refused, which is an answer, or it took too long.
   }
-  return !signal.aborted || clock.monotonicNow() - askedAt > ANSWER_MS + AWAY_MS;
+  stop();
+  return !late.signal.aborted;
+}
+
+/** Calls back after so many ticks that came in time. @returns how to stop it. */
+function tick(left: number, done: () => void, clock: Clock): () => void {
+  const dueAt = clock.monotonicNow() + TICK_MS;
+  let stop = (): void => timer.cancel();
+  const timer = clock.setTimer(TICK_MS, () => {
+    const still = clock.monotonicNow() - dueAt > LATE_TICK_MS ? left : left - 1;
+    if (still === 0) done();
+    else stop = tick(still, done, clock);
+  });
+  return () => stop();
 }
 
 /** A function in place would keep for the socket's life what connecting it took. */

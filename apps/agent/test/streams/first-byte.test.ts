@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type Socket, Socket as UpstreamSocket } from "node:net";
-import { SYSTEM_CLOCK } from "@cluster-connect/base";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import { createFakeClock } from "@cluster-connect/framing/testing";
 import { expect, test } from "vitest";
 import { createFirstByteWatch, type FirstByteWatch } from "../../src/streams/first-byte.ts";
@@ -117,6 +117,44 @@ test("streams that are late together share one question", async () => {
   answer.resolve(false);
   await clock.settle();
   expect(stood).toBe(5);
+});
+
+test("an upstream that says something to one caller meanwhile does not stand for another", async () => {
+  const { clock, watch, connect } = await scene(async () => {
+    heard.upstream.write("!");
+    await once(heard.socket, "data");
+    return false;
+  });
+  const waits = await connect();
+  const heard = await connect();
+  const stands = (): void => expect.unreachable("it does not stand");
+  await say(waits.socket, "hello");
+  watch.watch(waits.socket, 0, stands);
+  await clock.advance(1);
+  await say(heard.socket, "hello");
+  watch.watch(heard.socket, 0, stands);
+  await clock.advance(LATE_MS - 1);
+  await expect.poll(() => clock.pendingTimers).toBe(2);
+  for (const { socket } of [waits, heard]) socket.destroy();
+});
+
+test("an auth proxy that was given no time by its machine is not said to stand", async () => {
+  const clock = createFakeClock();
+  const standing = await listenTcp(() => undefined);
+  let late = 60;
+  const slow: Clock = { ...clock, setTimer: (delayMs, fire) => clock.setTimer(delayMs + late, fire) };
+  let answer: boolean | undefined;
+  void answersQuestion("kubernetes", standing.address, { clock: slow }).then((is) => {
+    answer = is;
+  });
+  for (let count = 0; count < 20; count += 1) await clock.advance(260);
+  expect(answer).toBeUndefined();
+  late = 0;
+  // The tick that was set before comes late as well.
+  await clock.advance(260 + 5 * 200 - 1);
+  expect(answer).toBeUndefined();
+  await clock.advance(1);
+  await expect.poll(() => answer).toBe(false);
 });
 
 test("an auth proxy answers a question by closing, by refusing, and not by taking connections alone", async () => {
