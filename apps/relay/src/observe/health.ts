@@ -1,11 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { TokenVerifier } from "@cluster-connect/auth";
+import type { Clock } from "@cluster-connect/base";
 import { type Check, createHealth, type Health } from "@cluster-connect/service";
-import { askStore } from "../store/queries/settings.ts";
+import { askStore, writeSetting } from "../store/queries/settings.ts";
 import type { Store, StoreState } from "../store/store.ts";
 
 /** A readiness probe waits a few seconds; a store that takes longer is as good as away. */
 const STORE_ANSWER_MS = 1_000;
+/** How often a byte is really written: anybody may ask for readiness, and each write waits for the disk. */
+const WRITE_MS = 5_000;
+const WRITTEN_NAME = "ready_at";
 
 /**
  * Ready means two things. The store answers, or did a while ago and its last reading still counts. The keys of some
@@ -16,11 +20,13 @@ export function createRelayHealth(deps: {
   readonly storeState: () => StoreState;
   readonly verifier: TokenVerifier;
   readonly checkPeers: Check | undefined;
+  readonly clock: Clock;
 }): Health {
-  const health = createHealth();
+  const health = createHealth({ now: () => deps.clock.monotonicNow() });
+  const takesWrite = createWriteCheck(deps.store, deps.clock);
   health.add("store", async () => {
     const { away, readAt, withinOutage } = deps.storeState();
-    if (!away && (await answers(deps.store))) return { ok: true, text: "open" };
+    if (!away && (await answers(takesWrite))) return { ok: true, text: "open" };
     if (!withinOutage) return { ok: false, text: "does not answer" };
     return { ok: true, text: `does not answer; what was read ${readAt.toISOString()} is served` };
   });
@@ -38,9 +44,24 @@ export function createRelayHealth(deps: {
   return health;
 }
 
+/** A write that changes something, now and then; in between the question whether it would be taken. */
+function createWriteCheck({ db }: Store, clock: Clock): () => Promise<void> {
+  let writtenAt: number | undefined;
+  return async () => {
+    const now = clock.monotonicNow();
+    if (writtenAt !== undefined && now - writtenAt < WRITE_MS) {
+      await askStore(db);
+      return;
+    }
+    // Where it fails the next question writes again: a full disk takes a write that changes nothing.
+    await writeSetting(db, WRITTEN_NAME, new Date(clock.now()).toISOString());
+    writtenAt = now;
+  };
+}
+
 /** Whether the store answers soon. Readiness is public, and the driver's words name hosts: none is passed on. */
-async function answers(store: Store): Promise<boolean> {
-  const asked = askStore(store.db).then(
+async function answers(takesWrite: () => Promise<void>): Promise<boolean> {
+  const asked = takesWrite().then(
     () => true,
     () => false,
   );

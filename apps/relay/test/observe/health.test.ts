@@ -1,13 +1,18 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { DatabaseSync } from "node:sqlite";
 import { createTokenVerifier, parseAuthenticationConfiguration } from "@cluster-connect/auth";
 import { startTestIssuer } from "@cluster-connect/auth/testing";
+import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import { createInstanceId, type Health } from "@cluster-connect/service";
+import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { createRelayHealth } from "../../src/observe/health.ts";
 import { POSTGRES } from "../../src/store/open/dialect.ts";
+import { placeInFolder } from "../../src/store/open/place.ts";
 import { openPostgres } from "../../src/store/open/postgres.ts";
-import type { Store } from "../../src/store/store.ts";
+import { readSetting } from "../../src/store/queries/settings.ts";
+import { openStore, type Store } from "../../src/store/store.ts";
 
 /** A store behind a host that takes all bytes and says nothing, as one behind a broken network does. */
 async function silentStore(): Promise<Store> {
@@ -26,7 +31,7 @@ async function silentStore(): Promise<Store> {
   return { db, dialect: POSTGRES, relayId: createInstanceId(), close: () => db.destroy() };
 }
 
-async function healthWith(withinOutage: boolean): Promise<Health> {
+async function healthWith(withinOutage: boolean, store?: Store, clock: Clock = SYSTEM_CLOCK): Promise<Health> {
   const issuer = await startTestIssuer();
   onTestFinished(() => issuer[Symbol.asyncDispose]());
   const configuration = {
@@ -44,7 +49,13 @@ async function healthWith(withinOutage: boolean): Promise<Health> {
     parseAuthenticationConfiguration(JSON.stringify(configuration), options).issuers,
   );
   const storeState = () => ({ away: false, readAt: new Date(0), withinOutage });
-  return createRelayHealth({ store: await silentStore(), storeState, verifier, checkPeers: undefined });
+  return createRelayHealth({
+    store: store ?? (await silentStore()),
+    storeState,
+    verifier,
+    checkPeers: undefined,
+    clock,
+  });
 }
 
 test("a database that says nothing leaves the relay ready while what was read still counts", async () => {
@@ -62,3 +73,47 @@ test("afterwards it does not", async () => {
   expect(checks).toContainEqual({ name: "store", ok: false, text: "does not answer" });
   expect(ok).toBe(false);
 });
+
+test("a store that answers and has no room for a write is not ready, and is the next time it is asked when it has", async () => {
+  const { store, other } = await sqliteStore();
+  const refuse = "begin select raise(fail, 'database or disk is full'); end";
+  other.exec(`create trigger full before insert on settings ${refuse}`);
+  const time = steppedTime();
+  const health = await healthWith(false, store, time.clock);
+  const storeCheck = async () => (await health.ready()).checks.find(({ name }) => name === "store");
+  expect(await storeCheck()).toEqual({ name: "store", ok: false, text: "does not answer" });
+  other.exec("drop trigger full");
+  time.ms = 1_000;
+  expect(await storeCheck()).toEqual({ name: "store", ok: true, text: "open" });
+});
+
+test.each([
+  [4_999, 0],
+  [5_000, 5_000],
+])("the store is written to every five seconds: asked after %d ms it has what was written at %d", async (ms, at) => {
+  const { store } = await sqliteStore();
+  const time = steppedTime();
+  const health = await healthWith(false, store, time.clock);
+  expect((await health.ready()).ok).toBe(true);
+  time.ms = ms;
+  expect((await health.ready()).ok).toBe(true);
+  expect(await readSetting(store.db, "ready_at")).toBe(new Date(at).toISOString());
+});
+
+function steppedTime(): { ms: number; readonly clock: Clock } {
+  const time = { ms: 0, clock: { ...SYSTEM_CLOCK, now: () => time.ms, monotonicNow: () => time.ms } };
+  return time;
+}
+
+/** A store in a file, and the file as another process has it open. */
+async function sqliteStore(): Promise<{ readonly store: Store; readonly other: DatabaseSync }> {
+  const place = placeInFolder(await temporaryFolder());
+  if (place.kind !== "sqlite") throw new Error("not SQLite");
+  const store = await openStore(place, new Date());
+  const other = new DatabaseSync(place.file);
+  onTestFinished(async () => {
+    other.close();
+    await store.close();
+  });
+  return { store, other };
+}
