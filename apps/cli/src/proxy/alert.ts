@@ -14,6 +14,6 @@ const MAX_RECORD_BYTES = 5 + 16_384 + 2_048;
 /**
  * Bytes that are an error to a TLS client, wherever its stream of records stands. They complete the record that it
  * waits for, which is then no record of the server's, and no record begins like them. A client that is reset instead
- * may take that for an end: `kubectl get --watch` then ends with 0.
+ * may take that for an end: `kubectl get --watch` then ends without a word.
  */
 export const BROKEN_TLS: Uint8Array = new Uint8Array(MAX_RECORD_BYTES);
