@@ -10,3 +10,4 @@ export { certificateBlocks, withoutPrivateKeys } from "./pem.ts";
 export { isOutOfFiles, systemCode } from "./system-error.ts";
 export type { TokenBucket, TokenBucketOptions } from "./token-bucket.ts";
 export { createTokenBucket } from "./token-bucket.ts";
+export { isTransientStatus } from "./transient-status.ts";

@@ -2,8 +2,6 @@ import { type Command, Option } from "commander";
 import { EXEC_API_VERSIONS } from "../kubeconfig/exec-api.ts";
 import { collect, parseSeconds } from "./arguments.ts";
 
-const DEFAULT_WAIT_SECONDS = 10;
-
 /** Flags of every command that talks to a relay. */
 export function withRelay(command: Command): Command {
   return command
@@ -49,11 +47,12 @@ export function withNames(command: Command): Command {
     );
 }
 
-/** How long a start waits for hops that are missing. */
+/** How long a start waits for the relay and for hops that are missing. */
 export function waitOption(): Option {
-  return new Option("--wait <time>", "how long a missing hop is waited for at the start")
-    .argParser(parseSeconds)
-    .default(DEFAULT_WAIT_SECONDS, `${DEFAULT_WAIT_SECONDS}s`);
+  return new Option(
+    "--wait <time>",
+    "how long the relay and missing hops are waited for at the start (default: 10s, and nothing for the relay)",
+  ).argParser(parseSeconds);
 }
 
 /** The version of the credential plugin's protocol that entries name, for clients that know an older one only. */

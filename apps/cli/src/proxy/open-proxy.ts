@@ -27,8 +27,8 @@ export interface ProxyOptions {
   readonly ownPort?: (cluster: ClusterId) => Promise<number>;
   /** As of the listener. */
   readonly proofSecret?: string;
-  /** How long a hop behind the relay may stay missing at the start. */
-  readonly waitMs: number;
+  /** How long the relay and the hops behind it may stay missing at the start; without it, only those behind it may. */
+  readonly waitMs?: number;
   /** Ends everything. */
   readonly signal: AbortSignal;
 }
@@ -60,6 +60,15 @@ export interface ClusterProxy {
 }
 
 const RETRY_MS = 1_000;
+const DEFAULT_WAIT_MS = 10_000;
+/** A relay that starts again, and a server in front of it that says so; also one that is full. */
+const AWAITED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "CC_RELAY_UNREACHABLE",
+  "CC_CHANNEL_LOST",
+  "CC_SESSION_CLOSED",
+  "CC_DRAINING",
+  "CC_LIMIT_REACHED",
+]);
 const PLANNED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CC_TOKEN_EXPIRED", "CC_DRAINING"]);
 
 /**
@@ -82,13 +91,16 @@ async function openParts(options: ProxyOptions, deps: ProxyDeps): Promise<Cluste
   const { relay, signal } = options;
   const { cli, screen, tokens } = deps;
   screen.waiting(`asking ${relay.url.host} for clusters`);
-  const { token } = await tokens.token("relay", { signal });
-  const offered = await fetchClusters(relay.url, token, { signal }, cli);
+  const mayWait = waiter(options, screen);
+  const offered = await untilThere(mayWait, signal, async () => {
+    const { token } = await tokens.token("relay", { signal });
+    return await fetchClusters(relay.url, token, { signal }, cli);
+  });
   const found = findClusters(options.names, offered, relay.url.origin, options.group);
   const accepted = await acceptClusters(found, options, deps);
   const served = found.map(({ id, serverName }) => ({ id, serverName }));
   const connection = connectRelay(
-    { relay: relay.url, signal, onEvent: createConnectionScreen(relay.url.host, screen) },
+    { relay: relay.url, signal, onEvent: createConnectionScreen(relay.url.host, screen), retryAtStart: mayWait },
     { ...cli, tokens },
   );
   const listen = async (port: number, leadsTo: readonly ServedCluster[]): Promise<LoopbackProxy> =>
@@ -117,6 +129,32 @@ async function openParts(options: ProxyOptions, deps: ProxyDeps): Promise<Cluste
     },
     closed: everythingClosed(listeners, connection),
   };
+}
+
+/** Whether the start may wait for the relay after this failure: only where a time was named, and what fails may pass. */
+function waiter({ relay, waitMs = 0 }: ProxyOptions, screen: Screen): (error: ConnectError) => boolean {
+  const until = performance.now() + waitMs;
+  return (error) => {
+    if (!AWAITED.has(error.code) || performance.now() + RETRY_MS >= until) return false;
+    screen.waiting(`waiting for ${relay.url.host}; ${error.message}`);
+    return true;
+  };
+}
+
+async function untilThere<T>(
+  mayWait: (error: ConnectError) => boolean,
+  signal: AbortSignal,
+  ask: () => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!mayWait(toConnectError(error))) throw error;
+      await delay(RETRY_MS, undefined, { signal });
+    }
+  }
 }
 
 async function listenForEach(
@@ -162,7 +200,7 @@ async function waitUntilReady(
   options: ProxyOptions,
   { screen, tokens }: ProxyDeps,
 ): Promise<void> {
-  const until = performance.now() + options.waitMs;
+  const until = performance.now() + (options.waitMs ?? DEFAULT_WAIT_MS);
   for (;;) {
     screen.waiting(`${cluster.id}: ${describeHops("agent")}`);
     try {

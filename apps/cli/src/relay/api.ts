@@ -7,6 +7,7 @@ import {
   RELAY_INFO,
   type RelayInfo,
 } from "@cluster-connect/api";
+import { isTransientStatus } from "@cluster-connect/base";
 import { type ClusterId, ConnectError, isErrorCode } from "@cluster-connect/protocol";
 import { z } from "zod";
 import type { CliDeps } from "../deps.ts";
@@ -157,5 +158,7 @@ export function refusedByRelay(host: string, status: number, body: unknown): Con
   if (failure.success && isErrorCode(failure.data.code) && failure.data.code !== "CC_REQUEST_REFUSED") {
     return new ConnectError(failure.data.code, `${host}: ${printable(failure.data.message).replaceAll(/\s+/g, " ")}`);
   }
-  return new ConnectError("CC_RELAY_REFUSED", `${host} answers with HTTP status ${status}`);
+  const said = `${host} answers with HTTP status ${status}`;
+  if (isTransientStatus(status)) return new ConnectError("CC_RELAY_UNREACHABLE", `${said}: no relay behind it`);
+  return new ConnectError("CC_RELAY_REFUSED", said);
 }

@@ -43,6 +43,8 @@ export interface RelayConnectionOptions {
   /** Ends the connection and all its streams. */
   readonly signal: AbortSignal;
   readonly onEvent?: (event: RelayConnectionEvent) => void;
+  /** Whether a first channel that could not be opened is dialed again; otherwise it never is. */
+  readonly retryAtStart?: (error: ConnectError) => boolean;
 }
 
 export interface RelayConnectionDeps {
@@ -120,10 +122,10 @@ export function connectRelay(options: RelayConnectionOptions, deps: RelayConnect
       onEnd: (error) => {
         current.lost(error);
         attempt += 1;
-        options.onEvent?.({ kind: "lost", error, attempt, streams: opener.counters.streams });
+        if (wasReady) options.onEvent?.({ kind: "lost", error, attempt, streams: opener.counters.streams });
       },
       // Later, a person may log in again in another terminal: worth trying. At the start they are told at once.
-      retry: () => wasReady,
+      retry: (error) => wasReady || options.retryAtStart?.(error) === true,
     },
     { clock: deps.clock, random: deps.random },
   ).catch((error: unknown) => {

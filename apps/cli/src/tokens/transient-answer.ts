@@ -1,5 +1,5 @@
-/** The issuer is busy, restarts or counts requests: the same question gets an answer later. */
-const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 425, 429]);
+import { isTransientStatus } from "@cluster-connect/base";
+
 /** @see RFC 6749 section 4.1.2.1; issuers give them at the token endpoint as well */
 const TRANSIENT_ERRORS: ReadonlySet<unknown> = new Set(["temporarily_unavailable", "server_error"]);
 
@@ -10,5 +10,5 @@ const TRANSIENT_ERRORS: ReadonlySet<unknown> = new Set(["temporarily_unavailable
  * @param error field `error` of the answer, such as `invalid_grant`; undefined where it has none.
  */
 export function isTransientAnswer(status: number | undefined, error: unknown): boolean {
-  return (status !== undefined && (status >= 500 || TRANSIENT_STATUS.has(status))) || TRANSIENT_ERRORS.has(error);
+  return (status !== undefined && isTransientStatus(status)) || TRANSIENT_ERRORS.has(error);
 }

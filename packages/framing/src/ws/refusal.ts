@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
+import { isTransientStatus } from "@cluster-connect/base";
 import { ConnectError, ERRORS, isErrorCode } from "@cluster-connect/protocol";
 
 /** More than any refusal of ours; a longer body has another sender. */
@@ -30,6 +31,9 @@ export async function readRefusal(host: string, response: IncomingMessage): Prom
   const said = parseRefusal(await readBody(response));
   if (said !== undefined) return new ConnectError(said.code, said.message, retry);
   const name = STATUS_CODES[status] ?? "unknown";
+  if (isTransientStatus(status)) {
+    return new ConnectError("CC_RELAY_UNREACHABLE", `${host} answered ${status} (${name}): no relay behind it`, retry);
+  }
   return new ConnectError("CC_RELAY_REFUSED", `${host} answered ${status} (${name}) instead of a channel`, retry);
 }
 

@@ -46,7 +46,8 @@ export interface ProxyFlags extends RelayFlags, TokenFlags, ClusterTrustFlags {
   /** Leaves the entries in the kubeconfig at the end. */
   readonly keep?: boolean;
   readonly readyFile?: string;
-  readonly wait: number;
+  /** Seconds. */
+  readonly wait?: number;
   /** Set for a proxy in the background: where its screen goes. */
   readonly logFile?: string;
   /** Set for a proxy that entries of `kubeconfig add` start: there is no kubeconfig to change. */
@@ -87,7 +88,7 @@ export async function serveProxy(flags: ProxyFlags, context: CommandContext): Pr
         port: flags.port,
         ownPort: await ownPorts(flags.port, plan.relay, deps),
         proofSecret: plan.proofSecret,
-        waitMs: flags.wait * 1_000,
+        ...(flags.wait === undefined ? {} : { waitMs: flags.wait * 1_000 }),
         signal: AbortSignal.any([signal, end.signal]),
       },
       { cli: deps, tokens: chooseTokens(plan.relay.url, given, deps), screen },

@@ -23,7 +23,8 @@ export interface RunFlags extends RelayFlags, TokenFlags, ClusterTrustFlags {
   readonly name?: readonly string[];
   readonly resourceGroup?: string;
   readonly execApiVersion?: ExecApiVersion;
-  readonly wait: number;
+  /** Seconds. */
+  readonly wait?: number;
   readonly verbose?: boolean;
 }
 
@@ -61,7 +62,7 @@ export async function runWithClusters(
         group: flags.resourceGroup,
         trust: flags,
         port: 0,
-        waitMs: flags.wait * 1_000,
+        ...(flags.wait === undefined ? {} : { waitMs: flags.wait * 1_000 }),
         signal: AbortSignal.any([signal, end.signal]),
       },
       // The command owns the terminal: only what is wrong is said, unless asked.
