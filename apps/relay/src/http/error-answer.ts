@@ -1,4 +1,5 @@
 import { ERRORS, type ErrorCode, toConnectError } from "@cluster-connect/protocol";
+import { withStoreReason } from "../store/store-full.ts";
 
 /** An error as the relay's HTTP answers show it. */
 export interface ErrorAnswer {
@@ -12,7 +13,7 @@ const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /** The HTTP form of an error; an unexpected one shows nothing of itself. */
 export function errorAnswer(error: unknown): ErrorAnswer {
-  const { code, message, hint, retryAfterMs } = toConnectError(error);
+  const { code, message, hint, retryAfterMs } = toConnectError(withStoreReason(error));
   const { http: status, retry } = ERRORS[code];
   const retryAfter = retryAfterMs ?? DEFAULT_RETRY_AFTER_MS;
   return {

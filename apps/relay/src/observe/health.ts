@@ -4,6 +4,7 @@ import type { Clock } from "@cluster-connect/base";
 import { type Check, createHealth, type Health } from "@cluster-connect/service";
 import { askStore, writeSetting } from "../store/queries/settings.ts";
 import type { Store, StoreState } from "../store/store.ts";
+import { writeRefusal } from "../store/store-full.ts";
 
 /** A readiness probe waits a few seconds; a store that takes longer is as good as away. */
 const STORE_ANSWER_MS = 1_000;
@@ -26,7 +27,10 @@ export function createRelayHealth(deps: {
   const takesWrite = createWriteCheck(deps.store, deps.clock);
   health.add("store", async () => {
     const { away, readAt, withinOutage } = deps.storeState();
-    if (!away && (await answers(takesWrite))) return { ok: true, text: "open" };
+    const answer = away ? "none" : await answerOf(takesWrite);
+    if (answer === "taken") return { ok: true, text: "open" };
+    // It does not pass by itself, and what happens now is not in the audit.
+    if (answer !== "none") return { ok: false, text: `takes no writes: ${answer}` };
     if (!withinOutage) return { ok: false, text: "does not answer" };
     return { ok: true, text: `does not answer; what was read ${readAt.toISOString()} is served` };
   });
@@ -59,14 +63,17 @@ function createWriteCheck({ db }: Store, clock: Clock): () => Promise<void> {
   };
 }
 
-/** Whether the store answers soon. Readiness is public, and the driver's words name hosts: none is passed on. */
-async function answers(takesWrite: () => Promise<void>): Promise<boolean> {
+/**
+ * The store's answer to a write: taken, none that came soon, or why it takes none. Readiness is public, and the driver's
+ * words name hosts: none is passed on.
+ */
+async function answerOf(takesWrite: () => Promise<void>): Promise<string> {
   const asked = takesWrite().then(
-    () => true,
-    () => false,
+    () => "taken",
+    (error: unknown) => writeRefusal(error) ?? "none",
   );
   const over = new AbortController();
   const { signal } = over;
-  const late = delay(STORE_ANSWER_MS, false, { signal }).catch(() => false);
+  const late = delay(STORE_ANSWER_MS, "none", { signal }).catch(() => "none");
   return await Promise.race([asked, late]).finally(() => over.abort());
 }

@@ -6,13 +6,16 @@ import { startTestIssuer } from "@cluster-connect/auth/testing";
 import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import { createInstanceId, type Health } from "@cluster-connect/service";
 import { temporaryFolder } from "@cluster-connect/testkit";
+import { sql } from "kysely";
 import { expect, onTestFinished, test } from "vitest";
+import { errorAnswer } from "../../src/http/error-answer.ts";
 import { createRelayHealth } from "../../src/observe/health.ts";
 import { POSTGRES } from "../../src/store/open/dialect.ts";
 import { placeInFolder } from "../../src/store/open/place.ts";
 import { openPostgres } from "../../src/store/open/postgres.ts";
-import { readSetting } from "../../src/store/queries/settings.ts";
+import { readSetting, writeSetting } from "../../src/store/queries/settings.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
+import { writeRefusal } from "../../src/store/store-full.ts";
 
 /** A store behind a host that takes all bytes and says nothing, as one behind a broken network does. */
 async function silentStore(): Promise<Store> {
@@ -117,3 +120,47 @@ async function sqliteStore(): Promise<{ readonly store: Store; readonly other: D
   });
   return { store, other };
 }
+
+/** SQLite itself says that the disk is full: each write to the settings makes its file grow, which may not. */
+async function fullStore(): Promise<Store> {
+  const store = await openStore(placeInFolder(await temporaryFolder()), new Date());
+  onTestFinished(() => store.close());
+  const grow = sql`insert into settings (name, value) values ('grown ' || random(), hex(zeroblob(200000)))`;
+  await sql`create trigger grows after insert on settings begin ${grow}; end`.execute(store.db);
+  await sql`pragma max_page_count = 1`.execute(store.db); // no fewer than there are
+  return store;
+}
+
+test("a store whose disk is full is not ready, says so to probes and callers, and is when there is room again", async () => {
+  const store = await fullStore();
+  const health = await healthWith(true, store);
+  const { ok, checks } = await health.ready();
+  expect(checks).toContainEqual({ name: "store", ok: false, text: "takes no writes: its disk is full" });
+  expect(ok).toBe(false);
+  const failure = await writeSetting(store.db, "x", "y").catch((error: unknown) => error);
+  expect(errorAnswer(failure)).toMatchObject({
+    status: 503,
+    body: { code: "CC_STORE_FAILED", message: "The relay's store takes no writes: its disk is full" },
+  });
+  const whole = store.db.transaction().execute(async (transaction) => await writeSetting(transaction, "x", "y"));
+  await expect(whole).rejects.toThrow("database or disk is full");
+  await sql`pragma max_page_count = 1073741823`.execute(store.db);
+  expect((await (await healthWith(true, store)).ready()).checks).toContainEqual({
+    name: "store",
+    ok: true,
+    text: "open",
+  });
+});
+
+test.each<readonly [string, object, string | undefined]>([
+  ["a disk that fails", { errcode: 10 }, "its disk fails"],
+  ["a file that is read only, by an extended code", { errcode: 8 | (1 << 8) }, "it may be read only"],
+  ["PostgreSQL's full disk", { code: "53100" }, "its disk is full"],
+  ["a primary that became a replica, and is found again", { code: "25006" }, undefined],
+  ["a lock of another process", { errcode: 5 }, undefined],
+  ["a connection that was refused", { code: "ECONNREFUSED" }, undefined],
+  ["a code that is an object's own name", { code: "constructor" }, undefined],
+])("%s is told for what it is, also as a cause", (_what, fields, reason) => {
+  const error = Object.assign(new Error("words with a host"), fields);
+  expect([writeRefusal(error), writeRefusal(new Error("outer", { cause: error }))]).toEqual([reason, reason]);
+});

@@ -46,11 +46,22 @@ function parseKeySet(document: Readonly<Record<string, unknown>>, url: URL): JSO
   const keys = document["keys"];
   if (!Array.isArray(keys)) throw wrongDocument(url, "is not a key set");
   if (keys.length > MAX_ISSUER_KEYS) throw wrongDocument(url, `holds more than ${MAX_ISSUER_KEYS} keys`);
-  return { keys: keys.filter(isPublicKey) };
+  return { keys: withoutDoubles(keys.filter(isPublicKey)) };
+}
+
+/** A key that is listed twice is one: the same material under the same id. Two keys under one id stay two. */
+function withoutDoubles(keys: readonly JWK[]): JWK[] {
+  const seen = new Set<string>();
+  return keys.filter(({ kid, kty, alg, n, e, crv, x, y }) => {
+    const key = JSON.stringify([kid, kty, alg, n, e, crv, x, y]);
+    const isNew = !seen.has(key);
+    seen.add(key);
+    return isNew;
+  });
 }
 
 function isPublicKey(key: unknown): key is JWK {
-  return isObject(key) && (key["kty"] === "RSA" || key["kty"] === "EC" || key["kty"] === "OKP");
+  return isObject(key) && key["use"] !== "enc" && (key["kty"] === "RSA" || key["kty"] === "EC" || key["kty"] === "OKP");
 }
 
 function parseObject(text: string, url: URL): Readonly<Record<string, unknown>> {

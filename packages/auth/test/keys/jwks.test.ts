@@ -106,6 +106,36 @@ test("a symmetric key in the key set is left out", async () => {
   await expect(fixture.verify(await fixture.issuer.sign(lasting))).resolves.toBeDefined();
 });
 
+test("a key that is listed twice is one key, also where only one of both says what it is for", async () => {
+  await using fixture = await createFixture();
+  const [key] = fixture.issuer.publicKeys();
+  const twice = [{ ...key, use: "enc" }, key, { ...key, use: "sig" }, { ...key, x5t: "thumbprint" }];
+  fixture.issuer.answers.keys = { keys: twice };
+  await expect(fixture.verify(await fixture.issuer.sign(lasting))).resolves.toBeDefined();
+});
+
+test.each<readonly [string, unknown]>([
+  ["that is cut", { kty: "RSA", kid: "cut", n: "AQAB" }],
+  ["of a curve that is not known", { kty: "EC", kid: "curve", crv: "P-999", x: "AA", y: "AA" }],
+  ["whose id is a number", { kty: "EC", kid: 7, crv: "P-256", x: "AA", y: "AA" }],
+  ["for encryption", { kty: "RSA", kid: "enc", use: "enc", n: "AQAB", e: "AQAB" }],
+  ["of a kind of tomorrow", { kty: "AKP", kid: "pq", alg: "ML-DSA-44", pub: "AA" }],
+  ["that is null", null],
+])("a key %s beside the issuer's own stops no token of that", async (_what, odd) => {
+  await using fixture = await createFixture();
+  fixture.issuer.answers.keys = { keys: [odd, ...fixture.issuer.publicKeys(), odd] };
+  await expect(fixture.verify(await fixture.issuer.sign(lasting))).resolves.toBeDefined();
+});
+
+test("two keys under one id are told apart by nothing, and refused", async () => {
+  await using fixture = await createFixture();
+  await using other = await createFixture();
+  const [own, foreign] = [fixture.issuer.publicKeys()[0], other.issuer.publicKeys()[0]];
+  fixture.issuer.answers.keys = { keys: [own, { ...foreign, kid: own?.["kid"] }] };
+  const token = await fixture.issuer.sign(lasting);
+  await expectRejection(fixture.verify(token), "CC_TOKEN_INVALID", /which of its issuer's keys/, token);
+});
+
 test("an RSA key below 2048 bits is not used", async () => {
   await using fixture = await createFixture({ algorithms: ["RS256"] });
   const [key] = fixture.issuer.publicKeys();

@@ -6,7 +6,7 @@ import { type TestCli, testCli } from "../../support/cli.ts";
 import { startRelay } from "../../support/relay.ts";
 import { unsignedToken } from "../../support/tokens.ts";
 
-/** What a server in front of the relay does with one connection after the other; the last goes for all that follow. */
+/** Turns of a server in front of the relay, one for each connection; the last goes for all that follow. */
 type Turn = "passes" | "resets" | 401 | 502 | 503 | 504;
 
 interface Stage {

@@ -10,7 +10,8 @@ export type ThreadRequest =
 export type ThreadAnswer =
   | { readonly id: number; readonly kind: "rows"; readonly rows: readonly unknown[] }
   | { readonly id: number; readonly kind: "changes"; readonly changes: bigint; readonly insertId: bigint }
-  | { readonly id: number; readonly kind: "failed"; readonly error: unknown };
+  /** A message between threads keeps of an error its words alone, so its number in SQLite is beside it. */
+  | { readonly id: number; readonly kind: "failed"; readonly error: unknown; readonly errcode: number | undefined };
 
 /** Data that the thread begins with. */
 export interface ThreadData {
@@ -48,7 +49,8 @@ export function runSqliteThread(require: NodeJS.Require): void {
     try {
       port.postMessage(answer(request));
     } catch (error) {
-      port.postMessage({ id: request.id, kind: "failed", error });
+      const errcode = error instanceof Error && "errcode" in error ? error.errcode : undefined;
+      port.postMessage({ id: request.id, kind: "failed", error, errcode });
     }
     if (request.kind === "close") port.close();
   });

@@ -91,6 +91,11 @@ function parseParameter(value: unknown): SQLInputValue {
   throw new TypeError(`A query parameter is ${typeof value}, which no column takes`);
 }
 
+/** An error of the thread with SQLite's number of it, which tells a full disk from a lock. */
+function withNumber(error: unknown, errcode: number | undefined): unknown {
+  return error instanceof Error && errcode !== undefined ? Object.assign(error, { errcode }) : error;
+}
+
 type QueryAnswer = Exclude<ThreadAnswer, { readonly kind: "failed" }>;
 
 interface SqliteThread {
@@ -118,7 +123,7 @@ function startThread(data: ThreadData): SqliteThread {
     for (const id of [...waiting.keys()]) settle(id, ({ reject }) => reject(reason));
   };
   worker.on("message", (answer: ThreadAnswer) => {
-    if (answer.kind === "failed") settle(answer.id, ({ reject }) => reject(answer.error));
+    if (answer.kind === "failed") settle(answer.id, ({ reject }) => reject(withNumber(answer.error, answer.errcode)));
     else settle(answer.id, ({ resolve }) => resolve(answer));
   });
   worker.on("error", end);
