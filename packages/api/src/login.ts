@@ -9,6 +9,11 @@ export interface LoginSettings {
   /** The issuer people sign in at. */
   readonly issuer: string;
   readonly clientId: string;
+  /**
+   * What issuers such as Google ask of programs on people's machines, too. Anybody can read it there, so it proves nothing;
+   * PKCE does.
+   */
+  readonly clientSecret?: string | undefined;
   readonly scopes: readonly string[];
   /**
    * The relay's audience and the clusters'. They differ, so that no token works at both. The clusters' may hold
@@ -22,6 +27,7 @@ export interface LoginSettings {
 export const LOGIN = z.object({
   issuer: HTTP_URL_FIELD,
   clientId: TEXT_FIELD,
+  clientSecret: TEXT_FIELD.optional(),
   scopes: z.array(z.string()),
   audiences: z.object({ relay: TEXT_FIELD, cluster: AUDIENCE_TEMPLATE_FIELD }),
   resourceParameter: z.enum(["resource", "scope", "audience"]),

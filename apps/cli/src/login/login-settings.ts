@@ -71,10 +71,21 @@ export function loginSettings(flags: SettingsFlags, sources: LoginSources): Logi
   return {
     issuer,
     clientId,
+    ...announcedSecret(issuer, clientId, announced),
     scopes: flags.scope ?? scopesFrom(announced?.scopes ?? SCOPES),
     audiences: chooseAudiences(sources),
     resourceParameter: flags.resourceParameter ?? announced?.resourceParameter ?? (isEntra ? "scope" : "resource"),
   };
+}
+
+/** The secret of the announced client goes to its own issuer, and with its own id. */
+function announcedSecret(
+  issuer: string,
+  clientId: string,
+  announced: LoginSettings | null,
+): Pick<LoginSettings, "clientSecret"> {
+  if (announced?.clientSecret === undefined) return {};
+  return announced.issuer === issuer && announced.clientId === clientId ? { clientSecret: announced.clientSecret } : {};
 }
 
 function chooseAudiences({ relay, named, pinned, announced, machine }: LoginSources): LoginSettings["audiences"] {

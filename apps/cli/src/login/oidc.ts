@@ -35,11 +35,11 @@ const ASSUMED_LIFE_MS = 300_000;
 /**
  * Reads an issuer's discovery document.
  *
- * @param secret of a confidential client.
+ * @param options `secret` is a machine's; a person's client has at most the one of the settings, which is none.
  * @throws ConnectError `CC_ISSUER_UNREACHABLE`, `CC_TLS_UNTRUSTED` or `CC_LOGIN_FAILED`.
  */
 export async function discoverIssuer(
-  settings: Pick<LoginSettings, "issuer" | "clientId">,
+  settings: Pick<LoginSettings, "issuer" | "clientId" | "clientSecret">,
   options: { readonly signal: AbortSignal; readonly secret?: string },
   deps: OidcDeps,
 ): Promise<Configuration> {
@@ -66,10 +66,11 @@ export async function discoverIssuer(
       ...(insecure ? { execute: [allowInsecureRequests] } : {}),
     });
   try {
-    if (options.secret === undefined) return await run(None());
-    const configuration = await run(ClientSecretBasic(options.secret));
+    const secret = options.secret ?? settings.clientSecret;
+    if (secret === undefined) return await run(None());
+    const configuration = await run(ClientSecretBasic(secret));
     const methods = configuration.serverMetadata().token_endpoint_auth_methods_supported ?? ["client_secret_basic"];
-    return methods.includes("client_secret_basic") ? configuration : await run(ClientSecretPost(options.secret));
+    return methods.includes("client_secret_basic") ? configuration : await run(ClientSecretPost(secret));
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);

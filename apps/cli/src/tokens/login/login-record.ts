@@ -52,6 +52,9 @@ export function parseLoginRecord(text: string, path: string): LoginRecord {
     settings: {
       issuer: reader.text(settings["issuer"], "settings.issuer"),
       clientId: reader.text(settings["clientId"], "settings.clientId"),
+      ...(settings["clientSecret"] === undefined
+        ? {}
+        : { clientSecret: reader.text(settings["clientSecret"], "settings.clientSecret") }),
       scopes: scopes.map((scope: unknown) => reader.text(scope, "settings.scopes")),
       audiences: {
         relay: reader.text(audiences["relay"], "settings.audiences.relay"),
