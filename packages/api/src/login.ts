@@ -10,8 +10,8 @@ export interface LoginSettings {
   readonly issuer: string;
   readonly clientId: string;
   /**
-   * What issuers such as Google ask of programs on people's machines, too. Anybody can read it there, so it proves nothing;
-   * PKCE does.
+   * Issuers such as Google ask for one of programs on people's machines, too. Anybody can read it there, so it proves
+   * nothing; PKCE does.
    */
   readonly clientSecret?: string | undefined;
   readonly scopes: readonly string[];
