@@ -26,6 +26,7 @@ import {
 import { startApp } from "./app.ts";
 import { runAuthority } from "./commands/authority.ts";
 import { type Config, loadProxyConfig } from "./config.ts";
+import { checkIssuers } from "./observe/issuers.ts";
 import { createProxyMetrics, type ProxyMetrics } from "./observe/metrics.ts";
 import { SOFTWARE } from "./version.ts";
 
@@ -89,6 +90,7 @@ async function serveAuthProxy(config: Config, deps: DaemonProcess): Promise<numb
   verifier.load({ signal: background.signal }).catch((error: unknown) => {
     log.warn({ event: "issuer.unreachable", ...errorFields(error) }, "an issuer's keys are not there yet");
   });
+  health.add("issuers", checkIssuers(verifier, { othersCall: config.tokenReview.enabled }));
   const healthServer = await startHealthServer(config.health, { health, metrics });
   shutdown.add("health", () => healthServer.close());
   shutdown.add("issuers", async () => {
