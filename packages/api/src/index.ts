@@ -25,3 +25,4 @@ export {
 export { SIGNATURES_FIELD } from "./fields.ts";
 export { LOGIN, type LoginSettings, RELAY_INFO, type RelayInfo, type ResourceParameter } from "./login.ts";
 export { PROBLEM, REFUSAL } from "./problem.ts";
+export { wrongField } from "./wrong-field.ts";

@@ -1,6 +1,13 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { ENROLLED_KEY, type EnrolledKey, type EnrollRequest, REFUSAL, type RotateRequest } from "@cluster-connect/api";
+import {
+  ENROLLED_KEY,
+  type EnrolledKey,
+  type EnrollRequest,
+  REFUSAL,
+  type RotateRequest,
+  wrongField,
+} from "@cluster-connect/api";
 import { systemCode } from "@cluster-connect/base";
 import { proxyFor } from "@cluster-connect/framing/ws";
 import { ConnectError, isErrorCode } from "@cluster-connect/protocol";
@@ -49,7 +56,10 @@ async function postFor(
   const answer = parseJson(text);
   if (status !== 200) throw refusal(url, status, answer);
   const parsed = ENROLLED_KEY.safeParse(answer);
-  if (!parsed.success) throw new ConnectError("CC_RELAY_REFUSED", `${url.host} gave no enrollment answer`);
+  if (!parsed.success) {
+    const field = wrongField(parsed.error);
+    throw new ConnectError("CC_RELAY_REFUSED", `${url.host} does not answer as a cluster-connect relay does${field}`);
+  }
   return parsed.data;
 }
 

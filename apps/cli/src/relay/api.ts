@@ -6,6 +6,7 @@ import {
   REFUSAL,
   RELAY_INFO,
   type RelayInfo,
+  wrongField,
 } from "@cluster-connect/api";
 import { isTransientStatus } from "@cluster-connect/base";
 import { type ClusterId, ConnectError, isErrorCode } from "@cluster-connect/protocol";
@@ -138,7 +139,8 @@ export async function askRelay(
 export function parseAnswer<T>(schema: z.ZodType<T>, body: unknown, address: string): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new ConnectError("CC_RELAY_REFUSED", `${address} does not answer as a cluster-connect relay does`);
+  const field = wrongField(parsed.error);
+  throw new ConnectError("CC_RELAY_REFUSED", `${address} does not answer as a cluster-connect relay does${field}`);
 }
 
 async function readLimited(response: Response, host: string): Promise<string> {
