@@ -90,7 +90,7 @@ async function serveAuthProxy(config: Config, deps: DaemonProcess): Promise<numb
   verifier.load({ signal: background.signal }).catch((error: unknown) => {
     log.warn({ event: "issuer.unreachable", ...errorFields(error) }, "an issuer's keys are not there yet");
   });
-  health.add("issuers", checkIssuers(verifier, { othersCall: config.tokenReview.enabled }));
+  health.add("issuers", checkIssuers(verifier));
   const healthServer = await startHealthServer(config.health, { health, metrics });
   shutdown.add("health", () => healthServer.close());
   shutdown.add("issuers", async () => {
