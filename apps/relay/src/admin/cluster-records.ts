@@ -4,6 +4,7 @@ import { newFingerprints, parseAuthorities } from "../agents/authorities.ts";
 import type { Registry } from "../agents/tunnels.ts";
 import type { Labels } from "../grants/label-selector.ts";
 import {
+  type ClusterRow,
   type ClusterTie,
   listClusterRows,
   readClusterTies,
@@ -56,24 +57,56 @@ export async function readClusterRecords(
   return clusters.map((row) => {
     const agents = agentsOf(row.id, found.tunnels, deps);
     const [validKeys, openCodes] = [found.keys.get(row.id) ?? 0, found.codes.get(row.id) ?? 0];
+    const { labels, fingerprint, pendingFingerprints, damage } = readRow(row);
     const lastSeenAt = agents.length > 0 ? now.toISOString() : row.last_seen_at;
     return {
       id: row.id,
-      labels: LABELS.parse(JSON.parse(row.labels)),
+      labels,
       disabled: row.disabled_at !== null,
       status: stateOf(agents, validKeys + openCodes > 0),
-      reason: agents.find(({ reason }) => reason !== null)?.reason ?? null,
+      reason: agents.find(({ reason }) => reason !== null)?.reason ?? damage,
       createdAt: row.created_at,
       lastSeenAt,
       lastSeenSeconds: lastSeenAt === null ? null : Math.floor((now.getTime() - Date.parse(lastSeenAt)) / 1_000),
       validKeys,
-      fingerprint: row.authorities === null ? null : parseAuthorities(row.authorities).fingerprint,
-      pendingFingerprints:
-        row.pending_authorities === null ? [] : newFingerprints(row.authorities, row.pending_authorities),
+      fingerprint,
+      pendingFingerprints,
       pendingSince: row.pending_authorities_at,
       agents: agents.map(({ reason: _, ...agent }) => agent),
     };
   });
+}
+
+type RowParts = Pick<ClusterRecord, "labels" | "fingerprint" | "pendingFingerprints"> & {
+  /** Columns that cannot be read, as a reason; null where all can. */
+  readonly damage: string | null;
+};
+
+/** One row that was damaged must not hide the others: what cannot be read is left out and told. */
+function readRow({ labels, authorities, pending_authorities: pending }: ClusterRow): RowParts {
+  const damaged: string[] = [];
+  const read = <T>(column: string, parse: () => T, otherwise: T): T => {
+    try {
+      return parse();
+    } catch {
+      damaged.push(column);
+      return otherwise;
+    }
+  };
+  const parts = {
+    labels: read("labels", () => LABELS.parse(JSON.parse(labels)), {}),
+    fingerprint: read(
+      "authorities",
+      () => (authorities === null ? null : parseAuthorities(authorities).fingerprint),
+      null,
+    ),
+    pendingFingerprints: read(
+      "pending authorities",
+      () => (pending === null ? [] : newFingerprints(authorities, pending)),
+      [],
+    ),
+  };
+  return { ...parts, damage: damaged.length === 0 ? null : `damaged in the store: ${damaged.join(", ")}` };
 }
 
 /** Expired: offline, and nothing is left with which it could come back. */

@@ -6,6 +6,7 @@ import { verifyAudit } from "../../src/audit/verify.ts";
 import { readGrantRows } from "../../src/grants/rows.ts";
 import { recordAudit } from "../../src/store/queries/audit.ts";
 import { readAuditEntries } from "../../src/store/queries/audit-entries.ts";
+import { makeCluster } from "../../src/store/queries/clusters.ts";
 import { addEnrollmentCode } from "../../src/store/queries/enrollment-codes.ts";
 import { addGrantRow, removeGrantRow } from "../../src/store/queries/grants.ts";
 import {
@@ -73,6 +74,35 @@ describeStores(({ newPlace, open }) => {
     expect(await removeGrantRow(store.db, id, by)).toBe(true);
     expect(await removeGrantRow(store.db, id, by)).toBe(false);
     expect((await readGrantRows(store.db)).grants).toEqual([]);
+  });
+
+  test("a damaged row is told, hides none beside it, and can be removed", async () => {
+    const store = await open(await newPlace());
+    const by = { actor: "root", at: NOW };
+    await addGrantRow(store.db, { id: "api/cut", spec: {} }, by);
+    await addGrantRow(store.db, { id: "api/good", spec: { clusterSelector: "env=prod", groups: ["dev"] } }, by);
+    await store.db.updateTable("grants").set({ spec: '{"groups":["d' }).where("id", "=", "api/cut").execute();
+    expect((await readGrantRows(store.db)).grants.map(({ id }) => id)).toEqual(["api/good"]);
+    expect(await removeGrantRow(store.db, "api/cut", by)).toBe(true);
+    for (const id of ["bad-authorities", "bad-labels", "good"]) {
+      await makeCluster(store.db, { clusterId: parseClusterId(id), labels: { env: "prod" } }, by);
+    }
+    await store.db.updateTable("clusters").set({ labels: "{" }).where("id", "=", "bad-labels").execute();
+    const cut = {
+      authorities: "-----BEGIN CERTIFICATE-----",
+      pending_authorities: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+    };
+    await store.db.updateTable("clusters").set(cut).where("id", "=", "bad-authorities").execute();
+    const records = await readClusterRecords(
+      { store, registry: new Registry({ now: Date.now, onState: () => undefined }), instanceId: RELAY },
+      NOW,
+      { limit: 9 },
+    );
+    expect(records.map(({ id, labels, fingerprint, reason }) => [id, labels, fingerprint, reason])).toEqual([
+      ["bad-authorities", { env: "prod" }, null, "damaged in the store: authorities, pending authorities"],
+      ["bad-labels", {}, null, "damaged in the store: labels"],
+      ["good", { env: "prod" }, null, null],
+    ]);
   });
 
   test("clusters are shown with keys, codes and the tunnels of other relays", async () => {

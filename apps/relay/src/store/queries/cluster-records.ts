@@ -17,7 +17,7 @@ export interface ClusterTie extends TunnelRecord {
 }
 
 /** A cluster as its row has it; labels as JSON text. */
-interface ClusterRow {
+export interface ClusterRow {
   readonly id: string;
   readonly labels: string;
   readonly disabled_at: string | null;

@@ -46,8 +46,17 @@ export async function removeGrantRow(db: Kysely<Database>, id: string, by: Chang
     const row = await transaction.selectFrom("grants").select("spec").where("id", "=", id).executeTakeFirst();
     if (row === undefined) return false;
     await transaction.deleteFrom("grants").where("id", "=", id).execute();
-    const grant: unknown = JSON.parse(row.spec);
+    const grant = specOf(row.spec);
     await recordAudit(transaction, { event: "grant.removed", ...by, grantId: id, grant });
     return true;
   });
+}
+
+/** A row whose text was damaged can be removed all the same; the audit has its text then. */
+function specOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { damaged: text };
+  }
 }
