@@ -80,7 +80,8 @@ describeStores(({ newPlace, open }) => {
     const store = await open(await newPlace());
     const by = { actor: "root", at: NOW };
     await addGrantRow(store.db, { id: "api/cut", spec: {} }, by);
-    await addGrantRow(store.db, { id: "api/good", spec: { clusterSelector: "env=prod", groups: ["dev"] } }, by);
+    const spec = { clusterSelector: "env=prod", groups: ["dev"] };
+    await addGrantRow(store.db, { id: "api/good", spec }, by);
     await store.db.updateTable("grants").set({ spec: '{"groups":["d' }).where("id", "=", "api/cut").execute();
     expect((await readGrantRows(store.db)).grants.map(({ id }) => id)).toEqual(["api/good"]);
     expect(await removeGrantRow(store.db, "api/cut", by)).toBe(true);
