@@ -80,7 +80,7 @@ describeStores(({ newPlace, open }) => {
     const store = await open(await newPlace());
     const by = { actor: "root", at: NOW };
     await addGrantRow(store.db, { id: "api/cut", spec: {} }, by);
-    const spec = { clusterSelector: "env=prod", groups: ["dev"] };
+    const spec = { clusterSelector: "env=prod", groups: ["dev"], expiresAt: new Date(NOW.getTime() + 1_000) };
     await addGrantRow(store.db, { id: "api/good", spec }, by);
     await store.db.updateTable("grants").set({ spec: '{"groups":["d' }).where("id", "=", "api/cut").execute();
     expect((await readGrantRows(store.db)).grants.map(({ id }) => id)).toEqual(["api/good"]);
