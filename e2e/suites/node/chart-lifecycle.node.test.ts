@@ -14,7 +14,7 @@ const missing = await missingForImages(process.env);
 /** Time that the pods have for their streams, see the values of the stack. */
 const DRAIN_MS = 5_000;
 /** Until what ran on a pod ends with a reason. */
-const REASON_MS = 5_000;
+const REASON_MS = 15_000;
 const WAIT_MS = 60_000;
 
 describe.skipIf(missing !== undefined)("the chart over time", () => {

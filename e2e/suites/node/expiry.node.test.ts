@@ -6,7 +6,7 @@ import type { Person } from "../support/stack.ts";
 import { kubectlOver, newName, PROTOCOLS, startPod, useNodeStack } from "./support/node-stack.ts";
 
 const TOKEN_SECONDS = 25;
-const GRACE_MS = 5_000;
+const GRACE_MS = 15_000;
 const LOGGED_MS = 60_000;
 
 const suite = useNodeStack({ accessTokenSeconds: TOKEN_SECONDS });

@@ -1,24 +1,18 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { parse, stringify } from "yaml";
-import { nodeFlags } from "../../src/process/node-flags.ts";
-import { pollUntil } from "../../src/process/poll.ts";
-import { repositoryFile } from "../../src/stack/repository-file.ts";
 import { expectWithin } from "../support/reliability/promise.ts";
 import { startPulse } from "../support/reliability/pulse.ts";
+import { type RelayAgain, startRelayAgain } from "../support/reliability/relay-again.ts";
 import { useSite } from "../support/reliability/site.ts";
 import { allAnswer, finishAll, openEchoes } from "../support/reliability/streams.ts";
 
 const site = useSite();
 
-const MAIN = repositoryFile("apps/relay/src/main.ts");
 const DELAYED_BY_MS = 100;
-const WAIT_MS = 60_000;
 /** Callers that come meanwhile, and their streams: each is a line of the log, an entry of the audit, a span. */
 const CALLERS = 20;
 const STREAMS = 20;
@@ -40,32 +34,8 @@ async function startSilent(): Promise<string> {
   return `http://127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`;
 }
 
-/** Starts the site's relay again, with more settings and another place for what it logs. */
-async function startRelayWith(more: Readonly<Record<string, unknown>>, log: "pipe" | "ignore" | number): Promise<void> {
-  const { relay, folder, keeper, relayMetrics } = site();
-  relay.program.signal("SIGKILL");
-  await relay.program.ended;
-  const own: Readonly<Record<string, unknown>> = parse(await readFile(join(folder, "relay", "relay.yaml"), "utf8"));
-  const config = join(folder, "observed.yaml");
-  await writeFile(config, stringify({ ...own, ...more }), { mode: 0o600 });
-  const args = [...(await nodeFlags(MAIN)), "--conditions=source", MAIN, "--config", config];
-  const child = spawn(process.execPath, args, {
-    stdio: ["ignore", log, log],
-    env: { PATH: "/usr/bin:/bin", HOME: folder },
-  });
-  const exited = once(child, "exit");
-  if (child.pid === undefined) throw new Error("the relay does not start");
-  const leave = keeper.adopt(child.pid);
-  ends.push(async () => {
-    child.kill("SIGKILL");
-    await exited;
-    leave();
-  });
-  const isBack = async (): Promise<true | undefined> => {
-    const metrics = await relayMetrics().catch(() => undefined);
-    return (metrics?.get("tunnels") ?? 0) > 0 ? true : undefined;
-  };
-  await pollUntil(isBack, { signal: AbortSignal.timeout(WAIT_MS) });
+async function startRelayWith(settings: RelayAgain["settings"], log: RelayAgain["log"]): Promise<void> {
+  ends.push(await startRelayAgain(site(), { settings, log }));
 }
 
 /** Callers come and go. @returns the longest time that a byte there and back took meanwhile, milliseconds. */

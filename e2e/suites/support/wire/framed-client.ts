@@ -67,6 +67,40 @@ export async function sendUnsized(target: HttpsTarget, request: FramedRequest): 
   }
 }
 
+/** A GET that asks for another protocol. */
+export interface UpgradeRequest {
+  readonly path: string;
+  /** Names and values in turn. */
+  readonly headers: readonly string[];
+  /** What is said once the protocol has changed, Latin-1; an echo is read until it has come back. */
+  readonly said: string;
+}
+
+/** Asks for an upgrade over HTTP/1.1 and reads on until what was said came back, or the connection ends. */
+export async function askUpgrade(target: HttpsTarget, request: UpgradeRequest): Promise<FramedAnswer> {
+  const socket = await dial(target);
+  socket.write(`GET ${request.path} HTTP/1.1\r\nHost: apiserver\r\n${linesOf(request.headers)}\r\n`);
+  let text = "";
+  let hasSaid = false;
+  for await (const chunk of socket) {
+    text += String(chunk.toString("latin1"));
+    const [head = "", rest = ""] = cut(text, "\r\n\r\n");
+    if (!hasSaid && head.startsWith("HTTP/1.1 101") && rest !== "") {
+      hasSaid = true;
+      socket.write(request.said, "latin1");
+    }
+    if (hasSaid ? rest.endsWith(`\n${request.said}`) : isWhole(head, rest)) break;
+  }
+  socket.destroy();
+  return parseAnswer(text);
+}
+
+/** Whether a refusal has come to its end, by the length that it tells. */
+function isWhole(head: string, rest: string): boolean {
+  const length = /^content-length: ([0-9]+)$/im.exec(head)?.[1];
+  return length !== undefined && rest.length >= Number(length);
+}
+
 async function dial({ url, ...tls }: HttpsTarget): Promise<TLSSocket> {
   const { hostname, port } = new URL(url);
   const socket = connectTls({ host: hostname, port: Number(port), ...tls, ALPNProtocols: ["http/1.1"] });

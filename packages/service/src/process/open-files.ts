@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { ConnectError } from "@cluster-connect/protocol";
 
@@ -49,8 +50,23 @@ function fileOf(socket: Socket): number {
   return typeof file === "number" ? file : -1;
 }
 
-/** `ulimit -n`, as the report of a process has it. */
+/**
+ * `ulimit -n`. A report of this process has it everywhere, but stops the thread that asks until every other thread has
+ * answered, also one that waits for a disk; where there is `/proc`, that is read instead.
+ */
 function openFileLimit(): number | undefined {
+  return process.platform === "linux" ? limitOfProc() : limitOfReport();
+}
+
+function limitOfProc(): number | undefined {
+  try {
+    return Number(/^Max open files +([0-9]+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]) || undefined;
+  } catch {
+    return undefined; // no /proc: nothing is known
+  }
+}
+
+function limitOfReport(): number | undefined {
   const { report } = process;
   if (report === undefined) return undefined;
   // Else the report asks for the names of all addresses.

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { Socket } from "node:net";
+import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import { createFileGuard, outOfFiles } from "../../src/process/open-files.ts";
 
@@ -33,9 +35,24 @@ test("without numbers or without a limit nothing is refused", () => {
   expect(createFileGuard(() => 1)(new Socket())).toBe(false);
 });
 
-test("the limit of this process is read from its report", () => {
+test("the limit of this process is known", () => {
   expect(createFileGuard()(socketOf(1_000_000_000))).toBe(true);
   expect(createFileGuard()(socketOf(48))).toBe(false);
+});
+
+test("a thread that stands still, such as one that waits for a disk, is not waited for", async () => {
+  const shared = new Int32Array(new SharedArrayBuffer(8));
+  // The thread says that it stands, and what ended that: our word, or its time.
+  const text = `const { parentPort, workerData: shared } = require("node:worker_threads");
+    Atomics.store(shared, 1, 1); Atomics.notify(shared, 1);
+    parentPort.postMessage(Atomics.wait(shared, 0, 0, 60_000));`;
+  const thread = new Worker(text, { eval: true, workerData: shared });
+  const ended = once(thread, "message");
+  await Atomics.waitAsync(shared, 1, 0).value;
+  expect(createFileGuard()(socketOf(1_000_000_000))).toBe(true);
+  Atomics.store(shared, 0, 1);
+  Atomics.notify(shared, 0);
+  expect(await ended).not.toEqual(["timed-out"]);
 });
 
 test("a refusal for want of files names the program, what it could not do, and the limit to raise", () => {
