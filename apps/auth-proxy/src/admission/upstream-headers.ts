@@ -54,6 +54,7 @@ export function upstreamHeaders(received: HeaderLines, own: OwnHeaders): string[
   return toRawHeaders([
     ["Host", own.host],
     ...passed,
+    ...trailersWanted(received),
     ...upgrade,
     ...framingHeaders(own.framing, own.method),
     ...forwarded,
@@ -61,6 +62,12 @@ export function upstreamHeaders(received: HeaderLines, own: OwnHeaders): string[
     ["Authorization", `Bearer ${own.token}`],
     ...impersonationHeaders(own.identity, { anyExtraKey: own.acting }),
   ]);
+}
+
+/** `TE: trailers` is for every hop: an application may leave the trailers of its answer out without it. */
+function trailersWanted(received: HeaderLines): HeaderLine[] {
+  const coded = received.filter(([name]) => name.toLowerCase() === "te").flatMap(([, value]) => value.split(","));
+  return coded.some((token) => token.trim().toLowerCase() === "trailers") ? [["TE", "trailers"]] : [];
 }
 
 function framingHeaders(framing: Framing, method: string): HeaderLine[] {

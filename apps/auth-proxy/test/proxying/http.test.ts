@@ -94,6 +94,19 @@ test("headers of the hop to the apiserver stay there", async () => {
   expect(answer.head).not.toContain("timeout=1\r\n");
 });
 
+test.each([
+  ["trailers", "trailers"],
+  ["gzip;q=0.5, Trailers", "trailers"],
+  ["gzip", undefined],
+  ["trailers;q=1", undefined],
+])(
+  "TE: %s arrives as %s: an application is told that its trailers are wanted, and nothing else of the hop",
+  async (te, arrived) => {
+    await sendRaw(fixture.target, await head("GET /api", `TE: ${te}`, "Connection: TE"));
+    expect(valuesOf(fixture.upstream.requests.at(-1), "TE")).toEqual(arrived === undefined ? [] : [arrived]);
+  },
+);
+
 test("a HEAD has a length and no body", async () => {
   fixture.upstream.answer = (_request, response) => response.writeHead(200, { "Content-Length": "42" }).end();
   const stream = await openStream(fixture.target);
