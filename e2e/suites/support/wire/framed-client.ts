@@ -72,7 +72,7 @@ export interface UpgradeRequest {
   readonly path: string;
   /** Names and values in turn. */
   readonly headers: readonly string[];
-  /** What is said once the protocol has changed, Latin-1; an echo is read until it has come back. */
+  /** Bytes to say once the protocol has changed, Latin-1; an echo is read until it has come back. */
   readonly said: string;
 }
 

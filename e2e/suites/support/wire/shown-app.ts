@@ -70,7 +70,7 @@ export async function startShownApp(address: string): Promise<ShownApp> {
   };
 }
 
-/** What came, as JSON: an upgrade has no body. */
+/** The request that came, as JSON: an upgrade has no body. */
 async function show(request: IncomingMessage): Promise<string> {
   const { method, url, rawHeaders } = request;
   const body = request.headers.upgrade === undefined ? (await buffer(request)).toString("latin1") : "";
