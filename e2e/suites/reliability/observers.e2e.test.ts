@@ -34,7 +34,7 @@ async function startSilent(): Promise<string> {
   return `http://127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`;
 }
 
-async function startRelayWith(settings: RelayAgain["settings"], log: RelayAgain["log"]): Promise<void> {
+async function startRelayWith(settings: NonNullable<RelayAgain["settings"]>, log: RelayAgain["log"]): Promise<void> {
   ends.push(await startRelayAgain(site(), { settings, log }));
 }
 
