@@ -46,10 +46,16 @@ export async function startRelayAgain(site: Site, again: RelayAgain): Promise<()
     const metrics = await relayMetrics().catch(() => undefined);
     return (metrics?.get("tunnels") ?? 0) > 0 ? true : undefined;
   };
-  await pollUntil(isBack, { signal: AbortSignal.timeout(WAIT_MS) });
-  return async () => {
+  const end = async (): Promise<void> => {
     process.kill(-pid, "SIGKILL");
     await exited;
     leave();
   };
+  try {
+    await pollUntil(isBack, { signal: AbortSignal.timeout(WAIT_MS) });
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return end;
 }
