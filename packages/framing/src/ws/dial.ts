@@ -11,6 +11,7 @@ import { SYSTEM_WEB_SOCKET_DEPS, type WebSocketDeps } from "./deps.ts";
 import { dialError } from "./dial-error.ts";
 import { createDirectRead, type DirectRead } from "./direct-read.ts";
 import { isOurAnswer } from "./handshake.ts";
+import { connectTcp, type OvertakeDeps, overtaking } from "./overtake.ts";
 import { connectThroughProxy, portOf } from "./proxy.ts";
 import { readRefusal } from "./refusal.ts";
 
@@ -44,13 +45,37 @@ export async function dialWebSocket(
   const key = Buffer.from(deps.randomBytes(16)).toString("base64");
   const secure = url.protocol === "wss:" || url.protocol === "https:";
   const deadline = AbortSignal.timeout(options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS);
-  const through = await proxySocket(url, options, deadline);
+  const overtakeDeps = { clock: deps.clock, connect: connectTcp };
+  const through = await proxySocket(url, options, { deadline, deps: overtakeDeps });
   if (signal.aborted) {
     through?.destroy();
     throw signal.reason;
   }
+  const place = { host: bareHost(url.hostname), port: portOf(url) };
+  const upgrade = (tell: (socket: Socket) => void, either: AbortSignal): Promise<MessageChannel> =>
+    requestUpgrade(url, { secure, key, through, deadline, tell }, { ...options, signal: either }, deps);
+  return await overtaking(place, upgrade, { signal }, overtakeDeps);
+}
+
+/** How one upgrade is asked for. */
+interface UpgradeAttempt {
+  readonly secure: boolean;
+  readonly key: string;
+  readonly through: Socket | undefined;
+  readonly deadline: AbortSignal;
+  readonly tell: (socket: Socket) => void;
+}
+
+async function requestUpgrade(
+  url: URL,
+  { secure, key, through, deadline, tell }: UpgradeAttempt,
+  options: DialWebSocketOptions,
+  deps: WebSocketDeps,
+): Promise<MessageChannel> {
+  const { signal } = options;
   const direct = secure && through === undefined ? createDirectRead() : undefined;
   const request = startRequest(url, { secure, key, through, direct }, options);
+  request.once("socket", tell);
   const { promise, resolve, reject } = Promise.withResolvers<MessageChannel>();
   const leaves = [
     onAbort(signal, () => reject(signal.reason)),
@@ -83,15 +108,16 @@ export async function dialWebSocket(
 /** A socket to the host through the proxy, when there is one. */
 async function proxySocket(
   url: URL,
-  options: DialWebSocketOptions,
-  deadline: AbortSignal,
+  { proxy, signal }: DialWebSocketOptions,
+  { deadline, deps }: { readonly deadline: AbortSignal; readonly deps: OvertakeDeps },
 ): Promise<Socket | undefined> {
-  const { proxy, signal } = options;
   if (proxy === undefined) return undefined;
-  const host = bareHost(url.hostname);
-  const either = AbortSignal.any([signal, deadline]);
+  const target = { host: bareHost(url.hostname), port: portOf(url) };
+  const place = { host: bareHost(proxy.hostname), port: portOf(proxy) };
+  const ask = (tell: (socket: Socket) => void, either: AbortSignal): Promise<Socket> =>
+    connectThroughProxy(proxy, target, { signal: either, tell });
   try {
-    return await connectThroughProxy(proxy, { host, port: portOf(url) }, { signal: either });
+    return await overtaking(place, ask, { signal: AbortSignal.any([signal, deadline]) }, deps);
   } catch (error) {
     signal.throwIfAborted();
     if (!deadline.aborted) throw error;

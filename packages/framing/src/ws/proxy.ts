@@ -33,12 +33,13 @@ export function proxyFor(url: URL, env: ProxyEnvironment): URL | undefined {
 /**
  * A socket to a host through a proxy that knows CONNECT: one question, and no second one after any answer.
  *
+ * @param options `tell` hears of the socket to the proxy as soon as it is there.
  * @throws ConnectError `CC_RELAY_UNREACHABLE` naming the proxy and its answer when it cannot be reached or refuses.
  */
 export function connectThroughProxy(
   proxy: URL,
   target: { readonly host: string; readonly port: number },
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly tell?: (socket: Socket) => void },
 ): Promise<Socket> {
   const authority = `${target.host.includes(":") ? `[${target.host}]` : target.host}:${target.port}`;
   const start = proxy.protocol === "https:" ? requestTls : requestPlain;
@@ -52,6 +53,7 @@ export function connectThroughProxy(
       agent: false,
       signal: options.signal,
     });
+    if (options.tell !== undefined) request.once("socket", options.tell);
     request.once("connect", (response, socket, head) => {
       const status = response.statusCode ?? 0;
       if (status < 200 || status > 299) {
