@@ -8,7 +8,7 @@ import {
   type RotateRequest,
   wrongField,
 } from "@cluster-connect/api";
-import { systemCode } from "@cluster-connect/base";
+import { isTransientStatus, systemCode } from "@cluster-connect/base";
 import { proxyFor } from "@cluster-connect/framing/ws";
 import { ConnectError, isErrorCode } from "@cluster-connect/protocol";
 import type { Environment } from "@cluster-connect/service";
@@ -111,8 +111,9 @@ async function readText(response: IncomingMessage): Promise<string> {
 function refusal(relay: URL, status: number, answer: unknown): ConnectError {
   const parsed = REFUSAL.safeParse(answer);
   if (!parsed.success || !isErrorCode(parsed.data.code)) {
-    // Without the relay's own words a 5xx comes from what stands before it and passes.
-    if (status >= 500) return new ConnectError("CC_RELAY_UNREACHABLE", `${relay.host} answered HTTP status ${status}`);
+    // Without the relay's own words it comes from what stands before it.
+    if (isTransientStatus(status))
+      return new ConnectError("CC_RELAY_UNREACHABLE", `${relay.host} answered HTTP status ${status}`);
     return new ConnectError("CC_RELAY_REFUSED", `${relay.host} answered the enrollment with HTTP status ${status}`);
   }
   const { code, message, hint } = parsed.data;

@@ -69,6 +69,18 @@ test("a relay that cannot be reached, or whose proxy answers for it, is tried ag
   await expect(identity).resolves.toMatchObject({ clusterId: "prod" });
 });
 
+test.each([429, 408, 520])("an answer of status %i from what stands before the relay passes", async (status) => {
+  const relay = await startTestRelay();
+  const config = await configFor(relay);
+  const { enroll } = relay.behaviour;
+  relay.behaviour.enroll = () => {
+    relay.behaviour.enroll = enroll;
+    return { status, body: "later" };
+  };
+  await expect(ensureIdentity(config, { ca: undefined, signal }, deps())).resolves.toMatchObject({ clusterId: "prod" });
+  expect(relay.enrollments).toHaveLength(2);
+});
+
 test("a refused code is final, with the relay's own words", async () => {
   const relay = await startTestRelay();
   relay.behaviour.enroll = () => ({
@@ -92,6 +104,7 @@ test("an answer that is not a relay's is final", async () => {
   const config = await configFor(relay);
   for (const answer of [
     { status: 404, body: "nothing here" },
+    { status: 501, body: "not known" },
     { status: 200, body: { hello: "world" } },
   ]) {
     relay.behaviour.enroll = () => answer;

@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import { type Clock, onAbort, wait } from "@cluster-connect/base";
+import { type Clock, isTransientStatus, onAbort, wait } from "@cluster-connect/base";
 import { errorFields, type Logger } from "@cluster-connect/service";
 
 /** Hands messages to an operator's HTTP endpoint, in order, each until it was taken or given up. */
@@ -36,6 +36,8 @@ export interface WebhookDeps {
 
 const MAX_QUEUED = 1_000;
 const MAX_ATTEMPTS = 10;
+/** Attempts of a message that the endpoint refuses by a status that does not pass by itself: others wait behind it. */
+const MAX_REFUSALS = 3;
 const TIMEOUT_MS = 10_000;
 const BASE_DELAY_MS = 500;
 const MAX_DELAY_MS = 60_000;
@@ -96,7 +98,10 @@ async function deliver(
   signal: AbortSignal,
   deps: WebhookDeps,
 ): Promise<void> {
-  for (let attempt = 0; attempt < MAX_ATTEMPTS && !signal.aborted; attempt += 1) {
+  let refusals = 0;
+  let attempt = 0;
+  while (attempt < MAX_ATTEMPTS && refusals < MAX_REFUSALS && !signal.aborted) {
+    attempt += 1;
     try {
       await post(message, options, signal, deps);
       deps.onResult?.("sent");
@@ -104,15 +109,19 @@ async function deliver(
     } catch (error) {
       if (signal.aborted) return;
       deps.onResult?.("retried");
-      deps.log.warn({ event: "webhook.retry", attempt: attempt + 1, ...errorFields(error) }, "webhook not taken");
-      const delayMs = deps.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** attempt);
+      deps.log.warn({ event: "webhook.retry", attempt, ...errorFields(error) }, "webhook not taken");
+      if (error instanceof Refusal) refusals += 1;
+      const delayMs = deps.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (attempt - 1));
       await wait(delayMs, { signal }, deps).catch(() => undefined);
     }
   }
   if (signal.aborted) return;
   deps.onResult?.("failed");
-  deps.log.error({ event: "webhook.failed", attempts: MAX_ATTEMPTS }, "webhook message given up");
+  deps.log.error({ event: "webhook.failed", attempts: attempt }, "webhook message given up");
 }
+
+/** An answer that the same message gets again. */
+class Refusal extends Error {}
 
 async function post(
   { id, body }: WebhookMessage,
@@ -132,7 +141,9 @@ async function post(
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });
   await response.body?.cancel();
-  if (!response.ok) throw new Error(`the endpoint answered with status ${response.status}`);
+  if (response.ok) return;
+  const text = `the endpoint answered with status ${response.status}`;
+  throw isTransientStatus(response.status) ? new Error(text) : new Refusal(text);
 }
 
 /** The value of {@link SIGNATURE_HEADER}. */

@@ -59,6 +59,16 @@ function run(url: string, change: Partial<WebhookDeps> = {}) {
   return { webhook, results, over, waits };
 }
 
+test("a message that is refused for good makes room for the next one after three attempts", async () => {
+  const { url, got } = await startEndpoint([400, 503, 422, 404, 200]);
+  const { webhook, results, over } = run(url);
+  webhook.push(message(1));
+  webhook.push(message(2));
+  await expect.poll(() => over).toEqual(["prod/1", "prod/2"]);
+  expect(got.map(({ body }) => body)).toEqual(['{"n":1}', '{"n":1}', '{"n":1}', '{"n":1}', '{"n":2}']);
+  expect(results).toEqual(["retried", "retried", "retried", "retried", "failed", "sent"]);
+});
+
 test("messages come signed and in order, each again until it was taken", async () => {
   const { url, got } = await startEndpoint([503, 500, 200, 200]);
   const { webhook, results, over, waits } = run(url);
