@@ -490,3 +490,53 @@ test.each([
   expect(near.endpoint.suspended).toBe(false);
   opener.close();
 });
+
+test("the registry counts the bytes that its streams hold, and ends them all by one code", async () => {
+  const { clock, opener, registry, taken, connect, open } = twoEnds();
+  opener.use((await connect()).dialer);
+  const nears = [(await open())[0], (await open())[0]];
+  // Nobody reads at the other end, so all that has credit stays held here.
+  for (const near of nears) near.pause();
+  taken.forEach((far, index) => void far.write(Buffer.alloc(1_000 * (index + 1))));
+  await clock.settle();
+  expect(registry.counters).toEqual({ streams: 2, suspended: 0, retainedBytes: 3_000 });
+  registry.reset("CC_DRAINING", "The agent stops");
+  const ends = await Promise.all([...nears, ...taken].map(({ done }) => done));
+  expect(ends).toEqual(
+    ends.map(() => expect.objectContaining({ error: expect.objectContaining({ code: "CC_DRAINING" }) })),
+  );
+  expect(registry.counters).toEqual({ streams: 0, suspended: 0, retainedBytes: 0 });
+});
+
+test("a stream that has come back lives on past its grace, and leaves no timer when it ends", async () => {
+  const { clock, opener, registry, connect, open } = twoEnds();
+  const first = await connect();
+  opener.use(first.dialer);
+  const [near, far] = await open();
+  first.channel.cut();
+  await clock.advance(GRACE_MS - 1_000);
+  const second = await connect();
+  opener.use(second.dialer);
+  await clock.advance(2 * GRACE_MS);
+  expect([near.destroyed, far.destroyed, registry.counters.suspended]).toEqual([false, false, 0]);
+  near.destroy();
+  await far.done;
+  second.dialer.close();
+  registry.close();
+  await clock.settle();
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a session that ends for good takes its streams at the agent with it, at once", async () => {
+  const { clock, opener, registry, connect, open } = twoEnds();
+  const first = await connect();
+  opener.use(first.dialer);
+  const [near, far] = await open();
+  first.dialer.close("CC_AGENT_KEY_REFUSED", "revoked");
+  await expect(far.done).resolves.toMatchObject({ error: { code: "CC_AGENT_KEY_REFUSED" } });
+  await near.done;
+  expect(registry.counters).toEqual({ streams: 0, suspended: 0, retainedBytes: 0 });
+  registry.close();
+  await clock.settle();
+  expect(clock.pendingTimers).toBe(0);
+});
