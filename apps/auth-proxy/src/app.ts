@@ -9,6 +9,7 @@ import { createAuthenticate } from "./admission/authenticate.ts";
 import type { ImpersonationMode } from "./admission/identity.ts";
 import { createTokenReviewer } from "./admission/token-review.ts";
 import { type ApiserverClient, createApiserverClient } from "./apiserver/client.ts";
+import { createClusterUidPublisher } from "./apiserver/cluster-uid.ts";
 import { askReadiness } from "./apiserver/readiness.ts";
 import { createServiceAccount } from "./apiserver/service-account.ts";
 import { createUpstream } from "./apiserver/upstream.ts";
@@ -67,10 +68,13 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
   const stopped = new AbortController();
   const { signal } = stopped;
 
-  const certificates = await openCertificates(config, deps);
   const account = await createServiceAccount(config.upstream, deps);
   const upstream = createUpstream(config.upstream.url, { http2: config.http2 }, { ca: account.ca, clock });
   const apiserver = createApiserverClient(upstream, account, deps);
+  // Before the authorities: an agent that waits for those finds it when it dials.
+  const clusterUid = createClusterUidPublisher(config.publishCaPath, { ...deps, apiserver });
+  await clusterUid.publish({ signal: deps.stopping });
+  const certificates = await openCertificates(config, deps);
   deps.health.add("apiserver", (options) => askReadiness(apiserver, options.signal));
   const mode = await proveOwnAccount(config, { signal: deps.stopping }, { ...deps, apiserver });
 
@@ -109,6 +113,7 @@ export async function startApp(config: Config, deps: AppDeps): Promise<App> {
 
   const background = Promise.all([
     certificates.keep({ signal }),
+    clusterUid.keep({ signal }),
     account.keep({ signal }),
     tracer?.run({ signal }),
     repeat(() => underWay.sweep(clock.now()), { intervalMs: SWEEP_MS, signal }, { clock }),

@@ -76,6 +76,9 @@ const logged =
   () =>
     lines.find((line) => line["event"] === event);
 
+/** How many callers' requests the upstream got. */
+const passedOn = (): number => upstream.requests.filter(({ target }) => target.startsWith("/api/v1/pods")).length;
+
 async function send(audience: string, target = "/api/v1/pods"): Promise<RawAnswer> {
   const stream = await ask(audience, target);
   const answer = await readAnswer(stream);
@@ -179,12 +182,12 @@ test("on SIGHUP the issuers' file is read again at once, and the process goes on
 
 test("on SIGTERM what is under way may end within the drain time, nothing new begins", async () => {
   const gate = Promise.withResolvers<void>();
-  upstream.answer = (_request, response) =>
-    void gate.promise.then(() => response.writeHead(200, { "Content-Length": "2" }).end("{}"));
   const started = await start();
   await expect.poll(logged("serving"), { timeout: 30_000 }).toBeDefined();
+  upstream.answer = (_request, response) =>
+    void gate.promise.then(() => response.writeHead(200, { "Content-Length": "2" }).end("{}"));
   const answer = send("aud");
-  await expect.poll(() => upstream.requests.length).toBe(1);
+  await expect.poll(passedOn).toBe(1);
   started.kill("SIGTERM");
   await expect.poll(logged("shutdown.begin")).toBeDefined();
   await expect.poll(isListening).toBe(false);
@@ -194,12 +197,12 @@ test("on SIGTERM what is under way may end within the drain time, nothing new be
 });
 
 test("a watch does not hold the stop up beyond the drain time, and is told why it ends", async () => {
-  upstream.answer = (_request, response) =>
-    void response.writeHead(200, { "Content-Type": "application/json" }).write("{}\n");
   const started = await start({ drainSeconds: 1 });
   await expect.poll(logged("serving"), { timeout: 30_000 }).toBeDefined();
+  upstream.answer = (_request, response) =>
+    void response.writeHead(200, { "Content-Type": "application/json" }).write("{}\n");
   const watch = send("aud", "/api/v1/pods?watch=1");
-  await expect.poll(() => upstream.requests.length).toBe(1);
+  await expect.poll(passedOn).toBe(1);
   const startedAt = Date.now();
   started.kill("SIGTERM");
   await once(started, "exit");

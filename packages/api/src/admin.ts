@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { FINGERPRINT_FIELD } from "./fields.ts";
+import { CLUSTER_UID_FIELD, FINGERPRINT_FIELD } from "./fields.ts";
 
 const NAMES = z.array(z.string());
 const BYTES = { upBytes: z.int(), downBytes: z.int() };
@@ -37,6 +37,11 @@ export const ADMIN_CLUSTER = z.object({
   /** Of each certificate that an agent announced and that waits for an administrator. */
   pendingFingerprints: z.array(FINGERPRINT_FIELD),
   pendingSince: z.string().nullable(),
+  /** Of the namespace kube-system of the cluster that the name stands for. */
+  uid: CLUSTER_UID_FIELD.nullable(),
+  /** Of another cluster that claims the name and waits for an administrator. */
+  pendingUid: CLUSTER_UID_FIELD.nullable(),
+  pendingUidSince: z.string().nullable(),
   agents: z.array(ADMIN_AGENT),
 });
 

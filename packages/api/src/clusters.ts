@@ -1,6 +1,12 @@
-import type { ClusterId } from "@cluster-connect/protocol";
+import type { ClusterId, ClusterUid } from "@cluster-connect/protocol";
 import { z } from "zod";
-import { CLUSTER_ID_FIELD, FINGERPRINT_FIELD, SERVER_NAME_FIELD, SIGNATURES_FIELD } from "./fields.ts";
+import {
+  CLUSTER_ID_FIELD,
+  CLUSTER_UID_FIELD,
+  FINGERPRINT_FIELD,
+  SERVER_NAME_FIELD,
+  SIGNATURES_FIELD,
+} from "./fields.ts";
 
 /** How a cluster is, as callers see it. `connected` needs an answer from the cluster's own kube-apiserver. */
 export type ClusterState = "connected" | "degraded" | "connecting" | "offline";
@@ -24,6 +30,8 @@ export interface ListedCluster {
   readonly fingerprint: string | null;
   /** Of authorities that an agent announced later; they count once an administrator has accepted them. */
   readonly pendingFingerprint: string | null;
+  /** UID of another cluster that claims this one's name; it is refused until an administrator has decided. */
+  readonly pendingUid: ClusterUid | null;
   /** The name that TLS through a stream to this cluster is verified against. */
   readonly serverName: string;
 }
@@ -41,6 +49,7 @@ const LISTED_CLUSTER = z.object({
   authoritySignatures: SIGNATURES_FIELD.nullable(),
   fingerprint: z.string().nullable(),
   pendingFingerprint: FINGERPRINT_FIELD.nullable(),
+  pendingUid: CLUSTER_UID_FIELD.nullable(),
   serverName: SERVER_NAME_FIELD,
 }) satisfies z.ZodType<ListedCluster>;
 

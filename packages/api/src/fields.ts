@@ -1,4 +1,12 @@
-import { type ClusterId, isAudienceTemplate, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
+import {
+  type ClusterId,
+  type ClusterUid,
+  isAudienceTemplate,
+  isClusterUid,
+  type KeyId,
+  parseClusterId,
+  parseKeyId,
+} from "@cluster-connect/protocol";
 import { z } from "zod";
 
 /** A cluster's id in an answer. */
@@ -23,6 +31,11 @@ export const SIGNATURES_FIELD = z
 export const FINGERPRINT_FIELD = z
   .string()
   .regex(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/, "expected a SHA-256 fingerprint");
+
+/** The UID of a cluster's namespace kube-system. */
+export const CLUSTER_UID_FIELD = z
+  .custom<ClusterUid>(isClusterUid, "expected a cluster's UID")
+  .meta({ type: "string" });
 
 /** A non-empty text. */
 export const TEXT_FIELD = z.string().refine((text) => text.length > 0, "expected a text");

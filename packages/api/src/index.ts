@@ -22,7 +22,7 @@ export {
   ROTATE_REQUEST,
   type RotateRequest,
 } from "./enroll.ts";
-export { SIGNATURES_FIELD } from "./fields.ts";
+export { CLUSTER_UID_FIELD, SIGNATURES_FIELD } from "./fields.ts";
 export { LOGIN, type LoginSettings, RELAY_INFO, type RelayInfo, type ResourceParameter } from "./login.ts";
 export { PROBLEM, REFUSAL } from "./problem.ts";
 export { wrongField } from "./wrong-field.ts";

@@ -29,6 +29,7 @@ test.each([
   ["a server name with a line break", { serverName: "prod.example\n" }],
   ["a state that does not exist", { status: "fine" }],
   ["a signature that is none", { authoritySignatures: "\u001b[2J" }],
+  ["a UID that is none", { pendingUid: "\u001b[2J" }],
   ["nine signatures", { authoritySignatures: Array.from({ length: 9 }, () => "a".repeat(86)).join(" ") }],
 ])("a cluster with %s is refused", (_what, change) => {
   const cluster = {
@@ -43,6 +44,7 @@ test.each([
     authoritySignatures: null,
     fingerprint: null,
     pendingFingerprint: null,
+    pendingUid: null,
     serverName: "prod.clusters.example",
   };
   expect(CLUSTERS_ANSWER.safeParse({ clusters: [cluster] }).success).toBe(true);

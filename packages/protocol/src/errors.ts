@@ -63,6 +63,7 @@ export type ErrorCode =
   | "CC_ENROLLMENT_CODE_INVALID"
   | "CC_AGENT_KEY_REFUSED"
   | "CC_CHALLENGE_FAILED"
+  | "CC_CLUSTER_DUPLICATE"
   | "CC_PEER_REFUSED"
   | "CC_IMPERSONATION_DENIED"
   | "CC_PRIVILEGE_TOO_WIDE"
@@ -428,6 +429,13 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
     exit: 52,
     retry: false,
     hint: "Check that the agent dials the relay by its public name; the signed challenge did not match.",
+  },
+  CC_CLUSTER_DUPLICATE: {
+    wire: 55,
+    http: 409,
+    exit: 57,
+    retry: false,
+    hint: "Give this cluster a name and an enrollment code of its own; if it takes the other's place, accept it with `cluster-connect admin clusters accept`.",
   },
   CC_PEER_REFUSED: {
     wire: 53,

@@ -1,3 +1,4 @@
+import { type ClusterUid, parseClusterUid } from "./agent/cluster-uid.ts";
 import { parseSecret, type Secret } from "./agent/secret.ts";
 import { ConnectError } from "./errors.ts";
 import { decodeFields, encodeFields, type Fields } from "./fields.ts";
@@ -38,6 +39,8 @@ export interface AgentProof {
   readonly signature: string;
   /** PEM of the authorities that may sign the cluster's serving certificate; the relay hands it to callers. */
   readonly clusterAuthorities?: string;
+  /** The cluster's own UID, where its auth proxy may read it. The relay takes one cluster under a name. */
+  readonly clusterUid?: ClusterUid;
   /** Secrets of killed processes whose place this one took: their streams are over. */
   readonly follows?: readonly Secret[];
 }
@@ -133,6 +136,7 @@ export function agentChallengeInput(parts: {
 
 function agentProof(fields: Fields): AgentProof {
   const clusterAuthorities = fields.optionalString("clusterAuthorities", 12_288);
+  const clusterUid = fields.optionalParsed("clusterUid", parseClusterUid);
   const follows = fields.optionalParsed("follows", parseFollows);
   return {
     clusterId: fields.parsed("clusterId", parseClusterId),
@@ -140,6 +144,7 @@ function agentProof(fields: Fields): AgentProof {
     authority: fields.string("authority", 300),
     signature: fields.string("signature", 128),
     ...(clusterAuthorities === undefined ? {} : { clusterAuthorities }),
+    ...(clusterUid === undefined ? {} : { clusterUid }),
     ...(follows === undefined ? {} : { follows }),
   };
 }

@@ -1,3 +1,5 @@
+export type { ClusterUid } from "./agent/cluster-uid.ts";
+export { clusterUidFile, isClusterUid, MAX_CLUSTER_UID_CHARACTERS, parseClusterUid } from "./agent/cluster-uid.ts";
 export type { HopHealth, ProbeDocument } from "./agent/probe.ts";
 export { decodeProbe, encodeProbe } from "./agent/probe.ts";
 export { keyRotationInput } from "./agent/rotation.ts";

@@ -15,6 +15,7 @@ import {
   encodeProbe,
   encodeResume,
   type Hello,
+  MAX_CLUSTER_UID_CHARACTERS,
   MAX_FOLLOWED,
   MAX_JSON_BYTES,
   type Open,
@@ -96,6 +97,16 @@ test("an agent's HELLO names up to eight killed agents by their secrets, and no 
   expect(decodeHello(following([])).agent?.follows).toEqual([]);
   for (const wrong of [[...eight, key], ["short"], key, [1]]) {
     expect(() => decodeHello(following(wrong))).toThrow("HELLO.agent.follows");
+  }
+});
+
+test("an agent's HELLO may name its cluster's UID, and nothing else in its place", () => {
+  const telling = (clusterUid: unknown) => json({ ...hello, agent: { ...hello.agent, clusterUid } });
+  const longest = "0".repeat(MAX_CLUSTER_UID_CHARACTERS);
+  expect(decodeHello(telling(longest)).agent?.clusterUid).toBe(longest);
+  expect(decodeHello(json(hello)).agent).not.toHaveProperty("clusterUid");
+  for (const wrong of ["", `${longest}0`, "a b", null, 7, ["uid"]]) {
+    expect(() => decodeHello(telling(wrong))).toThrow("HELLO.agent.clusterUid");
   }
 });
 

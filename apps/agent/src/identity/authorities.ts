@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Clock, systemCode, wait } from "@cluster-connect/base";
-import { ConnectError } from "@cluster-connect/protocol";
+import { type ClusterUid, ConnectError, clusterUidFile, isClusterUid } from "@cluster-connect/protocol";
 import type { Logger } from "@cluster-connect/service";
 
 const POLL_MS = 250;
@@ -30,9 +30,25 @@ export async function waitForAuthorities(
 
 /** The authorities that the auth proxy has published by now; undefined while it has not. */
 export async function readAuthorities(file: string): Promise<string | undefined> {
+  const text = await readIfThere(file);
+  return text?.includes("-----END CERTIFICATE-----") ? text : undefined;
+}
+
+/**
+ * The cluster's UID as the auth proxy has told it by now; undefined while it has not, may not read it, or told something
+ * else than a UID.
+ *
+ * @param authoritiesFile the UID is in a file beside it.
+ * @throws ConnectError `CC_FILE_UNREADABLE` when the file is there and cannot be read.
+ */
+export async function readClusterUid(authoritiesFile: string): Promise<ClusterUid | undefined> {
+  const text = (await readIfThere(clusterUidFile(authoritiesFile)))?.trim();
+  return isClusterUid(text) ? text : undefined;
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
   try {
-    const text = await readFile(file, "utf8");
-    return text.includes("-----END CERTIFICATE-----") ? text : undefined;
+    return await readFile(file, "utf8");
   } catch (cause) {
     const code = systemCode(cause);
     if (code === "ENOENT") return undefined;

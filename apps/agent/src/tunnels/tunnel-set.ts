@@ -2,10 +2,11 @@ import { type Clock, wait } from "@cluster-connect/base";
 import type { Session, SessionDeps } from "@cluster-connect/framing";
 import type { Environment, Logger } from "@cluster-connect/service";
 import type { AgentConfig } from "../config.ts";
-import { readAuthorities } from "../identity/authorities.ts";
+import { readAuthorities, readClusterUid } from "../identity/authorities.ts";
 import type { Identity } from "../identity/state-folder.ts";
 import type { AgentInstance } from "../instance/instance.ts";
 import type { Dispatch } from "../streams/dispatch.ts";
+import { createClusterUidWatch } from "./cluster-uid-watch.ts";
 import { createRelaySpread } from "./relay-spread.ts";
 import { createTunnelStatus, type TunnelStatus } from "./status.ts";
 import { runTunnel } from "./tunnel.ts";
@@ -55,6 +56,11 @@ export function createTunnelSet(
   const stopped = new AbortController();
   const draining = new AbortController();
   const authorities = (): Promise<string | undefined> => readAuthorities(config.authProxy.authoritiesFile);
+  const clusterUid = createClusterUidWatch({
+    read: () => readClusterUid(config.authProxy.authoritiesFile),
+    log,
+    clock,
+  });
   const statuses = config.relay.urls.map((relay) => createTunnelStatus(relay));
   const running = config.relay.urls.flatMap((relay, index) => {
     const status = statuses[index] ?? createTunnelStatus(relay);
@@ -72,14 +78,25 @@ export function createTunnelSet(
       },
     });
     const options = { relay, ca, instance, software, identity, draining: draining.signal, signal: stopped.signal };
-    const tunnelDeps = { dispatch, status, relaySpread, log, sessionDeps, env, authorities, onKeyRefused, atStake };
+    const tunnelDeps = {
+      dispatch,
+      status,
+      relaySpread,
+      log,
+      sessionDeps,
+      env,
+      authorities,
+      clusterUid,
+      onKeyRefused,
+      atStake,
+    };
     return Array.from({ length: config.relay.tunnels }, () => runTunnel(options, tunnelDeps));
   });
   const sessions = (): readonly Session[] => statuses.flatMap((status) => status.sessions());
   return {
     identity,
     statuses,
-    done: Promise.all(running).then(() => undefined),
+    done: Promise.all([...running, clusterUid.run({ signal: draining.signal })]).then(() => undefined),
     async drain(options) {
       draining.abort();
       await Promise.all(sessions().map((session) => session.drain(options)));

@@ -2,11 +2,18 @@ import { signChallenge } from "@cluster-connect/auth";
 import { onAbort } from "@cluster-connect/base";
 import { dialSession, type Session, type SessionDeps, supervise } from "@cluster-connect/framing";
 import { dialWebSocket, type ProxyEnvironment, proxyFor } from "@cluster-connect/framing/ws";
-import { type AgentProof, agentChallengeInput, ConnectError, type Hello } from "@cluster-connect/protocol";
+import {
+  type AgentProof,
+  agentChallengeInput,
+  type ClusterUid,
+  ConnectError,
+  type Hello,
+} from "@cluster-connect/protocol";
 import { errorFields, type Logger } from "@cluster-connect/service";
 import type { Identity } from "../identity/state-folder.ts";
 import type { AgentInstance } from "../instance/instance.ts";
 import type { Dispatch } from "../streams/dispatch.ts";
+import type { ClusterUidWatch } from "./cluster-uid-watch.ts";
 import type { RelaySpread } from "./relay-spread.ts";
 import type { TunnelStatus } from "./status.ts";
 
@@ -27,6 +34,8 @@ export interface TunnelDeps {
   readonly dispatch: Dispatch;
   /** The authorities that the auth proxy publishes by now. */
   readonly authorities: () => Promise<string | undefined>;
+  /** The cluster's UID, and the tunnels that it was told in. */
+  readonly clusterUid: ClusterUidWatch;
   readonly status: TunnelStatus;
   readonly relaySpread: RelaySpread;
   /** The relay takes no tunnel by this agent's key. */
@@ -158,7 +167,7 @@ async function dialOnce(
           await session.closed;
           throw new ConnectError("CC_CANCELLED", LEFT_TEXT);
         }
-        return prove(hello, options, await deps.authorities());
+        return prove(hello, options, await deps.authorities(), await deps.clusterUid.tell(session));
       },
       onRelays: (liveRelays) => relaySpread.live(liveRelays),
       onStream: deps.dispatch,
@@ -176,7 +185,12 @@ async function dialOnce(
   }
 }
 
-function prove(hello: Hello, options: TunnelOptions, clusterAuthorities: string | undefined): AgentProof {
+function prove(
+  hello: Hello,
+  options: TunnelOptions,
+  clusterAuthorities: string | undefined,
+  clusterUid: ClusterUid | undefined,
+): AgentProof {
   const { identity, instance, relay } = options;
   const { instanceId: agentInstanceId, follows } = instance;
   const { clusterId, key } = identity;
@@ -192,6 +206,7 @@ function prove(hello: Hello, options: TunnelOptions, clusterAuthorities: string 
     authority,
     signature: signChallenge(key, input),
     ...(clusterAuthorities === undefined ? {} : { clusterAuthorities }),
+    ...(clusterUid === undefined ? {} : { clusterUid }),
     ...(follows.length === 0 ? {} : { follows }),
   };
 }

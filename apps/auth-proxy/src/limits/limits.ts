@@ -118,6 +118,10 @@ export const TOKEN_REVIEW_ENTRIES = 1_024;
 /** Most items that one `--as` may name; each is a review. */
 export const MAX_ACTING_ITEMS = 64;
 
+/** Time between two questions for the cluster's UID: after an answer, and after none. */
+export const CLUSTER_UID_RELOAD_MS = 600_000;
+export const CLUSTER_UID_RETRY_MS = 5_000;
+
 /** Time between two attempts to reach the apiserver at start. */
 export const START_RETRY_MS = 1_000;
 

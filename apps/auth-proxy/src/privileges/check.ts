@@ -32,6 +32,7 @@ const MUST_NOT: readonly Question[] = [
   { verb: "get", resource: "secrets" },
   { verb: "list", resource: "secrets" },
   { verb: "get", resource: "secrets", namespace: "kube-system" },
+  { verb: "get", resource: "namespaces" },
   { verb: "get", resource: "pods" },
   { verb: "list", resource: "pods" },
   { verb: "create", resource: "pods" },
@@ -160,6 +161,7 @@ function parseRule(value: unknown): PolicyRule {
   return {
     apiGroups: texts(fieldOf(value, "apiGroups")),
     resources: texts(fieldOf(value, "resources")),
+    resourceNames: texts(fieldOf(value, "resourceNames")),
     nonResourceURLs: texts(fieldOf(value, "nonResourceURLs")),
     verbs: texts(fieldOf(value, "verbs")),
   };

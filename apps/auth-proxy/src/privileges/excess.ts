@@ -1,4 +1,4 @@
-import type { PolicyRule } from "./rbac.ts";
+import { CLUSTER_UID_RULE, type PolicyRule } from "./rbac.ts";
 
 /** Rules that every account has on a usual cluster. */
 const BASELINE: readonly PolicyRule[] = [
@@ -42,9 +42,32 @@ export function excessPrivileges(
   tolerated: readonly string[],
 ): readonly string[] {
   const allowed = new Set([...BASELINE, ...expected].flatMap(listPrivileges).map(describePrivilege));
-  const excess = granted.flatMap(listPrivileges).map(describePrivilege);
+  const excess = granted
+    .filter((rule) => !isClusterUidRule(rule))
+    .flatMap(listPrivileges)
+    .map(describePrivilege);
   return [...new Set(excess)].filter((line) => !allowed.has(line) && !EXTRAS.test(line) && !tolerated.includes(line));
 }
+
+/** Whether a rule grants no more than {@link CLUSTER_UID_RULE}; without its name it would grant every namespace. */
+function isClusterUidRule({
+  apiGroups = [],
+  resources = [],
+  resourceNames = [],
+  nonResourceURLs = [],
+  verbs,
+}: PolicyRule): boolean {
+  return (
+    nonResourceURLs.length === 0 &&
+    isAlone(apiGroups, CLUSTER_UID_RULE.apiGroups) &&
+    isAlone(resources, CLUSTER_UID_RULE.resources) &&
+    isAlone(resourceNames, CLUSTER_UID_RULE.resourceNames) &&
+    isAlone(verbs, CLUSTER_UID_RULE.verbs)
+  );
+}
+
+const isAlone = (found: readonly string[], [expected]: readonly string[] = []): boolean =>
+  found.length === 1 && found[0] === expected;
 
 /** Every verb on every thing that a rule grants; names only narrow it. */
 function listPrivileges(rule: PolicyRule): readonly Privilege[] {

@@ -7,7 +7,7 @@ import type { Config } from "../config.ts";
 import { START_RETRY_MS } from "../limits/limits.ts";
 import { assertPrivileges, checkPrivileges } from "./check.ts";
 import { findMode } from "./mode.ts";
-import { expectedRules, type PrivilegeNeeds, renderRbac } from "./rbac.ts";
+import { CLUSTER_UID_RULE, expectedRules, type PrivilegeNeeds, renderRbac } from "./rbac.ts";
 
 export interface OwnAccountDeps {
   readonly apiserver: ApiserverClient;
@@ -65,7 +65,7 @@ async function prove(
   try {
     assertPrivileges(report);
   } catch (error) {
-    deps.showRbac(renderRbac(expectedRules(needs), account));
+    deps.showRbac(renderRbac([...expectedRules(needs), CLUSTER_UID_RULE], account));
     throw error;
   }
   deps.log.info({ event: "privileges.proved", mode }, "the account may impersonate and nothing else");

@@ -28,6 +28,17 @@ const AUTHENTICATION = "authentication.k8s.io";
 const RESOURCE_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 const URL_VERBS = ["get", "head", "post", "put", "patch", "delete", "options"];
 
+/**
+ * Lets the account see which cluster it is in: the UID of this one namespace. A role without it serves, and another
+ * cluster under this one's name is not told apart then.
+ */
+export const CLUSTER_UID_RULE: PolicyRule = {
+  apiGroups: [""],
+  resources: ["namespaces"],
+  resourceNames: ["kube-system"],
+  verbs: ["get"],
+};
+
 /** The rules that are right for these settings: impersonate, review, and nothing else. */
 export function expectedRules(needs: PrivilegeNeeds): readonly PolicyRule[] {
   const reviews: PolicyRule[] = [

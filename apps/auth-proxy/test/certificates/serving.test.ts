@@ -78,7 +78,7 @@ test("the serving certificate is renewed before it expires, without a restart an
 });
 
 test("any name, the cluster's own and none are served with one certificate", async () => {
-  await using fixture = await createFixture();
+  await using fixture = await createFixture({ publishes: true });
   const serverNames = ["demo.clusters.cluster-connect.internal", "localhost"];
   for (const servername of serverNames) expect(await certificateOf({ ...fixture.target, servername })).toBeDefined();
   const { caPem } = fixture.app;

@@ -3,7 +3,13 @@ import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { excessPrivileges } from "../../src/privileges/excess.ts";
-import { expectedRules, type PolicyRule, type PrivilegeNeeds, renderRbac } from "../../src/privileges/rbac.ts";
+import {
+  CLUSTER_UID_RULE,
+  expectedRules,
+  type PolicyRule,
+  type PrivilegeNeeds,
+  renderRbac,
+} from "../../src/privileges/rbac.ts";
 import { createFixture, type Fixture, type FixtureOptions, IMPERSONATION } from "../support/fixture.ts";
 import type { RecordingUpstream } from "../support/recording-upstream.ts";
 
@@ -18,9 +24,13 @@ const NEEDS: PrivilegeNeeds = {
 };
 
 /** Stands for an apiserver whose RBAC gives our account these rules. */
-function grant(rules: readonly PolicyRule[], minor = "36"): (upstream: RecordingUpstream) => void {
+function grant(
+  rules: readonly PolicyRule[],
+  minor = "36",
+  unlisted: readonly PolicyRule[] = [],
+): (upstream: RecordingUpstream) => void {
   const allows = (verb: string, group: string, resource: string, name: string): boolean =>
-    rules.some((rule) => {
+    [...rules, ...unlisted].some((rule) => {
       const has = (list: readonly string[] | undefined, value: string): boolean =>
         list?.includes(value) === true || list?.includes("*") === true;
       const named = rule.resourceNames === undefined || rule.resourceNames.includes(name);
@@ -59,15 +69,37 @@ function grant(rules: readonly PolicyRule[], minor = "36"): (upstream: Recording
   };
 }
 
-function start(rules: readonly PolicyRule[], options: FixtureOptions = {}, minor?: string): Promise<Fixture> {
+interface StartOptions extends FixtureOptions {
+  /** Rules of an authorizer that lists none. */
+  readonly unlisted?: readonly PolicyRule[];
+}
+
+function start(rules: readonly PolicyRule[], options: StartOptions = {}, minor?: string): Promise<Fixture> {
   const impersonation = { ...IMPERSONATION, mode: "auto" } as const;
   const config = { selfCheck: true, impersonation, ...options.config };
-  return createFixture({ config, prepare: grant(rules, minor) });
+  return createFixture({ config, prepare: grant(rules, minor, options.unlisted) });
 }
 
 test("an account that may impersonate and nothing else serves", async () => {
   await using fixture = await start(expectedRules(NEEDS));
   expect(await fixture.log.once("serving")).toMatchObject({ mode: "constrained" });
+});
+
+test.each(["constrained", "legacy"] as const)(
+  "one that may get the namespace kube-system too serves, %s",
+  async (mode) => {
+    const rules = [...expectedRules({ ...NEEDS, mode }), CLUSTER_UID_RULE];
+    await using fixture = await start(rules, {}, mode === "legacy" ? "35" : "36");
+    expect(await fixture.log.once("serving")).toMatchObject({ mode });
+  },
+);
+
+test("another authorizer that lets the account get every namespace is seen by a question", async () => {
+  const all = { apiGroups: [""], resources: ["namespaces"], verbs: ["get"] };
+  await expect(start(expectedRules(NEEDS), { unlisted: [all] })).rejects.toMatchObject({
+    code: "CC_PRIVILEGE_TOO_WIDE",
+    message: expect.stringContaining("get namespaces"),
+  });
 });
 
 test("below 1.36 the legacy role serves", async () => {
@@ -85,6 +117,10 @@ test.each<readonly [string, PolicyRule]>([
   ["list pods", { apiGroups: [""], resources: ["pods"], verbs: ["list"] }],
   ["* *.*", { apiGroups: ["*"], resources: ["*"], verbs: ["*"] }],
   ["get configmaps", { apiGroups: [""], resources: ["configmaps"], verbs: ["get"] }],
+  ["get namespaces", { apiGroups: [""], resources: ["namespaces"], verbs: ["get"] }],
+  ["get namespaces", { ...CLUSTER_UID_RULE, resourceNames: ["kube-system", "default"] }],
+  ["list namespaces", { ...CLUSTER_UID_RULE, verbs: ["get", "list"] }],
+  ["get secrets", { ...CLUSTER_UID_RULE, resources: ["namespaces", "secrets"] }],
   ["get /metrics", { nonResourceURLs: ["/metrics"], verbs: ["get"] }],
   ["impersonate users", { apiGroups: [""], resources: ["users"], verbs: ["impersonate"] }],
 ])("an account that may %s too does not serve", async (line, rule) => {
@@ -104,7 +140,9 @@ test("an account that lacks a right does not serve, and the role that is right i
     code: "CC_IMPERSONATION_DENIED",
     message: expect.stringContaining("impersonate:user-info users.authentication.k8s.io"),
   });
-  expect(shown).toEqual([renderRbac(expectedRules(NEEDS), { namespace: "cluster-connect", name: "proxy" })]);
+  expect(shown).toEqual([
+    renderRbac([...expectedRules(NEEDS), CLUSTER_UID_RULE], { namespace: "cluster-connect", name: "proxy" }),
+  ]);
 });
 
 describe.each(["constrained", "legacy"] as const)("where callers are limited to some names, %s", (mode) => {
@@ -163,6 +201,7 @@ test.each(["constrained", "legacy"] as const)(
     const needs = { ...NEEDS, mode, extraDomain: "connect.cluster-connect.io" };
     expect(excessPrivileges(role.rules, expectedRules(needs), [])).toEqual([]);
     expect(excessPrivileges(expectedRules(needs), role.rules, [])).toEqual([]);
+    expect(role.rules).toContainEqual(CLUSTER_UID_RULE);
   },
 );
 

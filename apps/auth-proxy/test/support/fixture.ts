@@ -45,6 +45,8 @@ export interface FixtureOptions {
   /** Takes the place of the recording one. */
   readonly upstream?: { readonly url: string; readonly caPem: string };
   readonly trusted?: Partial<TrustedIssuer>;
+  /** Whether it publishes authorities and the cluster's UID, which it asks of the upstream then. */
+  readonly publishes?: boolean;
   /** Called before the auth proxy starts. */
   readonly prepare?: (upstream: RecordingUpstream) => void;
   readonly clock?: Clock;
@@ -67,7 +69,8 @@ export async function createFixture(options: FixtureOptions = {}): Promise<Fixtu
   const upstreamCa = options.upstream?.caPem ?? ca.certPem;
   await writeFile(join(folder, "ca.crt"), upstreamCa);
   await writeFile(join(folder, "token"), `${OWN_TOKEN}\n`);
-  const config = testConfig(folder, options.upstream?.url ?? upstream.url, options.config);
+  const publishing = options.publishes === true ? { publishCaPath: join(folder, "published", "ca.crt") } : {};
+  const config = testConfig(folder, options.upstream?.url ?? upstream.url, { ...publishing, ...options.config });
   const { log = createMemoryLogger() } = options;
   const metrics = createMetrics({ service: "auth-proxy" });
   const health = createHealth();
@@ -147,7 +150,6 @@ function testConfig(folder: string, url: string, changes: Partial<Config> = {}):
     listen: { host: "127.0.0.1", port: 0, proxyProtocol: true },
     http2: true,
     stateDir: join(folder, "state"),
-    publishCaPath: join(folder, "published", "ca.crt"),
     authenticationConfig: join(folder, "issuers.yaml"),
     allowInsecureLoopbackIssuer: true,
     upstream: { url, caFile: join(folder, "ca.crt"), tokenFile: join(folder, "token") },

@@ -1,4 +1,5 @@
 import type { Cluster } from "../relay/api.ts";
+import { describeDuplicate } from "./duplicate.ts";
 
 /** Why an authority that an agent announces does not count, and the next step. */
 export interface PendingAuthority {
@@ -16,8 +17,9 @@ export function describePending(cluster: Pick<Cluster, "id" | "pendingFingerprin
   };
 }
 
-/** The same as lines of warnings. */
-export function pendingLines(cluster: Pick<Cluster, "id" | "pendingFingerprint">): readonly string[] {
-  const pending = describePending(cluster);
-  return pending === undefined ? [] : [`warning: ${pending.text}.`, `         ${pending.hint}`];
+/** An authority and another cluster that wait for an administrator, as lines of warnings. */
+export function pendingLines(cluster: Pick<Cluster, "id" | "pendingFingerprint" | "pendingUid">): readonly string[] {
+  return [describePending(cluster), describeDuplicate(cluster)].flatMap((waiting) =>
+    waiting === undefined ? [] : [`warning: ${waiting.text}.`, `         ${waiting.hint}`],
+  );
 }

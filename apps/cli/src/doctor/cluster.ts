@@ -1,5 +1,6 @@
 import { buffer } from "node:stream/consumers";
 import { type ClusterId, ConnectError, decodeProbe, type HopHealth, UPSTREAM_PROBE } from "@cluster-connect/protocol";
+import { describeDuplicate } from "../cluster/duplicate.ts";
 import { describePending } from "../cluster/pending-authority.ts";
 import { checkReady } from "../cluster/ready.ts";
 import type { ClusterEnd, OpenClusterStream } from "../cluster/request.ts";
@@ -42,6 +43,11 @@ export async function checkCluster(
   const { cluster, connection, token } = check;
   const name = (hop: string): string => `${cluster.id}: ${hop}`;
   await report.check(name("agent"), async () => tellAgent(cluster));
+  const duplicate = describeDuplicate(cluster);
+  if (duplicate !== undefined) {
+    const finding = { value: true, detail: duplicate.text, warning: duplicate.hint };
+    await report.check(name("name"), async () => finding);
+  }
   await checkHops(cluster.id, connection, report, options);
   const pending = describePending(cluster);
   const trust = await report.check(name("trust"), async () => {

@@ -51,8 +51,10 @@ function shown(command: Command): Command {
   return command.addOption(textOrJson());
 }
 
-function withFingerprint(command: Command): Command {
-  return command.requiredOption("--fingerprint <sha256>", "of the authority that is meant, compared in the cluster");
+function withSubject(command: Command): Command {
+  return command
+    .option("--fingerprint <sha256>", "of the authority that is meant, compared in the cluster")
+    .option("--uid <uid>", "of the cluster that is meant, where two claim one name");
 }
 
 function addClusters(admin: Command, context: CommandContext): void {
@@ -61,16 +63,16 @@ function addClusters(admin: Command, context: CommandContext): void {
   listed(at(group, "list", "list clusters, their state and labels")).action(
     async (flags: AdminListFlags) => await (await load()).listClusters(flags, context),
   );
-  shown(at(group, "show <cluster>", "show a cluster, its agents, and authorities that wait")).action(
+  shown(at(group, "show <cluster>", "show a cluster, its agents, and what waits for a decision")).action(
     async (name: string, flags: AdminShowFlags) => await (await load()).showCluster(name, flags, context),
   );
-  withFingerprint(at(group, "accept <cluster>", "accept an authority that an agent announced")).action(
+  withSubject(at(group, "accept <cluster>", "accept an authority that an agent announced, or another cluster")).action(
     async (name: string, flags: AdminDecisionFlags) =>
-      await (await load()).decideAuthority(name, "accepted", flags, context),
+      await (await load()).decideCluster(name, "accepted", flags, context),
   );
-  withFingerprint(at(group, "refuse <cluster>", "refuse an authority that an agent announced")).action(
+  withSubject(at(group, "refuse <cluster>", "refuse an authority that an agent announced, or another cluster")).action(
     async (name: string, flags: AdminDecisionFlags) =>
-      await (await load()).decideAuthority(name, "rejected", flags, context),
+      await (await load()).decideCluster(name, "rejected", flags, context),
   );
   at(group, "label <cluster> <labels...>", "set labels (key=value) or take them away (key-)").action(
     async (name: string, labels: readonly string[], flags: AdminFlags) =>

@@ -47,8 +47,14 @@ const FOR_ADMINISTRATORS: Readonly<Record<string, readonly string[]>> = {
   enable: ["cluster-connect enable -n staging"],
   "admin clusters list": ["cluster-connect admin clusters list -o yaml"],
   "admin clusters show": ["cluster-connect admin clusters show staging"],
-  "admin clusters accept": ["cluster-connect admin clusters accept staging --fingerprint 5B:C2:0E:…"],
-  "admin clusters refuse": ["cluster-connect admin clusters refuse staging --fingerprint 5B:C2:0E:…"],
+  "admin clusters accept": [
+    "cluster-connect admin clusters accept staging --fingerprint 5B:C2:0E:…",
+    "cluster-connect admin clusters accept staging --uid 0b5c8f0e-6f0c-4d52-9d8c-2b1a7f3e4c5d",
+  ],
+  "admin clusters refuse": [
+    "cluster-connect admin clusters refuse staging --fingerprint 5B:C2:0E:…",
+    "cluster-connect admin clusters refuse staging --uid 0b5c8f0e-6f0c-4d52-9d8c-2b1a7f3e4c5d",
+  ],
   "admin clusters label": ["cluster-connect admin clusters label staging env=test owner-"],
   "admin clusters disable": ["cluster-connect admin clusters disable staging"],
   "admin clusters enable": ["cluster-connect admin clusters enable staging"],

@@ -30,9 +30,14 @@ const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 8_388_608;
 
 const LISTED = CLUSTERS_ANSWER.shape.clusters.element.omit({ fingerprint: true });
-/** Relays of the version before have no authorities that wait. */
+/** Relays of versions before have no authorities that wait, and do not tell two clusters apart. */
 const CLUSTERS = z.object({
-  clusters: z.array(LISTED.extend({ pendingFingerprint: LISTED.shape.pendingFingerprint.default(null) })),
+  clusters: z.array(
+    LISTED.extend({
+      pendingFingerprint: LISTED.shape.pendingFingerprint.default(null),
+      pendingUid: LISTED.shape.pendingUid.default(null),
+    }),
+  ),
 });
 
 /**

@@ -60,6 +60,7 @@ function announce(certificateAuthorities: string, given: Given = {}, cluster: Pa
     certificateAuthorities,
     authoritySignatures: null,
     pendingFingerprint: null,
+    pendingUid: null,
     serverName: "prod.example",
     ...cluster,
   };

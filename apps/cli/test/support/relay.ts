@@ -48,6 +48,8 @@ export interface TestCluster {
   signatures: string | null;
   /** Fingerprint of an authority that waits, as the relay tells it. */
   pending: string | null;
+  /** UID of another cluster under this one's name, as the relay tells it. */
+  duplicate: string | null;
   /** Its agent's report about the way behind it. */
   probe: ProbeDocument;
 }
@@ -210,6 +212,7 @@ function describe(cluster: TestCluster): unknown {
     authoritySignatures: cluster.signatures,
     fingerprint: "not believed",
     pendingFingerprint: cluster.pending,
+    pendingUid: cluster.duplicate,
     serverName: cluster.serverName,
   };
 }
@@ -268,6 +271,7 @@ async function startCluster(id: string): Promise<{ cluster: TestCluster; port: n
     announced: authority.pem,
     signatures: null,
     pending: null,
+    duplicate: null,
     probe: {
       agent: { ok: true, text: "running" },
       authProxy: { ok: true, text: "ready" },

@@ -1,4 +1,4 @@
-import { type InstanceId, parseClusterId } from "@cluster-connect/protocol";
+import { type ClusterUid, type InstanceId, parseClusterId, parseClusterUid } from "@cluster-connect/protocol";
 import { z } from "zod";
 import { newFingerprints, parseAuthorities } from "../agents/authorities.ts";
 import type { Registry } from "../agents/tunnels.ts";
@@ -31,6 +31,11 @@ export interface ClusterRecord {
   /** Of authorities that wait to be accepted. */
   readonly pendingFingerprints: readonly string[];
   readonly pendingSince: string | null;
+  /** Of the cluster that the name stands for. */
+  readonly uid: ClusterUid | null;
+  /** Of another cluster that claims the name. */
+  readonly pendingUid: ClusterUid | null;
+  readonly pendingUidSince: string | null;
   readonly agents: readonly TunnelRecord[];
 }
 
@@ -57,7 +62,7 @@ export async function readClusterRecords(
   return clusters.map((row) => {
     const agents = agentsOf(row.id, found.tunnels, deps);
     const [validKeys, openCodes] = [found.keys.get(row.id) ?? 0, found.codes.get(row.id) ?? 0];
-    const { labels, fingerprint, pendingFingerprints, damage } = readRow(row);
+    const { labels, fingerprint, pendingFingerprints, uid, pendingUid, damage } = readRow(row);
     const lastSeenAt = agents.length > 0 ? now.toISOString() : row.last_seen_at;
     return {
       id: row.id,
@@ -72,18 +77,21 @@ export async function readClusterRecords(
       fingerprint,
       pendingFingerprints,
       pendingSince: row.pending_authorities_at,
+      uid,
+      pendingUid,
+      pendingUidSince: row.pending_cluster_uid_at,
       agents: agents.map(({ reason: _, ...agent }) => agent),
     };
   });
 }
 
-type RowParts = Pick<ClusterRecord, "labels" | "fingerprint" | "pendingFingerprints"> & {
+type RowParts = Pick<ClusterRecord, "labels" | "fingerprint" | "pendingFingerprints" | "uid" | "pendingUid"> & {
   /** Columns that cannot be read, as a reason; null where all can. */
   readonly damage: string | null;
 };
 
 /** One row that was damaged must not hide the others: what cannot be read is left out and told. */
-function readRow({ labels, authorities, pending_authorities: pending }: ClusterRow): RowParts {
+function readRow({ labels, authorities, pending_authorities: pending, ...row }: ClusterRow): RowParts {
   const damaged: string[] = [];
   const read = <T>(column: string, parse: () => T, otherwise: T): T => {
     try {
@@ -93,6 +101,8 @@ function readRow({ labels, authorities, pending_authorities: pending }: ClusterR
       return otherwise;
     }
   };
+  const readUid = (column: string, text: string | null): ClusterUid | null =>
+    read(column, () => (text === null ? null : parseClusterUid(text)), null);
   const parts = {
     labels: read("labels", () => LABELS.parse(JSON.parse(labels)), {}),
     fingerprint: read(
@@ -105,6 +115,8 @@ function readRow({ labels, authorities, pending_authorities: pending }: ClusterR
       () => (pending === null ? [] : newFingerprints(authorities, pending)),
       [],
     ),
+    uid: readUid("cluster uid", row.cluster_uid),
+    pendingUid: readUid("pending cluster uid", row.pending_cluster_uid),
   };
   return { ...parts, damage: damaged.length === 0 ? null : `damaged in the store: ${damaged.join(", ")}` };
 }

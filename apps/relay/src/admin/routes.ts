@@ -8,12 +8,14 @@ import { eventRoutes } from "./routes/events.ts";
 import { grantRoutes } from "./routes/grants.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
+import { uidRoutes } from "./routes/uids.ts";
 
 /** Every route for administrators. */
 export function adminRoutes(context: AdminContext): readonly Route[] {
   return [
     ...clusterRoutes(context),
     ...authorityRoutes(context),
+    ...uidRoutes(context),
     ...keyRoutes(context),
     ...codeRoutes(context),
     ...grantRoutes(context),

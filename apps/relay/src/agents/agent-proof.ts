@@ -1,7 +1,7 @@
 import { verifyChallenge } from "@cluster-connect/auth";
 import { agentChallengeInput, ConnectError, type Hello, type InstanceId, type Secret } from "@cluster-connect/protocol";
 import type { ClusterCache } from "../store/caches/cluster-cache.ts";
-import type { StoredAgentKey } from "../store/queries/agent-keys.ts";
+import type { ValidAgentKey } from "../store/queries/agent-keys.ts";
 
 /**
  * Judges the proof in an agent's HELLO.
@@ -14,7 +14,7 @@ export async function verifyAgentProof(
   hello: Hello,
   challenge: Secret,
   deps: { readonly keys: ClusterCache["keys"]; readonly authority: string; readonly instanceId: InstanceId },
-): Promise<StoredAgentKey> {
+): Promise<ValidAgentKey> {
   const { agent: proof, role, instanceId: agentInstanceId } = hello;
   if (role !== "agent" || proof === undefined) {
     throw new ConnectError("CC_PROTOCOL", "Only an agent with a proof opens a session here");

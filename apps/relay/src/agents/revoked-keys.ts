@@ -3,13 +3,14 @@ import { errorFields, type Logger } from "@cluster-connect/service";
 import { findRevoked } from "../store/queries/agent-keys.ts";
 import { dropAbandonedKeys, retireReplacedKeys } from "../store/queries/key-rotation.ts";
 import type { Store } from "../store/store.ts";
+import { closeOtherClusters } from "./cluster-uid.ts";
 import type { Registry } from "./tunnels.ts";
 
 const INTERVAL_MS = 2_000;
 
 /**
- * Revokes keys that were replaced or abandoned, until the signal is aborted. Closes the tunnels of revoked keys, also
- * where another process revoked them.
+ * Revokes keys that were replaced or abandoned, until the signal is aborted. Closes the tunnels of revoked keys, and
+ * those to clusters that lost their name, also where another process decided that.
  */
 export async function watchRevocations(
   options: { readonly signal: AbortSignal; readonly intervalMs?: number },
@@ -30,6 +31,7 @@ export async function watchRevocations(
         log.warn({ event: "tunnel.revoked", clusterId, keyId }, "tunnel closed: its key was revoked");
         session.close("CC_AGENT_KEY_REFUSED", "The agent's key was revoked");
       }
+      await closeOtherClusters(tunnels, deps);
     } catch (error) {
       log.error({ event: "revocation.failed", ...errorFields(error) }, "revoked keys could not be looked up");
     }

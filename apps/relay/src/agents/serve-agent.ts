@@ -22,12 +22,13 @@ import type { AuditLog } from "../audit/audit-log.ts";
 import type { RelayIds } from "../ids.ts";
 import type { RelayMetrics } from "../observe/metrics.ts";
 import type { ClusterCache } from "../store/caches/cluster-cache.ts";
-import type { StoredAgentKey } from "../store/queries/agent-keys.ts";
+import type { ValidAgentKey } from "../store/queries/agent-keys.ts";
 import { announceAuthorities, findPendingAuthorities } from "../store/queries/clusters.ts";
 import { findSuperseded } from "../store/queries/shared-keys.ts";
 import type { Store } from "../store/store.ts";
 import { verifyAgentProof } from "./agent-proof.ts";
 import { isRenewalOf, newFingerprints, parseAuthorities } from "./authorities.ts";
+import { refuseOtherCluster } from "./cluster-uid.ts";
 import type { LastSeen } from "./last-seen.ts";
 import { probeTunnel } from "./probe.ts";
 import { SUPERSEDED_TEXT } from "./shared-keys.ts";
@@ -72,7 +73,7 @@ const UNWELL_INTERVAL_MS = 1_000;
 export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions, deps: AgentSessionDeps): Session {
   const { instanceId, software, log, metrics } = deps;
   const { address } = options;
-  let key: StoredAgentKey | undefined;
+  let key: ValidAgentKey | undefined;
   let claim: Hello["agent"];
   const liveRelays = deps.liveRelays();
   const session = acceptSession(
@@ -91,6 +92,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
           instanceId,
         });
         await refuseSuperseded(key.keyId, hello.instanceId, deps);
+        await refuseOtherCluster(key, claim?.clusterUid, deps);
         const release = deps.takeAgent();
         void session.closed.then(release);
         return { sessionId: deps.ids.sessionId() };
@@ -121,7 +123,7 @@ export function serveAgent(channel: MessageChannel, options: AgentTunnelOptions,
 interface AgentRefusal {
   readonly code: ErrorCode;
   /** The key of a proof that held. */
-  readonly key: StoredAgentKey | undefined;
+  readonly key: ValidAgentKey | undefined;
   /** The unproved words of HELLO. */
   readonly claim: Hello["agent"];
   readonly address: string | undefined;
@@ -150,7 +152,7 @@ async function refuseSuperseded(
 function tunnelOf(
   session: Session,
   ready: SessionReady,
-  key: StoredAgentKey,
+  key: ValidAgentKey,
   address: string | undefined,
   deps: AgentSessionDeps,
 ): Tunnel {
@@ -158,7 +160,8 @@ function tunnelOf(
   const { peer, sessionId } = ready;
   const since = new Date(deps.clock.now());
   const follows = (peer.agent?.follows ?? []).map(instanceIdOf).filter((id) => id !== peer.instanceId);
-  return { clusterId, keyId, follows, instanceId: peer.instanceId, sessionId, session, since, address };
+  const clusterUid = peer.agent?.clusterUid;
+  return { clusterId, clusterUid, keyId, follows, instanceId: peer.instanceId, sessionId, session, since, address };
 }
 
 async function runTunnel(

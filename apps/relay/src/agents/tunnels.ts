@@ -1,6 +1,6 @@
 import type { ClusterState } from "@cluster-connect/api";
 import type { Session } from "@cluster-connect/framing";
-import type { ClusterId, InstanceId, KeyId, SessionId } from "@cluster-connect/protocol";
+import type { ClusterId, ClusterUid, InstanceId, KeyId, SessionId } from "@cluster-connect/protocol";
 import { clusterStateOf, type ProbeState } from "../status/state.ts";
 
 /** An agent's tunnel to this relay. */
@@ -8,6 +8,8 @@ export interface Tunnel {
   readonly clusterId: ClusterId;
   readonly instanceId: InstanceId;
   readonly keyId: KeyId;
+  /** The cluster's own UID, where the agent told it. */
+  readonly clusterUid?: ClusterUid | undefined;
   readonly sessionId: SessionId;
   readonly session: Session;
   readonly since: Date;
@@ -124,12 +126,13 @@ export class Registry {
   }
 
   /**
-   * The tunnel for a new stream: one whose authorities are accepted before others, then one whose probe passed, then the
-   * one with the fewest streams.
+   * The tunnel for a new stream: one whose agent told the cluster's UID before others, then one whose authorities are
+   * accepted, then one whose probe passed, then the one with the fewest streams.
    */
   pick(clusterId: ClusterId): Tunnel | undefined {
     const entries = this.#clusters.get(clusterId)?.entries ?? [];
-    const rank = ({ probe, disputed }: TunnelEntry): number => (disputed ? 2 : 0) + (probe.kind === "passed" ? 0 : 1);
+    const rank = ({ tunnel, probe, disputed }: TunnelEntry): number =>
+      (tunnel.clusterUid === undefined ? 4 : 0) + (disputed ? 2 : 0) + (probe.kind === "passed" ? 0 : 1);
     return entries.filter(takesStreams).toSorted((a, b) => rank(a) - rank(b) || openStreamsOf(a) - openStreamsOf(b))[0]
       ?.tunnel;
   }

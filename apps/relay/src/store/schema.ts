@@ -27,6 +27,15 @@ export interface ClustersTable {
   /** PEM of those that an agent announced later and no administrator has accepted yet. */
   readonly pending_authorities: string | null;
   readonly pending_authorities_at: TimeText | null;
+  /** UID of the cluster's own that counts; null until an agent told it. */
+  readonly cluster_uid: string | null;
+  /** Key that came with a code since and has told no UID yet: the one it tells counts. */
+  readonly cluster_uid_by: string | null;
+  /** UID of another cluster that came with a key of this one and waits for an administrator. */
+  readonly pending_cluster_uid: string | null;
+  readonly pending_cluster_uid_at: TimeText | null;
+  /** UIDs that an administrator refused, separated by blanks, the latest last. */
+  readonly refused_cluster_uids: string | null;
   readonly last_seen_at: TimeText | null;
   readonly disabled_at: TimeText | null;
   /** JSON object of names and values, as Kubernetes' labels. */

@@ -92,6 +92,8 @@ describeStores(({ newPlace, open }) => {
     const cut = {
       authorities: "-----BEGIN CERTIFICATE-----",
       pending_authorities: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+      cluster_uid: "no uid",
+      pending_cluster_uid: "\u001b[2J",
     };
     await store.db.updateTable("clusters").set(cut).where("id", "=", "bad-authorities").execute();
     const records = await readClusterRecords(
@@ -100,7 +102,12 @@ describeStores(({ newPlace, open }) => {
       { limit: 9 },
     );
     expect(records.map(({ id, labels, fingerprint, reason }) => [id, labels, fingerprint, reason])).toEqual([
-      ["bad-authorities", { env: "prod" }, null, "damaged in the store: authorities, pending authorities"],
+      [
+        "bad-authorities",
+        { env: "prod" },
+        null,
+        "damaged in the store: authorities, pending authorities, cluster uid, pending cluster uid",
+      ],
       ["bad-labels", {}, null, "damaged in the store: labels"],
       ["good", { env: "prod" }, null, null],
     ]);

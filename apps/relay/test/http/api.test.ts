@@ -127,6 +127,7 @@ describe("the list of clusters", () => {
           authoritySignatures: null,
           fingerprint: new X509Certificate(pem("authority")).fingerprint256,
           pendingFingerprint: null,
+          pendingUid: null,
           serverName: "prod.clusters.cluster-connect.internal",
         },
       ],

@@ -7,6 +7,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "CC_GRANT_MISSING",
   "CC_AGENT_KEY_REFUSED",
   "CC_CHALLENGE_FAILED",
+  "CC_CLUSTER_DUPLICATE",
   "CC_VERSION_UNSUPPORTED",
 ]);
 

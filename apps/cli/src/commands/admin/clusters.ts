@@ -1,5 +1,5 @@
 import { ADMIN_AGENT, ADMIN_CLUSTER, DONE, REMOVED_CLUSTER } from "@cluster-connect/api";
-import { ConnectError } from "@cluster-connect/protocol";
+import { ConnectError, isClusterUid } from "@cluster-connect/protocol";
 import { z } from "zod";
 import { parseFingerprint } from "../../cluster/fingerprint.ts";
 import { formatAge, type OutputFormat, writeListing } from "../../terminal/listing.ts";
@@ -7,11 +7,14 @@ import { printable } from "../../terminal/printable.ts";
 import type { CommandContext } from "../context.ts";
 import { type AdminFlags, connectAdmin } from "./api.ts";
 
-/** Relays of the version before have no authorities that wait. */
+/** Relays of versions before have no authorities that wait, and do not tell two clusters apart. */
 const CLUSTER = ADMIN_CLUSTER.omit({ createdAt: true, lastSeenAt: true }).extend({
   fingerprint: ADMIN_CLUSTER.shape.fingerprint.default(null),
   pendingFingerprints: ADMIN_CLUSTER.shape.pendingFingerprints.default([]),
   pendingSince: ADMIN_CLUSTER.shape.pendingSince.default(null),
+  uid: ADMIN_CLUSTER.shape.uid.default(null),
+  pendingUid: ADMIN_CLUSTER.shape.pendingUid.default(null),
+  pendingUidSince: ADMIN_CLUSTER.shape.pendingUidSince.default(null),
   agents: z.array(ADMIN_AGENT.pick({ instanceId: true, relayId: true, keyId: true })),
 });
 
@@ -45,9 +48,10 @@ export async function listClusters(flags: AdminListFlags, context: CommandContex
   );
 }
 
-function reasonOf({ reason, pendingFingerprints }: Cluster): string {
+function reasonOf({ reason, pendingFingerprints, pendingUid }: Cluster): string {
   const pending = pendingFingerprints.length === 0 ? undefined : "another authority waits: admin clusters show";
-  return [reason, pending].filter((text) => text != null).join("; ");
+  const duplicate = pendingUid === null ? undefined : "another cluster claims the name: admin clusters show";
+  return [reason, pending, duplicate].filter((text) => text != null).join("; ");
 }
 
 export interface AdminShowFlags extends AdminFlags {
@@ -64,7 +68,7 @@ export async function showCluster(name: string, flags: AdminShowFlags, context: 
 }
 
 function linesOf(cluster: Cluster): readonly string[] {
-  const { id, pendingFingerprints, pendingSince } = cluster;
+  const { id, pendingFingerprints, pendingSince, pendingUid, pendingUidSince } = cluster;
   const row = (title: string, text: string): string => `${title.padEnd(12)}${text}`;
   const reason = cluster.reason === null ? "" : `: ${cluster.reason}`;
   return [
@@ -82,28 +86,73 @@ function linesOf(cluster: Cluster): readonly string[] {
       `Compare it in the cluster. If it is the cluster's: cluster-connect admin clusters accept ${id} --fingerprint ${fingerprint}`,
       `If not: cluster-connect admin clusters refuse ${id} --fingerprint ${fingerprint}, then revoke the key that announced it (admin audit names it).`,
     ]),
+    row("uid", cluster.uid ?? "not known: no agent has told it"),
+    ...(pendingUid === null
+      ? []
+      : [
+          row("duplicate", `${pendingUid}, refused since ${pendingUidSince ?? "an unknown time"}`),
+          `Another cluster has this name and a key of it: compare with \`kubectl get namespace kube-system -o jsonpath={.metadata.uid}\` there.`,
+          `If it takes this one's place: cluster-connect admin clusters accept ${id} --uid ${pendingUid}`,
+          `If not: cluster-connect admin clusters refuse ${id} --uid ${pendingUid}, and give it a name and a code of its own.`,
+        ]),
   ];
 }
 
 export interface AdminDecisionFlags extends AdminFlags {
   /** SHA-256 of the authority that is meant, as the cluster shows it. */
-  readonly fingerprint: string;
+  readonly fingerprint?: string;
+  /** UID of the cluster that is meant. */
+  readonly uid?: string;
 }
 
-/** Accepts or refuses an authority that an agent announced; the fingerprint says which one was compared. */
-export async function decideAuthority(
+/** Accepts or refuses an authority that an agent announced, or another cluster that claims the name. */
+export async function decideCluster(
   name: string,
   decision: "accepted" | "rejected",
   flags: AdminDecisionFlags,
   context: CommandContext,
 ): Promise<void> {
-  const fingerprint = parseFingerprint(flags.fingerprint, "--fingerprint");
+  const { fingerprint, uid } = flags;
+  if (fingerprint !== undefined && uid === undefined)
+    return await decideAuthority(name, decision, fingerprint, flags, context);
+  if (uid !== undefined && fingerprint === undefined) return await decideUid(name, decision, uid, flags, context);
+  throw new ConnectError("CC_USAGE", "Give either --fingerprint of an authority or --uid of a cluster", {
+    hint: `Type \`cluster-connect admin clusters show ${name}\`: it says what waits.`,
+  });
+}
+
+/** The fingerprint says which authority was compared. */
+async function decideAuthority(
+  name: string,
+  decision: "accepted" | "rejected",
+  typed: string,
+  flags: AdminFlags,
+  context: CommandContext,
+): Promise<void> {
+  const fingerprint = parseFingerprint(typed, "--fingerprint");
   const api = await connectAdmin(flags, context);
   await api.send("POST", `${clusterPath(name)}/authorities`, DONE, { fingerprint, decision });
   const said =
     decision === "accepted"
       ? `The authority of ${name} is SHA-256 ${fingerprint} from now on. Callers who trust the former one are stopped until they accept it, or a fleet key signs it.`
       : `The authority SHA-256 ${fingerprint} is refused; ${name} keeps its own. Revoke the key of the agent that announced it, or it announces it again.`;
+  context.deps.stderr.write(`${said}\n`);
+}
+
+async function decideUid(
+  name: string,
+  decision: "accepted" | "rejected",
+  typed: string,
+  flags: AdminFlags,
+  context: CommandContext,
+): Promise<void> {
+  if (!isClusterUid(typed)) throw new ConnectError("CC_USAGE", "--uid is not the UID of a cluster");
+  const api = await connectAdmin(flags, context);
+  await api.send("POST", `${clusterPath(name)}/uid`, DONE, { uid: typed, decision });
+  const said =
+    decision === "accepted"
+      ? `${name} is the cluster with the UID ${typed} from now on. Tunnels of the former end within seconds, and its agents are refused.`
+      : `The cluster with the UID ${typed} stays refused; ${name} is the one that it was.`;
   context.deps.stderr.write(`${said}\n`);
 }
 

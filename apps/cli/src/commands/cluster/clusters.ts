@@ -39,9 +39,10 @@ export async function clusters(flags: ClustersFlags, { deps, signal }: CommandCo
   for (const line of found.flatMap(pendingLines)) deps.stderr.write(`${printable(line)}\n`);
 }
 
-function reasonOf({ reason, pendingFingerprint }: Cluster): string {
+function reasonOf({ reason, pendingFingerprint, pendingUid }: Cluster): string {
   const pending = pendingFingerprint === null ? undefined : "another authority waits to be accepted";
-  return [reason, pending].filter((text) => text != null).join("; ");
+  const duplicate = pendingUid === null ? undefined : "another cluster claims the name";
+  return [reason, pending, duplicate].filter((text) => text != null).join("; ");
 }
 
 function fingerprintOf(cluster: Cluster): string | null {

@@ -196,6 +196,37 @@ describe("clusters", () => {
     expect(asked).toHaveLength(1);
   });
 
+  test("show another cluster under the name, with both commands that decide", async () => {
+    const waiting = { ...CLUSTER, uid: "own-uid", pendingUid: "uid-of-the-copy", pendingUidSince: "today" };
+    const { cli } = await stage({ body: { items: [waiting], next: null } }, { body: waiting }, { body: CLUSTER });
+    expect(await cli.run("admin", "clusters", "list")).toBe(0);
+    expect(cli.out()).toMatch(/^prod .* {3}another cluster claims the name: admin clusters show$/m);
+    expect(await cli.run("admin", "clusters", "show", "prod")).toBe(0);
+    expect(cli.out()).toContain("uid         own-uid\nduplicate   uid-of-the-copy, refused since today\n");
+    for (const verb of ["accept", "refuse"]) {
+      expect(cli.out()).toContain(`: cluster-connect admin clusters ${verb} prod --uid uid-of-the-copy`);
+    }
+    // A relay of the version before tells none.
+    expect(await cli.run("admin", "clusters", "show", "prod")).toBe(0);
+    expect(cli.out()).toContain("uid         not known: no agent has told it\n");
+  });
+
+  test.each([
+    ["accept", "accepted", "is the cluster with the UID"],
+    ["refuse", "rejected", "stays refused"],
+  ])("%s another cluster under the name by its UID", async (verb, decision, said) => {
+    const { cli, asked } = await stage(DONE);
+    expect(await cli.run("admin", "clusters", verb, "prod", "--uid", "uid-of-the-copy")).toBe(0);
+    const path = "/v1/admin/clusters/prod/uid";
+    expect(asked).toEqual([{ method: "POST", path, body: { uid: "uid-of-the-copy", decision } }]);
+    expect(cli.err()).toContain(said);
+    expect(await cli.run("admin", "clusters", verb, "prod", "--uid", "a b")).toBe(2);
+    const both = ["--uid", "uid-of-the-copy", "--fingerprint", print("AB")];
+    expect(await cli.run("admin", "clusters", verb, "prod", ...both)).toBe(2);
+    expect(cli.err()).toContain("Give either --fingerprint of an authority or --uid of a cluster");
+    expect(asked).toHaveLength(1);
+  });
+
   test("are labelled as kubectl does it", async () => {
     const { cli, asked } = await stage({ body: CLUSTER }, { body: { ...CLUSTER, labels: {} } });
     expect(await cli.run("admin", "clusters", "label", "prod", "tier=a", "old-")).toBe(0);

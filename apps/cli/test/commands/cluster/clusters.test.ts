@@ -99,6 +99,30 @@ test.each(["table", "json", "yaml", "name"])(
   },
 );
 
+test.each(["table", "json", "yaml", "name"])(
+  "another cluster under the name is told with %s, and how it is decided",
+  async (format) => {
+    const { relay, cli } = await stage();
+    const cluster = await relay.addCluster("prod");
+    cluster.duplicate = "uid-of-the-copy";
+    expect(await cli.run("clusters", "-o", format)).toBe(0);
+    expect(cli.err()).toContain("warning: Another cluster, with the UID uid-of-the-copy, claims the name prod");
+    for (const verb of ["accept", "refuse"]) {
+      expect(cli.err()).toContain(`cluster-connect admin clusters ${verb} prod --uid uid-of-the-copy`);
+    }
+    if (format === "table") expect(cli.out()).toMatch(/ {3}another cluster claims the name$/m);
+    if (format === "json") expect(JSON.parse(cli.out()).clusters[0]).toMatchObject({ pendingUid: "uid-of-the-copy" });
+  },
+);
+
+test("a UID that waits and is none is refused, as another text of the relay is", async () => {
+  const { relay, cli } = await stage();
+  const cluster = await relay.addCluster("prod");
+  cluster.duplicate = "\u001b[2J";
+  expect(await cli.run("clusters")).toBe(8);
+  expect(cli.err()).not.toContain("\u001b[2J");
+});
+
 test("a fingerprint that waits and is none is refused, as another text of the relay is", async () => {
   const { relay, cli } = await stage();
   const cluster = await relay.addCluster("prod");

@@ -156,6 +156,17 @@ test("an authority that waits is a warning of its own, and the reason where anot
   });
 });
 
+test("another cluster under the name is a warning of its own, with the command that decides", async () => {
+  const { cluster, cli } = await stage();
+  expect((await checks(cli())).has("prod: name")).toBe(false);
+  cluster.duplicate = "uid-of-the-copy";
+  expect((await checks(cli())).get("prod: name")).toMatchObject({
+    status: "warning",
+    detail: expect.stringContaining("with the UID uid-of-the-copy, claims the name prod and is refused"),
+    hint: expect.stringContaining("admin clusters accept prod --uid uid-of-the-copy"),
+  });
+});
+
 test("a cluster without a grant is told as unknown", async () => {
   const { cli } = await stage();
   const one = cli();

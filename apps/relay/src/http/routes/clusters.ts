@@ -42,6 +42,7 @@ function clusterAnswer(cluster: StoredCluster, registry: Registry, now: Date): L
     fingerprint: authorities?.fingerprint ?? null,
     pendingFingerprint:
       pending === undefined ? null : (newFingerprints(cluster.authorities ?? null, pending)[0] ?? null),
+    pendingUid: cluster.pendingUid ?? null,
     serverName: serverNameOf(cluster.id),
   };
 }

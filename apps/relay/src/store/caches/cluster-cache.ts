@@ -1,5 +1,5 @@
 import { type ClusterId, ConnectError, type KeyId } from "@cluster-connect/protocol";
-import { findAgentKey, type StoredAgentKey } from "../queries/agent-keys.ts";
+import { findAgentKey, type ValidAgentKey } from "../queries/agent-keys.ts";
 import { isKnownCluster } from "../queries/clusters.ts";
 import type { Store } from "../store.ts";
 import { createOutageCache, type OutageCache } from "./outage-cache.ts";
@@ -7,7 +7,7 @@ import { createOutageCache, type OutageCache } from "./outage-cache.ts";
 /** Which clusters and agent keys there are, also while the store does not answer. */
 export interface ClusterCache {
   readonly clusters: OutageCache<ClusterId, true>;
-  readonly keys: OutageCache<KeyId, StoredAgentKey>;
+  readonly keys: OutageCache<KeyId, ValidAgentKey>;
 }
 
 /** Short: a cluster that was disabled is closed this much later. */
@@ -35,7 +35,7 @@ export function createClusterCache(
       throw storeFailed(cause);
     }
   };
-  const findKey = async (keyId: KeyId): Promise<StoredAgentKey | undefined> => {
+  const findKey = async (keyId: KeyId): Promise<ValidAgentKey | undefined> => {
     try {
       return await findAgentKey(db, keyId);
     } catch (cause) {

@@ -11,6 +11,7 @@ import { addPendingAuthorities } from "../migrations/0008-pending-authorities.ts
 import { addAuditActors } from "../migrations/0009-audit-actors.ts";
 import { addFollowedAgents } from "../migrations/0010-followed-agents.ts";
 import { createOpenEnds } from "../migrations/0011-open-ends.ts";
+import { addClusterUid } from "../migrations/0012-cluster-uid.ts";
 import type { Migration } from "../migrations/migration.ts";
 import type { Database } from "../schema.ts";
 import type { Dialect } from "./dialect.ts";
@@ -28,6 +29,7 @@ const MIGRATIONS: readonly Migration[] = [
   addAuditActors,
   addFollowedAgents,
   createOpenEnds,
+  addClusterUid,
 ];
 
 /** The schema this build writes. */

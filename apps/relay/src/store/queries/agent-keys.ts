@@ -1,5 +1,13 @@
 import type { AGENT_KEY } from "@cluster-connect/api";
-import { type ClusterId, ConnectError, type KeyId, parseClusterId, parseKeyId } from "@cluster-connect/protocol";
+import {
+  type ClusterId,
+  type ClusterUid,
+  ConnectError,
+  isClusterUid,
+  type KeyId,
+  parseClusterId,
+  parseKeyId,
+} from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import type { z } from "zod";
 import type { AgentKeysTable, Database } from "../schema.ts";
@@ -13,18 +21,32 @@ export interface StoredAgentKey {
   readonly publicKey: string;
 }
 
+/** A valid key, with what is known of its cluster. */
+export interface ValidAgentKey extends StoredAgentKey {
+  /** The UID that counts; undefined until an agent told one. */
+  readonly clusterUid: ClusterUid | undefined;
+  /** Whether the UID that this key's agent tells is to count: a code let the key in since. */
+  readonly setsClusterUid: boolean;
+}
+
 /** The key by its id, unless it was revoked or its cluster disabled. */
-export async function findAgentKey(db: Kysely<Database>, keyId: KeyId): Promise<StoredAgentKey | undefined> {
+export async function findAgentKey(db: Kysely<Database>, keyId: KeyId): Promise<ValidAgentKey | undefined> {
   const row = await db
     .selectFrom("agent_keys")
     .innerJoin("clusters", "clusters.id", "agent_keys.cluster_id")
-    .select(["agent_keys.cluster_id", "agent_keys.public_key"])
+    .select(["agent_keys.cluster_id", "agent_keys.public_key", "clusters.cluster_uid", "clusters.cluster_uid_by"])
     .where("agent_keys.key_id", "=", keyId)
     .where("agent_keys.revoked_at", "is", null)
     .where("clusters.disabled_at", "is", null)
     .executeTakeFirst();
   if (row === undefined) return undefined;
-  return { keyId, clusterId: parseClusterId(row.cluster_id), publicKey: row.public_key };
+  return {
+    keyId,
+    clusterId: parseClusterId(row.cluster_id),
+    publicKey: row.public_key,
+    clusterUid: isClusterUid(row.cluster_uid) ? row.cluster_uid : undefined,
+    setsClusterUid: row.cluster_uid_by === keyId,
+  };
 }
 
 /** `pending`: let in by a rotation and not used yet, until its deadline. */

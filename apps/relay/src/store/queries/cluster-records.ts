@@ -27,11 +27,15 @@ export interface ClusterRow {
   readonly authorities: string | null;
   readonly pending_authorities: string | null;
   readonly pending_authorities_at: string | null;
+  readonly cluster_uid: string | null;
+  readonly pending_cluster_uid: string | null;
+  readonly pending_cluster_uid_at: string | null;
 }
 
 const COLUMNS = [
   ...(["id", "labels", "disabled_at", "created_at", "last_seen_at"] as const),
   ...(["authorities", "pending_authorities", "pending_authorities_at"] as const),
+  ...(["cluster_uid", "pending_cluster_uid", "pending_cluster_uid_at"] as const),
 ];
 
 /** Clusters by id, those after `after`. */

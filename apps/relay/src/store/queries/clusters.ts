@@ -1,4 +1,4 @@
-import { type ClusterId, type KeyId, parseClusterId } from "@cluster-connect/protocol";
+import { type ClusterId, type ClusterUid, isClusterUid, type KeyId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import type { Database } from "../schema.ts";
 import type { Store } from "../store.ts";
@@ -14,6 +14,8 @@ export interface StoredCluster {
   readonly authoritySignatures: string | undefined;
   /** PEM of those that wait to be accepted. */
   readonly pendingAuthorities: string | undefined;
+  /** UID of another cluster that claims this one's name. */
+  readonly pendingUid: ClusterUid | undefined;
   readonly lastSeenAt: Date | undefined;
 }
 
@@ -21,17 +23,20 @@ export interface StoredCluster {
 export async function listClusters(db: Kysely<Database>): Promise<readonly StoredCluster[]> {
   const rows = await db
     .selectFrom("clusters")
-    .select(["id", "authorities", "authority_signatures", "pending_authorities", "last_seen_at"])
+    .select(["id", "authorities", "authority_signatures", "pending_authorities", "pending_cluster_uid", "last_seen_at"])
     .where("disabled_at", "is", null)
     .orderBy("id")
     .execute();
-  return rows.map(({ id, authorities, authority_signatures, pending_authorities, last_seen_at }) => ({
-    id: parseClusterId(id),
-    authorities: authorities ?? undefined,
-    authoritySignatures: authority_signatures ?? undefined,
-    pendingAuthorities: pending_authorities ?? undefined,
-    lastSeenAt: last_seen_at === null ? undefined : new Date(last_seen_at),
-  }));
+  return rows.map(
+    ({ id, authorities, authority_signatures, pending_authorities, pending_cluster_uid, last_seen_at }) => ({
+      id: parseClusterId(id),
+      authorities: authorities ?? undefined,
+      authoritySignatures: authority_signatures ?? undefined,
+      pendingAuthorities: pending_authorities ?? undefined,
+      pendingUid: isClusterUid(pending_cluster_uid) ? pending_cluster_uid : undefined,
+      lastSeenAt: last_seen_at === null ? undefined : new Date(last_seen_at),
+    }),
+  );
 }
 
 /** Whether a cluster with this id is enrolled or expected. */
@@ -45,16 +50,25 @@ export async function isKnownCluster(db: Kysely<Database>, clusterId: string): P
   return row !== undefined;
 }
 
-/** Keeps the authorities that came with a one-time code; they replace an agent's earlier announcement. */
-export async function setAuthorities(
+/**
+ * Keeps the authorities that came with a one-time code; they replace an agent's earlier announcement. So will the UID
+ * that an agent with the new key tells.
+ */
+export async function setEnrolled(
   db: Kysely<Database>,
   clusterId: ClusterId,
-  authorities: string,
+  { authorities, keyId }: { readonly authorities: string; readonly keyId: KeyId },
   now: Date,
 ): Promise<void> {
   await db
     .updateTable("clusters")
-    .set({ authorities, authorities_at: now.toISOString(), pending_authorities: null, pending_authorities_at: null })
+    .set({
+      authorities,
+      authorities_at: now.toISOString(),
+      pending_authorities: null,
+      pending_authorities_at: null,
+      cluster_uid_by: keyId,
+    })
     .where("id", "=", clusterId)
     .execute();
 }

@@ -4,7 +4,7 @@ import type { Kysely, Transaction } from "kysely";
 import type { z } from "zod";
 import type { Database } from "../schema.ts";
 import { type AuditActor, actorName, recordAudit } from "./audit.ts";
-import { setAuthorities } from "./clusters.ts";
+import { setEnrolled } from "./clusters.ts";
 
 /** A code as it is kept: by its hash, which is also its id. */
 export interface NewEnrollmentCode {
@@ -184,7 +184,7 @@ async function addAgentKey(
     .insertInto("agent_keys")
     .values({ key_id: keyId, cluster_id: clusterId, public_key: publicKey, created_at: now.toISOString() })
     .execute();
-  await setAuthorities(transaction, clusterId, clusterAuthorities, now);
+  await setEnrolled(transaction, clusterId, { authorities: clusterAuthorities, keyId }, now);
   await recordAudit(transaction, { event: "agent.enrolled", actor: keyId, clusterId, at: now });
 }
 

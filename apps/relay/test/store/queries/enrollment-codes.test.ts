@@ -27,7 +27,13 @@ describeStores((database) => {
   test("a code enrolls a key and records the cluster's authorities", async () => {
     const { db } = await storeWithCode();
     await expect(redeemEnrollmentCode(db, request(), NOW)).resolves.toBe("prod");
-    await expect(findAgentKey(db, KEY)).resolves.toEqual({ keyId: KEY, clusterId: "prod", publicKey: "spki" });
+    await expect(findAgentKey(db, KEY)).resolves.toEqual({
+      keyId: KEY,
+      clusterId: "prod",
+      publicKey: "spki",
+      clusterUid: undefined,
+      setsClusterUid: true,
+    });
     expect(await listClusters(db)).toEqual([{ id: "prod", authorities: "pem", lastSeenAt: undefined }]);
   });
 
