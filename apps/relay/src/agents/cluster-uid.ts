@@ -8,7 +8,7 @@ import { announceClusterUid, listClusterUids } from "../store/uids/cluster-uids.
 import type { Tunnel } from "./tunnels.ts";
 
 /** Text for an agent that serves another cluster than the one the name stands for. */
-export const DUPLICATE_TEXT =
+const DUPLICATE_TEXT =
   "Another cluster has this name and key: an administrator of the relay decides which of the two it stands for";
 
 export interface ClusterUidDeps {

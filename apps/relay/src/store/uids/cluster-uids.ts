@@ -97,7 +97,7 @@ export async function listClusterUids(
 }
 
 /** A stored UID; undefined for none, and for one that was damaged. */
-export function uidOf(text: string | null): ClusterUid | undefined {
+function uidOf(text: string | null): ClusterUid | undefined {
   return isClusterUid(text) ? text : undefined;
 }
 
