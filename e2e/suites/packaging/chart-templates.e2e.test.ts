@@ -105,7 +105,7 @@ test.each([
   // No key of the identity's Secret comes to a container by another way than the two folders.
   expect(pod.volumes.filter((volume: { secret?: { secretName: string } }) => volume.secret !== undefined)).toEqual(
     identify === "enroll"
-      ? [{ name: "code", secret: { secretName: expect.stringMatching(/-code$/), defaultMode: 0o440 } }]
+      ? [{ name: "code", secret: { secretName: expect.stringMatching(/-code-[0-9a-f]{8}$/), defaultMode: 0o440 } }]
       : [],
   );
   for (const { args, env = [], volumeMounts } of containers) {
@@ -115,6 +115,19 @@ test.each([
       expect(volumeMounts.filter(({ mountPath }) => folder.startsWith(`${mountPath}/`))).toHaveLength(1);
     }
   }
+});
+
+test("each code has a Secret of its own: a Job with a former code cannot use up the new one", async () => {
+  const secretOf = async (code: string): Promise<string | undefined> => {
+    const text = await render(...CONSTRAINED, ...REQUIRED, ...ISSUER, "--set", `enrollment.code=${code}`);
+    const secrets = objects(text).flatMap(({ kind, metadata: { name } }) =>
+      kind === "Secret" && name.includes("-code-") ? [name] : [],
+    );
+    expect(secrets).toHaveLength(1);
+    expect(text).toContain(`secretName: ${secrets[0]},`);
+    return secrets[0];
+  };
+  expect(await secretOf("former")).not.toBe(await secretOf("new"));
 });
 
 test("spans go where it says, and the policy lets them out", async () => {

@@ -54,6 +54,12 @@ app.kubernetes.io/component: agent
 {{ include "agent.name" . }}-identity
 {{- end -}}
 
+{{- /* The Secret of the one-time code. Each code has its own: a Job with a former code that is tried once more would get the new one
+from a Secret of the same name, and use it up. */}}
+{{- define "agent.codeSecret" -}}
+{{- with .Values.enrollment.code }}{{ printf "%s-code-%s" (include "agent.name" $) (toString . | sha256sum | trunc 8) }}{{ else }}{{ .Values.enrollment.existingSecret }}{{ end -}}
+{{- end }}
+
 {{/* OpenShift gives each namespace its own user and group; elsewhere they are named. */}}
 {{- define "agent.openshift" -}}
 {{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}true{{- end -}}
