@@ -34,10 +34,8 @@ export async function overtaking<T>(
 ): Promise<T> {
   for (;;) {
     const [overtaken, over] = [new AbortController(), new AbortController()];
-    const tell = (socket: Socket): void => {
-      const found = (): void => overtaken.abort();
-      connectBeside(socket, place, { found, signal: AbortSignal.any([signal, over.signal]) }, deps);
-    };
+    const tell = (socket: Socket): void =>
+      connectBeside(socket, place, { found: () => overtaken.abort(), signal: over.signal }, deps);
     try {
       return await attempt(tell, AbortSignal.any([signal, overtaken.signal]));
     } catch (error) {
