@@ -1,4 +1,5 @@
 import type { LoginSettings } from "@cluster-connect/api";
+import fc from "fast-check";
 import { Configuration, type TokenEndpointResponse } from "openid-client";
 import { expect, test } from "vitest";
 import { tokenOf } from "../../src/login/oidc.ts";
@@ -62,4 +63,22 @@ test("Entra's tokens may name an application by its id, and are JWTs all the sam
   const token = unsignedToken({ aud: "0d2a8f3e-0000-4000-8000-000000000000" });
   expect(take({ access_token: token }, settings)).toBe(token);
   expect(() => take({ access_token: "opaque" }, settings)).toThrow("opaque");
+});
+
+test("a token counts as over before its issuer says so, however late the answer came", () => {
+  const ms = fc.integer({ min: 0, max: 999 });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 86_400 }), ms, ms, (seconds, startedMs, answerMs) => {
+      const madeAt = 1_790_000_000_000 + startedMs;
+      const exp = Math.floor(madeAt / 1_000) + seconds;
+      const answer: TokenEndpointResponse = {
+        token_type: "bearer",
+        access_token: unsignedToken({ aud: RELAY, exp }),
+        expires_in: seconds,
+      };
+      const { expiresAt, obtainedAt } = tokenOf(answer, SETTINGS, RELAY, madeAt + answerMs);
+      expect(expiresAt.getTime()).toBeGreaterThan(obtainedAt.getTime());
+      if (seconds >= 20) expect(expiresAt.getTime()).toBeLessThanOrEqual(exp * 1_000);
+    }),
+  );
 });
