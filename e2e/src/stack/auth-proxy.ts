@@ -19,6 +19,8 @@ export interface AuthProxyOptions {
   /** May hold `{cluster}`; {@link CLUSTER_AUDIENCE} by default. */
   readonly audience?: string;
   readonly apiserver: { readonly url: string; readonly caPem: string; readonly tokenFile: string };
+  /** More settings of its file. */
+  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 /** A running auth proxy. */
@@ -71,6 +73,7 @@ export async function startAuthProxy(options: AuthProxyOptions, deps: { readonly
           health: { host: "127.0.0.1", port },
           drainSeconds: 1,
           ...(tracing === undefined ? {} : { tracing }),
+          ...options.settings,
         },
         readyEvent: "serving",
       },

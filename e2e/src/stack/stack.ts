@@ -9,7 +9,7 @@ import type { Keeper } from "../process/keeper.ts";
 import type { Progress } from "../process/progress.ts";
 import { expectNoInstallation, grantAccess, revokeAccess } from "./access.ts";
 import { type Agent, type AgentOptions, startAgent } from "./agent.ts";
-import { type AuthProxy, startAuthProxy } from "./auth-proxy.ts";
+import { type AuthProxy, type AuthProxyOptions, startAuthProxy } from "./auth-proxy.ts";
 import { type Cli, createCli } from "./cli.ts";
 import { CLUSTER_AUDIENCE, type Issuer, startIssuer } from "./issuer.ts";
 import { type AdminKubectl, adminKubectl } from "./kubectl.ts";
@@ -28,6 +28,8 @@ export interface StackOptions {
   readonly relayLimits?: RelayOptions["limits"];
   readonly grantedUpstreams?: RelayOptions["grantedUpstreams"];
   readonly agent?: Pick<AgentOptions, "upstreams" | "healthPort" | "authProxyAddress">;
+  /** More settings of the auth proxy. */
+  readonly authProxySettings?: AuthProxyOptions["settings"];
   readonly accessTokenSeconds?: number;
   /** Ids of clusters that have an audience each; one serves all without them. */
   readonly ownAudiences?: readonly string[];
@@ -131,7 +133,15 @@ async function startHops(
   );
   const authProxy = await progress.during("4/6 auth proxy", () =>
     startAuthProxy(
-      { folder: folder("auth-proxy"), signal: waiting(), ...from, audience: clusterAudience, ...traced, apiserver },
+      {
+        folder: folder("auth-proxy"),
+        signal: waiting(),
+        ...from,
+        audience: clusterAudience,
+        ...traced,
+        apiserver,
+        ...(options.authProxySettings === undefined ? {} : { settings: options.authProxySettings }),
+      },
       deps,
     ),
   );

@@ -1,4 +1,5 @@
 import { createConnection, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Clock, isOutOfFiles, onAbort, systemCode } from "@cluster-connect/base";
 import { ConnectError, encodeProxyQuestion } from "@cluster-connect/protocol";
 import { outOfFiles } from "@cluster-connect/service";
@@ -12,8 +13,12 @@ const TICKS = 5;
 /** A tick that is this late does not count: this process, and maybe the machine, had no time for the answer. */
 const LATE_TICK_MS = 50;
 
+/** Time between two tries at a unix socket whose queue is full, which the system says at once. */
+const FULL_RETRY_MS = 10;
+
 /**
- * Connects to an upstream. The socket keeps its other half open when one ends.
+ * Connects to an upstream. The socket keeps its other half open when one ends. A queue that is full is waited for, as
+ * the system does for TCP.
  *
  * @param name of the upstream, for the message.
  * @throws ConnectError `CC_UPSTREAM_UNREACHABLE` naming it, its address and the reason; `CC_LIMIT_REACHED` when the agent
@@ -25,6 +30,26 @@ export async function connectUpstream(
   options: { readonly signal: AbortSignal },
 ): Promise<Socket> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
+  for (;;) {
+    try {
+      return await connectOnce(name, address, { signal, ended: options.signal });
+    } catch (error) {
+      if (!isQueueFull(error) || signal.aborted) throw error;
+      await delay(FULL_RETRY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+function isQueueFull(error: unknown): boolean {
+  return error instanceof ConnectError && systemCode(error.cause) === "EAGAIN";
+}
+
+/** @param options.ended Tells an end of the stream from a time that is up. */
+async function connectOnce(
+  name: string,
+  address: UpstreamAddress,
+  { signal, ended }: { readonly signal: AbortSignal; readonly ended: AbortSignal },
+): Promise<Socket> {
   const where =
     address.kind === "socket" ? { path: address.path } : { host: address.host, port: address.port, noDelay: true };
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
@@ -34,7 +59,7 @@ export async function connectUpstream(
     const message = `The upstream ${name} at ${upstreamText(address)} cannot be reached: ${reason}`;
     reject(new ConnectError("CC_UPSTREAM_UNREACHABLE", message, { cause }));
   };
-  const giveUp = (): void => fail(options.signal.aborted ? "the stream ended" : "no answer in time");
+  const giveUp = (): void => fail(ended.aborted ? "the stream ended" : "no answer in time");
   const onError = (cause: Error): void => {
     if (isOutOfFiles(cause))
       reject(outOfFiles("agent", { detail: `, so none is left for the upstream ${name}`, cause }));

@@ -2,6 +2,7 @@ import { chmod, rm } from "node:fs/promises";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { ConnectError } from "@cluster-connect/protocol";
+import { LISTEN_BACKLOG } from "../limits/limits.ts";
 
 /** A unix socket's path, or an address. */
 export type ListenTarget =
@@ -40,7 +41,7 @@ function listening(
     };
     // Later ones, of a connection that could not be taken, must not end the process.
     server.on("error", failed);
-    server.listen(options, resolve);
+    server.listen({ ...options, backlog: LISTEN_BACKLOG }, resolve);
   });
 }
 

@@ -48,6 +48,8 @@ export const UNREAD_MS = 300_000;
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How long a connection waits for others to finish their handshake before it begins its own. */
 export const HANDSHAKE_WAIT_MS = 30_000;
+/** Connections that the system holds until they are taken; it may be set to fewer. */
+export const LISTEN_BACKLOG = 4_096;
 /** Connections above the limit that are let in to be told so; the ones above these are closed without a word. */
 export const TOLD_STREAMS = 256;
 /** Time for all checks of one request, issuer and apiserver included. */

@@ -14,6 +14,7 @@ import { describeRequest } from "../observe/info.ts";
 import type { RequestLog } from "../observe/log.ts";
 import type { RequestRecord } from "../observe/record.ts";
 import type { Arrival } from "./arrival.ts";
+import { bodyChunks } from "./body-chunks.ts";
 import type { HttpCaller } from "./caller.ts";
 import { type ExchangeDeps, isOwnTokenRefused, openCall, ownTokenRefused } from "./exchange.ts";
 import { cancelled, replyWithError } from "./reply.ts";
@@ -153,8 +154,7 @@ async function* answerBody(
 ): AsyncGenerator<Buffer, void, undefined> {
   let last = NEWLINE;
   try {
-    for await (const chunk of answer.body) {
-      const bytes: Buffer = chunk;
+    for await (const bytes of bodyChunks(answer.body)) {
       record.bytes += bytes.length;
       last = bytes.at(-1) ?? last;
       yield bytes;

@@ -242,3 +242,18 @@ test("a line that would be written as two goes nowhere", async () => {
   expect(upstream.seen).toEqual([]);
   direct.close();
 });
+
+test("an answer that is there whole, and whose stream is closed, before it is read arrives", async () => {
+  await using setup = await setUp();
+  const { fixture, upstream } = setup;
+  // Whether this 401 is about our own token is asked first; meanwhile everything of it has come.
+  upstream.answer = (stream, raw) => {
+    const own = !raw.includes("impersonate-user");
+    stream.respond({ ":status": own ? 200 : 401 });
+    stream.end(own ? "{}" : "an application's own word");
+  };
+  const session = await openHttp2(fixture.target);
+  const answer = await ask(session, { headers: await bearer(setup) });
+  expect(answer).toMatchObject({ status: 401, body: "an application's own word", error: undefined });
+  session.destroy();
+});

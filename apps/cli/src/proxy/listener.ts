@@ -1,13 +1,14 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { setTimeout as delay, setImmediate } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import { onAbort, systemCode } from "@cluster-connect/base";
 import { splice } from "@cluster-connect/framing";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
 import { createFileGuard, type OpenFileLimit } from "@cluster-connect/service";
 import { type Alert, BROKEN_TLS, tlsAlert } from "./alert.ts";
 import { createLocalConnections, type LocalConnection } from "./connections.ts";
+import { createOpenTurns, type OpenTurns } from "./open-turns.ts";
 import { peek } from "./peek.ts";
 import { describePortHolder } from "./port-holder.ts";
 import { answerProof } from "./proof.ts";
@@ -62,8 +63,8 @@ const FIRST_BYTE_MS = 60_000;
 const TURNS_TO_ACCEPT = 3;
 /** How long a connection that is refused may take to say whether it speaks TLS. */
 const REFUSAL_MS = 250;
-/** How long a connection waits for its turn: Go's clients give up a handshake after ten seconds. */
-const TURN_MS = 8_000;
+/** Connections that the system holds until they are taken. */
+const BACKLOG = 4_096;
 
 /**
  * Listens on loopback.
@@ -76,9 +77,10 @@ export async function startLoopbackProxy(
 ): Promise<LoopbackProxy> {
   const connections = createLocalConnections();
   const tooMany = createFileGuard(deps.openFileLimit);
+  const turns = createOpenTurns(options);
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
     const serve = tooMany(socket) ? refuseForFiles : serveConnection;
-    connections.serve(socket, (connection) => serve(connection, options, deps));
+    connections.serve(socket, (connection) => serve(connection, options, { ...deps, turns }));
   });
   await listenOnLoopback(server, options.port);
   const closed = once(server, "close").then(() => {});
@@ -105,7 +107,7 @@ export async function startLoopbackProxy(
 async function serveConnection(
   connection: LocalConnection,
   options: LoopbackProxyOptions,
-  deps: LoopbackProxyDeps,
+  deps: LoopbackProxyDeps & { readonly turns: OpenTurns },
 ): Promise<void> {
   const { socket } = connection;
   const gone = new AbortController();
@@ -135,8 +137,9 @@ async function serveConnection(
       deps.onFailure(unknownName(route.named, options.clusters), undefined);
       return;
     }
-    cluster = route.cluster;
-    const stream = await openInTurn(cluster, peeked.bytes, { signal }, deps);
+    const served = route.cluster;
+    cluster = served;
+    const stream = await deps.turns.take(() => openWith(served, peeked.bytes, { signal }, deps), { signal });
     // From here on the splice decides: what the client said before it left is still passed on.
     socket.off("close", onGone).off("error", onGone).on("error", ignore);
     connection.stream = stream;
@@ -153,32 +156,22 @@ async function serveConnection(
   }
 }
 
-/**
- * Opens a stream with a connection's first bytes. A relay that says when there is room again is asked again then. The
- * client waits with its handshake, rather than loses a connection that it may not repeat.
- */
-async function openInTurn(
+/** Opens a stream with a connection's first bytes. */
+async function openWith(
   cluster: ServedCluster,
   first: Uint8Array,
   options: { readonly signal: AbortSignal },
   deps: LoopbackProxyDeps,
 ): Promise<OpenedStream> {
-  const until = performance.now() + TURN_MS;
-  for (;;) {
-    let stream: OpenedStream | undefined;
-    try {
-      stream = await deps.open(cluster, options);
-      // The first bytes travel with OPEN; the rest waits for its answer, as a refusal is told to the client.
-      if (first.length > 0) stream.write(first);
-      await stream.accepted;
-      return stream;
-    } catch (error) {
-      stream?.destroy();
-      const waitMs = error instanceof ConnectError && error.code === "CC_LIMIT_REACHED" ? (error.retryAfterMs ?? 0) : 0;
-      if (waitMs <= 0 || performance.now() + waitMs > until) throw error;
-      // Those that were told the same time do not come back at the same moment.
-      await delay(waitMs * (1 + Math.random()), undefined, options);
-    }
+  const stream = await deps.open(cluster, options);
+  try {
+    // The first bytes travel with OPEN; the rest waits for its answer, as a refusal is told to the client.
+    if (first.length > 0) stream.write(first);
+    await stream.accepted;
+    return stream;
+  } catch (error) {
+    stream.destroy();
+    throw error;
   }
 }
 
@@ -220,7 +213,7 @@ function unknownName(named: string | undefined, clusters: readonly ServedCluster
 }
 
 async function listenOnLoopback(server: Server, port: number): Promise<void> {
-  server.listen(port, "127.0.0.1");
+  server.listen({ port, host: "127.0.0.1", backlog: BACKLOG });
   try {
     await once(server, "listening");
   } catch (cause) {

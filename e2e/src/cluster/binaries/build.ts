@@ -21,7 +21,7 @@ export interface BuildDeps {
 /** A program to build. */
 export interface BuildStep {
   readonly binary: string;
-  readonly module: "etcd" | "kubernetes" | "kind" | "coredns";
+  readonly module: "etcd" | "kubernetes" | "kind" | "coredns" | "client";
   readonly package: string;
   readonly about: string;
 }
@@ -58,7 +58,11 @@ export const KIND: readonly BuildStep[] = [
   { binary: "coredns", module: "coredns", package: ".", about: "about a minute" },
 ];
 
-const MODULES: string = fileURLToPath(new URL("../../../go", import.meta.url));
+/** A client of client-go that does many things at once; its source is the module's own. */
+export const CLIENT: BuildStep = { binary: "client", module: "client", package: ".", about: "up to 2 minutes" };
+
+/** The modules' folder. */
+export const MODULES: string = fileURLToPath(new URL("../../../go", import.meta.url));
 const LAST_LINES = 5;
 
 function linkerFlags(): string {

@@ -21,4 +21,5 @@ test("the wrapper modules name the versions that the cache folder is called by",
   const staging = KUBERNETES_VERSION.replace(/^1/, "0");
   expect(replaced.length).toBeGreaterThan(0);
   expect(replaced.filter((line) => !line.endsWith(` v${staging}`))).toEqual([]);
+  expect(await read("client/go.mod")).toContain(`k8s.io/client-go v${staging}\n`);
 });
