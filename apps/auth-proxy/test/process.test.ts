@@ -1,14 +1,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { createServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { startTestIssuer, type TestIssuer } from "@cluster-connect/auth/testing";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { loadAuthority } from "../src/certificates/authority.ts";
 import { buildProxyHeader } from "./support/proxy-header.ts";
 import { type RawAnswer, readAnswer, requestText, secure } from "./support/raw-client.ts";
@@ -38,14 +40,21 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function writeIssuers(audience: string, trusted = issuer): Promise<void> {
+async function writeIssuers(
+  audience: string,
+  trusted: Pick<TestIssuer, "url"> = issuer,
+  certificateAuthority?: string,
+): Promise<void> {
   const claimMappings = { username: { claim: "sub", prefix: "x:" } };
-  const jwt = [{ issuer: { url: trusted.url, audiences: [audience] }, claimMappings }];
+  const jwt = [{ issuer: { url: trusted.url, audiences: [audience], certificateAuthority }, claimMappings }];
   const config = { apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt };
   await writeFile(join(folder, "issuers.yaml"), JSON.stringify(config));
 }
 
-async function start(changes: Readonly<Record<string, unknown>> = {}): Promise<ChildProcess> {
+async function start(
+  changes: Readonly<Record<string, unknown>> = {},
+  env: Readonly<Record<string, string>> = {},
+): Promise<ChildProcess> {
   const config = {
     clusterId: "demo",
     listen: { socket: "proxy.sock" },
@@ -62,7 +71,10 @@ async function start(changes: Readonly<Record<string, unknown>> = {}): Promise<C
   };
   await writeFile(join(folder, "config.yaml"), JSON.stringify(config));
   const args = ["--conditions=source", MAIN, "--config", join(folder, "config.yaml")];
-  const started = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const started = spawn(process.execPath, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...env },
+  });
   child = started;
   lines = [];
   createInterface({ input: started.stderr }).on("line", (line) => {
@@ -79,19 +91,19 @@ const logged =
 /** How many callers' requests the upstream got. */
 const passedOn = (): number => upstream.requests.filter(({ target }) => target.startsWith("/api/v1/pods")).length;
 
-async function send(audience: string, target = "/api/v1/pods"): Promise<RawAnswer> {
-  const stream = await ask(audience, target);
+async function send(audience: string, target = "/api/v1/pods", claims = {}): Promise<RawAnswer> {
+  const stream = await ask(audience, target, claims);
   const answer = await readAnswer(stream);
   stream.destroy();
   return answer;
 }
 
-async function ask(audience: string, target: string): Promise<TLSSocket> {
+async function ask(audience: string, target: string, claims = {}): Promise<TLSSocket> {
   const socket = connect(join(folder, "proxy.sock"));
   socket.write(buildProxyHeader({ address: [203, 0, 113, 7] }));
   const caPem = await readFile(join(folder, "published", "ca.crt"), "utf8");
   const stream = await secure(socket, { port: 0, caPem, servername: "demo.clusters.cluster-connect.internal" });
-  const token = await issuer.sign({ aud: audience, sub: "alice" });
+  const token = await issuer.sign({ aud: audience, sub: "alice", ...claims });
   stream.write(requestText(`GET ${target} HTTP/1.1`, ["Host: a", `Authorization: Bearer ${token}`]));
   return stream;
 }
@@ -178,6 +190,37 @@ test("on SIGHUP the issuers' file is read again at once, and the process goes on
   expect(started.exitCode).toBeNull();
   started.kill("SIGTERM");
   expect(await once(started, "exit")).toEqual([0, null]);
+});
+
+test("keys of an issuer that only an HTTP proxy reaches come by it, in the environment that the chart gives", async () => {
+  const lasts = { seconds: 3_600, now: new Date() };
+  const authority = await loadAuthority(join(folder, "company"), { clusterId: "company", ...lasts });
+  const { certPem: cert, keyPem: key } = await authority.issue(["login.example.com"], lasts);
+  const keys = { keys: issuer.publicKeys() };
+  const https = createHttpsServer({ key, cert }, ({ url }, response) => {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify(url === "/keys" ? keys : { issuer: iss, jwks_uri: `${iss}/keys` }));
+  });
+  const asked: string[] = [];
+  const proxy = createServer().on("connect", ({ url = "" }, client, head) => {
+    asked.push(url);
+    const { port } = https.address() as AddressInfo;
+    const upstreamSocket = connect(port, "127.0.0.1", () => {
+      client.write("HTTP/1.1 200 OK\r\n\r\n");
+      upstreamSocket.write(head);
+      upstreamSocket.pipe(client).pipe(upstreamSocket);
+    });
+    for (const socket of [client, upstreamSocket]) socket.on("error", () => {});
+  });
+  for (const server of [https, proxy]) await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => [https, proxy].forEach((server) => void server.close()));
+  const iss = `https://login.example.com:${(https.address() as AddressInfo).port}`;
+  const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  await writeIssuers("aud", { url: iss }, authority.certPem);
+  await start({}, { HTTPS_PROXY: url, NO_PROXY: "localhost,127.0.0.1", NODE_USE_ENV_PROXY: "1" });
+  await expect.poll(logged("serving"), { timeout: 30_000 }).toBeDefined();
+  expect((await send("aud", "/api/v1/pods", { iss })).status).toBe(200);
+  expect(asked).toContain(new URL(iss).host);
 });
 
 test("on SIGTERM what is under way may end within the drain time, nothing new begins", async () => {

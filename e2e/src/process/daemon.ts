@@ -20,6 +20,8 @@ export interface DaemonSpec {
   readonly readyEvent: string;
   /** Another log file for another run of the same daemon. */
   readonly logName?: string;
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A daemon that has said it is ready. */
@@ -49,7 +51,7 @@ export async function startDaemon(
     name,
     command: process.execPath,
     args: [...(await nodeFlags(spec.main)), "--conditions=source", spec.main, "--config", configPath],
-    env: { HOME: folder, TMPDIR: folder, PATH: "/usr/bin:/bin", ...compileCacheEnv(process.env) },
+    env: { HOME: folder, TMPDIR: folder, PATH: "/usr/bin:/bin", ...compileCacheEnv(process.env), ...spec.env },
     cwd: folder,
     logPath: join(folder, `${spec.logName ?? name}.log`),
   });

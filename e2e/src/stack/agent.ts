@@ -21,6 +21,8 @@ export interface AgentOptions {
   readonly code: string;
   /** Upstreams other than the auth proxy, `host:port` by name. */
   readonly upstreams?: Readonly<Record<string, string>>;
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Where it serves `/metrics`; nowhere by default. */
   readonly healthPort?: number;
 }
@@ -57,7 +59,8 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
   let run = 0;
   const start = async (): Promise<void> => {
     run += 1;
-    const spec = { name: "agent", main: MAIN, folder, config, readyEvent: "tunnel.open", logName: `agent-${run}` };
+    const own = { name: "agent", main: MAIN, folder, config, readyEvent: "tunnel.open", logName: `agent-${run}` };
+    const spec = options.env === undefined ? own : { ...own, env: options.env };
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(START_TIMEOUT_MS)]);
     program = (await startDaemon(spec, { signal }, deps)).program;
   };

@@ -18,6 +18,8 @@ export interface RelayOptions {
   /** Where its spans go; nowhere by default. */
   readonly tracing?: { readonly endpoint: string };
   readonly issuerUrl: string;
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Address to listen at and to be called by; loopback by default. */
   readonly host?: string;
   /** PEM of the issuer's authority, where it has TLS. */
@@ -92,6 +94,7 @@ export async function startRelay(
         config,
         readyEvent: "relay.listening",
         logName: `relay-${run}`,
+        ...(options.env === undefined ? {} : { env: options.env }),
       };
       return (await startDaemon(spec, { signal }, deps)).program;
     };
