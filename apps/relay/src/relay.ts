@@ -87,11 +87,11 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const sessions = { agents: createSessionSet(), callers: createSessionSet() };
   const metrics = createRelayMetrics(deps.metrics);
   observeRelay(deps.metrics, { registry, streams, grants, cliSessions: () => sessions.callers.size });
-  const { storeState, checkPeers } = fleet;
+  const { storeState, checkPeers, tunnelsElsewhere } = fleet;
   const health = createRelayHealth({ store, verifier, storeState, checkPeers, clock });
   const callers: RequestCallers = new WeakMap();
   const authenticate = createAuthenticate({ verifier, now: clock.now, callers });
-  const api = { store, registry, statuses, instanceId: deps.instanceId, ids: deps.ids };
+  const api = { store, registry, tunnelsElsewhere, statuses, instanceId: deps.instanceId, ids: deps.ids };
   const { quotas } = limits;
   const { holds } = verifier;
   const admitSocket = createSocketAdmission(deps.openFileLimit);

@@ -1,7 +1,7 @@
 import type { ClusterState } from "@cluster-connect/api";
 import type { Session } from "@cluster-connect/framing";
 import type { ClusterId, ClusterUid, InstanceId, KeyId, SessionId } from "@cluster-connect/protocol";
-import { clusterStateOf, type ProbeState } from "../status/state.ts";
+import { clusterStateOf, type ProbeState, reasonOf } from "../status/state.ts";
 
 /** An agent's tunnel to this relay. */
 export interface Tunnel {
@@ -27,6 +27,8 @@ export interface ClusterView {
   readonly agents: readonly { readonly instanceId: InstanceId; readonly since: Date }[];
   /** Why it is degraded. */
   readonly reason: string | undefined;
+  /** What the last probe through each tunnel that takes streams found. */
+  readonly probes: readonly ProbeState[];
 }
 
 /** Told when a cluster's state, or the reason it is degraded, changes. */
@@ -155,7 +157,9 @@ export class Registry {
 
   view(clusterId: ClusterId): ClusterView {
     const cluster = this.#clusters.get(clusterId);
-    if (cluster === undefined) return { state: "offline", since: undefined, agents: [], reason: undefined };
+    if (cluster === undefined) {
+      return { state: "offline", since: undefined, agents: [], reason: undefined, probes: [] };
+    }
     const oldest = new Map<InstanceId, Date>();
     for (const { tunnel } of cluster.entries) {
       if (!oldest.has(tunnel.instanceId)) oldest.set(tunnel.instanceId, tunnel.since);
@@ -165,6 +169,7 @@ export class Registry {
       since: cluster.since,
       agents: [...oldest].map(([instanceId, since]) => ({ instanceId, since })),
       reason: cluster.reason,
+      probes: cluster.entries.filter(takesStreams).map(({ probe }) => probe),
     };
   }
 
@@ -188,8 +193,9 @@ export class Registry {
   }
 
   #update(clusterId: ClusterId, cluster: ClusterEntry): void {
-    const state = clusterStateOf(cluster.entries.filter(takesStreams).map(({ probe }) => probe));
-    const reason = state === "degraded" ? reasonOf(cluster) : undefined;
+    const probes = cluster.entries.filter(takesStreams).map(({ probe }) => probe);
+    const state = clusterStateOf(probes);
+    const reason = reasonOf(probes);
     if (state === cluster.state && reason === cluster.reason) return;
     if (state !== cluster.state) cluster.since = new Date(this.#now());
     cluster.state = state;
@@ -208,9 +214,4 @@ function takesStreams({ tunnel }: TunnelEntry): boolean {
 
 function openStreamsOf({ tunnel }: TunnelEntry): number {
   return tunnel.session.counters.openStreams;
-}
-
-function reasonOf({ entries }: ClusterEntry): string | undefined {
-  const failed = entries.map(({ probe }) => probe).find((probe) => probe.kind === "failed");
-  return failed?.reason;
 }

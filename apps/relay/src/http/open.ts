@@ -27,7 +27,7 @@ export interface HttpFront {
 
 export interface HttpFrontDeps
   extends Pick<HttpApiDeps, "admitSocket" | "authenticate" | "metrics" | "software" | "grants" | "log"> {
-  readonly api: Pick<HttpApiDeps, "store" | "registry" | "statuses" | "instanceId" | "ids">;
+  readonly api: Pick<HttpApiDeps, "store" | "registry" | "tunnelsElsewhere" | "statuses" | "instanceId" | "ids">;
   readonly health: Health;
   readonly callers: Pick<RequestCallers, "get">;
   /** Whether the issuers trusted now would accept a caller. */

@@ -70,7 +70,7 @@ export function createDirectory(
     tunnels: (clusterId) =>
       (tunnels.get(clusterId) ?? [])
         .filter(({ relayId }) => relay(relayId)?.draining === false)
-        .toSorted((a, b) => Number(b.passed) - Number(a.passed) || a.openStreams - b.openStreams),
+        .toSorted((a, b) => rankOf(a) - rankOf(b) || a.openStreams - b.openStreams),
     get liveRelays() {
       return 1 + usable().filter(({ draining, address }) => !draining && address !== "").length;
     },
@@ -87,4 +87,9 @@ export function createDirectory(
       return reading;
     },
   };
+}
+
+/** A tunnel whose probe came back from the cluster's kube-apiserver comes first. */
+function rankOf({ probe }: StoredTunnel): number {
+  return probe.kind === "passed" ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from "@cluster-connect/base";
 import type { SessionDeps } from "@cluster-connect/framing";
-import type { InstanceId } from "@cluster-connect/protocol";
+import type { ClusterId, InstanceId } from "@cluster-connect/protocol";
 import type { CheckResult, Logger } from "@cluster-connect/service";
 import type { Registry } from "../agents/tunnels.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
@@ -10,6 +10,7 @@ import type { RelayMetrics } from "../observe/metrics.ts";
 import type { Quotas } from "../quota/quotas.ts";
 import { createSessionSet } from "../session-set.ts";
 import { type ClusterCache, createClusterCache } from "../store/caches/cluster-cache.ts";
+import type { StoredTunnel } from "../store/queries/tunnels.ts";
 import type { Store, StoreState } from "../store/store.ts";
 import { openPeerFiles } from "./credentials.ts";
 import { createDirectory } from "./directory.ts";
@@ -51,6 +52,8 @@ export interface Fleet {
   readonly peers: Peers;
   readonly cache: ClusterCache;
   readonly liveRelays: () => number;
+  /** Tunnels of a cluster to other relays that this one reaches. */
+  readonly tunnelsElsewhere: (clusterId: ClusterId) => readonly StoredTunnel[];
   readonly storeState: () => StoreState;
   /** How the certificate between relays is, for `/readyz`; undefined for a relay alone. */
   readonly checkPeers: (() => CheckResult) | undefined;
@@ -108,6 +111,7 @@ export async function createFleet(settings: FleetSettings, deps: FleetDeps): Pro
       },
     ),
     liveRelays,
+    tunnelsElsewhere: (clusterId) => (peerSessions === undefined ? [] : directory.tunnels(clusterId)),
     storeState: () => ({
       away: directory.away,
       readAt: new Date(directory.readAt),

@@ -6,9 +6,9 @@ import type { Store } from "../store/store.ts";
 
 /** This relay's word to the others: that it is there, and which tunnels it holds. */
 export interface Lease {
-  /** Renews the lease and writes the changes. @throws the store's own error; the next call makes up for it. */
+  /** Renews the lease, and waits for no write. @throws the store's own error; the next call makes up for it. */
   renew(options: { readonly draining: boolean }): Promise<void>;
-  /** Writes the changes. @throws the store's own error. */
+  /** Writes the changes, one call after the other. @throws the store's own error; the next call makes up for it. */
   write(): Promise<void>;
   /** Gives it up, and the tunnels with it. */
   end(): Promise<void>;
@@ -25,23 +25,24 @@ export function createLease(
   const { store, registry } = deps;
   const { ttlMs, ...own } = options;
   let written = new Map<string, TunnelRow>();
-
-  async function write(): Promise<void> {
-    const rows = new Map(registry.entries().map((entry) => [entry.tunnel.sessionId, rowOf(entry)]));
-    const changes = changesBetween(written, rows);
-    if (changes.added.length + changes.changed.length + changes.removed.length === 0) return;
-    await writeTunnels(store, own.id, changes);
-    written = rows;
-  }
+  /** Counts the leases: rows of one that others took for ended went with it, also those of a write under way. */
+  let leases = 0;
 
   return {
     async renew({ draining }) {
       const { isNew } = await renewLease(store, { ...own, draining }, ttlMs);
-      // Rows of a lease that others took for ended went with it.
-      if (isNew) written = new Map();
-      await write();
+      if (!isNew) return;
+      leases += 1;
+      written = new Map();
     },
-    write,
+    async write() {
+      const lease = leases;
+      const rows = new Map(registry.entries().map((entry) => [entry.tunnel.sessionId, rowOf(entry)]));
+      const changes = changesBetween(written, rows);
+      if (changes.added.length + changes.changed.length + changes.removed.length === 0) return;
+      await writeTunnels(store, own.id, changes);
+      if (lease === leases) written = rows;
+    },
     end: () => endLease(store, own.id),
   };
 }

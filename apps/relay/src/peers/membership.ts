@@ -1,4 +1,4 @@
-import { type Clock, wait } from "@cluster-connect/base";
+import { type Clock, onAbort, wait } from "@cluster-connect/base";
 import { errorFields, type Logger } from "@cluster-connect/service";
 import type { Directory } from "./directory.ts";
 import type { Lease } from "./lease.ts";
@@ -32,11 +32,15 @@ export interface MembershipDeps {
 /** Wait after one write; changes made meanwhile go into the next. */
 const SETTLE_MS = 50;
 
+/** The lease and the tunnels are told to the store apart: a lease that ends while many rows are written is a relay lost. */
+type Told = "lease" | "tunnels";
+
 export function createMembership(options: { readonly intervalMs: number }, deps: MembershipDeps): Membership {
   const { lease, directory, peerSessions, onRead, onWritten, log, clock } = deps;
   let draining = false;
   let wake = Promise.withResolvers<void>();
   let awaySince: number | undefined;
+  const failing = new Set<Told>();
   let last: Promise<void> = Promise.resolve();
 
   async function beat(): Promise<void> {
@@ -46,21 +50,27 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
     onRead();
   }
 
-  /** One after the other: each writes the changes since the one before. */
-  function tryBeat(task: () => Promise<void>): Promise<void> {
-    last = last.then(() => attempt(task));
+  async function write(): Promise<void> {
+    await lease.write();
+    onWritten();
+  }
+
+  /** One after the other: none overtakes the one that says that this relay drains. */
+  function tryBeat(): Promise<void> {
+    last = last.then(() => attempt("lease", beat));
     return last;
   }
 
-  async function attempt(task: () => Promise<void>): Promise<void> {
+  async function attempt(told: Told, task: () => Promise<void>): Promise<void> {
     try {
       await task();
-      onWritten();
-      if (awaySince === undefined) return;
+      failing.delete(told);
+      if (awaySince === undefined || failing.size > 0) return;
       const seconds = Math.round((clock.now() - awaySince) / 1_000);
       awaySince = undefined;
       log.info({ event: "store.back", seconds }, "the store answers again");
     } catch (error) {
+      failing.add(told);
       await directory.refresh().catch(() => undefined);
       if (awaySince !== undefined) return;
       awaySince = clock.now();
@@ -68,40 +78,44 @@ export function createMembership(options: { readonly intervalMs: number }, deps:
     }
   }
 
-  /** Waits for the interval, or for a change. @returns whether there was one. */
-  async function next(signal: AbortSignal): Promise<boolean> {
-    const over = new AbortController();
-    const waited = wait(options.intervalMs, { signal: AbortSignal.any([signal, over.signal]) }, { clock }).catch(
-      () => undefined,
-    );
-    const changed = await Promise.race([waited.then(() => false), wake.promise.then(() => true)]);
-    over.abort();
-    await waited;
-    if (changed) wake = Promise.withResolvers<void>();
-    return changed;
+  async function keepLease(signal: AbortSignal): Promise<void> {
+    while (await waitFor(options.intervalMs, signal)) {
+      await tryBeat();
+      // How many streams a tunnel has changes without a word.
+      wake.resolve();
+    }
+  }
+
+  async function keepTunnels(signal: AbortSignal): Promise<void> {
+    const over = onAbort(signal, () => wake.resolve());
+    while (!signal.aborted) {
+      await wake.promise;
+      if (signal.aborted) break;
+      wake = Promise.withResolvers<void>();
+      await attempt("tunnels", write);
+      await waitFor(SETTLE_MS, signal);
+    }
+    over();
+  }
+
+  /** @returns whether it goes on after that time. */
+  async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
+    await wait(ms, { signal }, { clock }).catch(() => undefined);
+    return !signal.aborted;
   }
 
   return {
-    join: beat,
+    async join() {
+      await beat();
+      await write();
+    },
     changed: () => wake.resolve(),
     async drain() {
       draining = true;
-      await tryBeat(beat);
+      await tryBeat();
     },
     async run({ signal }) {
-      let beatAt = clock.now();
-      while (!signal.aborted) {
-        const changed = await next(signal);
-        if (signal.aborted) return;
-        const due = clock.now() >= beatAt + options.intervalMs;
-        if (changed && !due) {
-          await tryBeat(() => lease.write());
-          await wait(SETTLE_MS, { signal }, { clock }).catch(() => undefined);
-        } else {
-          await tryBeat(beat);
-          beatAt = clock.now();
-        }
-      }
+      await Promise.all([keepLease(signal), keepTunnels(signal)]);
     },
     async leave() {
       await lease.end().catch((error: unknown) => {

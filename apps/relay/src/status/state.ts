@@ -12,3 +12,9 @@ export function clusterStateOf(probes: readonly ProbeState[]): ClusterState {
   if (probes.some(({ kind }) => kind === "passed")) return "connected";
   return probes.some(({ kind }) => kind === "pending") ? "connecting" : "degraded";
 }
+
+/** Why a cluster with these probes is degraded, if it is. Of several reasons each relay takes the same one. */
+export function reasonOf(probes: readonly ProbeState[]): string | undefined {
+  if (clusterStateOf(probes) !== "degraded") return undefined;
+  return probes.flatMap((probe) => (probe.kind === "failed" ? [probe.reason] : [])).toSorted()[0];
+}

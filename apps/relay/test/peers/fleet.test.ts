@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
+import { CLUSTERS_ANSWER } from "@cluster-connect/api";
 import {
   createResumeRegistry,
   createStreamOpener,
@@ -13,6 +14,7 @@ import { createInstanceId } from "@cluster-connect/service";
 import { selfSigned } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { LIMIT_SCHEMA } from "../../src/quota/limit-settings.ts";
+import { ask } from "../support/admin.ts";
 import { dialAgent, dialCli, enrollAgent, type Fixture, openRequest, opsToken } from "../support/fixture.ts";
 import { startFleet } from "../support/fleet.ts";
 
@@ -163,6 +165,34 @@ test("a relay says how many there are, and what it holds is known to the others 
   await tunnelsKnown(a, 0);
   const cli = await dialCli(a, await opsToken(a));
   await expect(cli.open(openRequest()).accepted).rejects.toMatchObject({ code: "CC_AGENT_OFFLINE" });
+});
+
+test("each relay lists a cluster in the same way, also one without a tunnel of its own", async () => {
+  const relays = await startFleet(3);
+  const [a, b, c] = relays;
+  if (a === undefined || b === undefined || c === undefined) throw new Error("three relays were asked for");
+  const [one, two] = [await enrollAgent(a), await enrollAgent(a)];
+  const tunnels = [await dialAgent(a, one), await dialAgent(b, one), await dialAgent(b, two)];
+  await Promise.all(tunnels.map(({ ready }) => ready));
+  const lists = async () => {
+    const answers = await Promise.all(relays.map((relay) => ask(relay, "GET", "/v1/clusters", { as: "jane" })));
+    // Seconds since an agent was seen are of the moment of the question.
+    const seen = { lastSeenAt: null, lastSeenSeconds: null };
+    return answers.flatMap(({ body }) => CLUSTERS_ANSWER.parse(body).clusters.map((found) => ({ ...found, ...seen })));
+  };
+  const same = async (status: string, agents: number) => {
+    const found = await lists();
+    expect(found.map((cluster) => [cluster.status, cluster.agents.length])).toEqual([
+      [status, agents],
+      [status, agents],
+      [status, agents],
+    ]);
+    expect(found[1]).toEqual(found[0]);
+    expect(found[2]).toEqual(found[0]);
+  };
+  await vi.waitFor(async () => await same("connected", 2), { timeout: 30_000 });
+  for (const tunnel of tunnels) tunnel.close();
+  await vi.waitFor(async () => await same("offline", 0), { timeout: 30_000 });
 });
 
 test("streams that are being opened while their relay drains are opened at the other one, each byte once", async () => {

@@ -25,8 +25,9 @@ const tunnel = (relayId: InstanceId): StoredTunnel => ({
   agentInstanceId: parseInstanceId(`agent-of-${relayId}`),
   follows: [],
   relayId,
+  since: new Date(0),
   openStreams: 0,
-  passed: true,
+  probe: { kind: "passed", at: new Date(0) },
 });
 
 /** A relay's knowledge of its peers; `tunnels` are those of its last reading of the store. */

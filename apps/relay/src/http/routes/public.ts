@@ -5,6 +5,7 @@ import { z } from "zod";
 import { decisionAnswer } from "../../admin/routes/grants.ts";
 import type { Registry } from "../../agents/tunnels.ts";
 import type { GrantBook } from "../../grants/grant-book.ts";
+import type { Fleet } from "../../peers/fleet.ts";
 import type { Store } from "../../store/store.ts";
 import { CLUSTER_ID, UPSTREAM } from "../fields.ts";
 import { openApiDocument } from "../openapi.ts";
@@ -17,6 +18,7 @@ import { rotate } from "./rotate.ts";
 export interface PublicRouteDeps {
   readonly store: Store;
   readonly registry: Registry;
+  readonly tunnelsElsewhere: Fleet["tunnelsElsewhere"];
   readonly grants: GrantBook;
   readonly login: LoginSettings | undefined;
   readonly software: string;

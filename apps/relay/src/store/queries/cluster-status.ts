@@ -1,9 +1,10 @@
 import type { ClusterState } from "@cluster-connect/api";
 import { type ClusterId, type InstanceId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely, Transaction } from "kysely";
-import { clusterStateOf, type ProbeState } from "../../status/state.ts";
+import { clusterStateOf, type ProbeState, reasonOf } from "../../status/state.ts";
 import type { ClusterStatusTable, Database } from "../schema.ts";
 import type { Store } from "../store.ts";
+import { storedProbe } from "./tunnels.ts";
 
 /** A cluster as the tunnels of all relays make it. */
 export interface ClusterStatus {
@@ -108,6 +109,8 @@ async function readProbes(
   let query = transaction
     .selectFrom("tunnels")
     .innerJoin("relays", "relays.id", "tunnels.relay_id")
+    // The tunnels of a cluster that was removed end in a moment; it has no status any more.
+    .innerJoin("clusters", "clusters.id", "tunnels.cluster_id")
     .select(["tunnels.cluster_id", "tunnels.probe", "tunnels.probe_reason"])
     .where("relays.lease_until", ">", dialect.now);
   if (ids !== undefined) query = query.where("tunnels.cluster_id", "in", ids);
@@ -115,24 +118,14 @@ async function readProbes(
   for (const { cluster_id, probe, probe_reason } of await query.execute()) {
     const clusterId = parseClusterId(cluster_id);
     const probes = found.get(clusterId) ?? [];
-    probes.push(probeOf(probe, probe_reason));
+    probes.push(storedProbe(probe, probe_reason, null));
     found.set(clusterId, probes);
   }
   return found;
 }
 
-/** When it was asked is no matter here. */
-function probeOf(kind: string, reason: string | null): ProbeState {
-  const at = new Date(0);
-  if (kind === "passed") return { kind, at };
-  return kind === "failed" ? { kind, at, reason: reason ?? "" } : { kind: "pending" };
-}
-
-/** Of several reasons each relay takes the same one. */
 function statusOf(probes: readonly ProbeState[]): Pick<ClusterStatus, "status" | "reason"> {
-  const status = clusterStateOf(probes);
-  const reasons = probes.flatMap((probe) => (probe.kind === "failed" ? [probe.reason] : []));
-  return { status, reason: status === "degraded" ? (reasons.toSorted()[0] ?? null) : null };
+  return { status: clusterStateOf(probes), reason: reasonOf(probes) ?? null };
 }
 
 const STATES: Readonly<Record<string, ClusterState>> = {

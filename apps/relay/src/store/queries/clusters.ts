@@ -17,26 +17,29 @@ export interface StoredCluster {
   /** UID of another cluster that claims this one's name. */
   readonly pendingUid: ClusterUid | undefined;
   readonly lastSeenAt: Date | undefined;
+  /** Its status by the tunnels of all relays, as it was noted last, and since when. */
+  readonly noted: { readonly status: string; readonly at: Date } | undefined;
 }
 
 /** Every cluster, by id. */
 export async function listClusters(db: Kysely<Database>): Promise<readonly StoredCluster[]> {
   const rows = await db
     .selectFrom("clusters")
+    .leftJoin("cluster_status", "cluster_status.cluster_id", "clusters.id")
     .select(["id", "authorities", "authority_signatures", "pending_authorities", "pending_cluster_uid", "last_seen_at"])
+    .select(["cluster_status.status", "cluster_status.at"])
     .where("disabled_at", "is", null)
     .orderBy("id")
     .execute();
-  return rows.map(
-    ({ id, authorities, authority_signatures, pending_authorities, pending_cluster_uid, last_seen_at }) => ({
-      id: parseClusterId(id),
-      authorities: authorities ?? undefined,
-      authoritySignatures: authority_signatures ?? undefined,
-      pendingAuthorities: pending_authorities ?? undefined,
-      pendingUid: isClusterUid(pending_cluster_uid) ? pending_cluster_uid : undefined,
-      lastSeenAt: last_seen_at === null ? undefined : new Date(last_seen_at),
-    }),
-  );
+  return rows.map(({ pending_cluster_uid: pendingUid, last_seen_at: lastSeen, status, at, ...row }) => ({
+    id: parseClusterId(row.id),
+    authorities: row.authorities ?? undefined,
+    authoritySignatures: row.authority_signatures ?? undefined,
+    pendingAuthorities: row.pending_authorities ?? undefined,
+    pendingUid: isClusterUid(pendingUid) ? pendingUid : undefined,
+    lastSeenAt: lastSeen === null ? undefined : new Date(lastSeen),
+    noted: status === null || at === null ? undefined : { status, at: new Date(at) },
+  }));
 }
 
 /** Whether a cluster with this id is enrolled or expected. */
@@ -280,6 +283,7 @@ export async function removeCluster(
       .deleteFrom("agent_keys")
       .where("cluster_id", "=", clusterId)
       .executeTakeFirstOrThrow();
+    await transaction.deleteFrom("cluster_status").where("cluster_id", "=", clusterId).execute();
     await transaction.deleteFrom("clusters").where("id", "=", clusterId).execute();
     const removed = { keys: Number(keys.numDeletedRows), codes: Number(codes.numDeletedRows) };
     await recordAudit(transaction, { event: "cluster.removed", clusterId, ...by, ...removed });

@@ -1,4 +1,5 @@
 import { type ClusterId, type InstanceId, parseClusterId, parseInstanceId } from "@cluster-connect/protocol";
+import type { ProbeState } from "../../status/state.ts";
 import type { Store } from "../store.ts";
 
 /** A tunnel as its relay tells the others about it. */
@@ -8,9 +9,10 @@ export interface StoredTunnel {
   /** Killed agents whose place this one took. */
   readonly follows: readonly InstanceId[];
   readonly relayId: InstanceId;
+  readonly since: Date;
   readonly openStreams: number;
-  /** A probe through it came back from the cluster's kube-apiserver. */
-  readonly passed: boolean;
+  /** What the last probe through it found. */
+  readonly probe: ProbeState;
 }
 
 /** A row of the table, without the relay. */
@@ -44,17 +46,29 @@ export async function writeTunnels(store: Store, relayId: InstanceId, changes: T
       const ids = changes.removed.slice(index, index + BATCH_SIZE);
       await transaction.deleteFrom("tunnels").where("id", "in", ids).execute();
     }
-    for (const row of changes.added) {
+    const rows = [...changes.added, ...changes.changed].map((row) => ({ ...row, relay_id: relayId }));
+    for (let index = 0; index < rows.length; index += BATCH_SIZE) {
       await transaction
         .insertInto("tunnels")
-        .values({ ...row, relay_id: relayId })
+        .values(rows.slice(index, index + BATCH_SIZE))
+        .onConflict((conflict) =>
+          conflict.column("id").doUpdateSet(({ ref }) => ({
+            open_streams: ref("excluded.open_streams"),
+            probe: ref("excluded.probe"),
+            probe_at: ref("excluded.probe_at"),
+            probe_reason: ref("excluded.probe_reason"),
+          })),
+        )
         .execute();
     }
-    for (const { id, open_streams, probe, probe_at, probe_reason } of changes.changed) {
-      const values = { open_streams, probe, probe_at, probe_reason };
-      await transaction.updateTable("tunnels").set(values).where("id", "=", id).execute();
-    }
   });
+}
+
+/** How a row tells a probe. @param at the moment of it, where it is known. */
+export function storedProbe(kind: string, reason: string | null, at: string | null): ProbeState {
+  const when = new Date(at ?? 0);
+  if (kind === "passed") return { kind, at: when };
+  return kind === "failed" ? { kind, at: when, reason: reason ?? "" } : { kind: "pending" };
 }
 
 /** Every tunnel of relays whose lease holds by the database's clock. */
@@ -63,15 +77,17 @@ export async function listTunnels(store: Store): Promise<readonly StoredTunnel[]
     .selectFrom("tunnels")
     .innerJoin("relays", "relays.id", "tunnels.relay_id")
     .select(["tunnels.cluster_id", "tunnels.agent_instance_id", "tunnels.relay_id"])
-    .select(["tunnels.open_streams", "tunnels.probe", "tunnels.follows"])
+    .select(["tunnels.open_streams", "tunnels.follows", "tunnels.since"])
+    .select(["tunnels.probe", "tunnels.probe_reason", "tunnels.probe_at"])
     .where("relays.lease_until", ">", store.dialect.now)
     .execute();
-  return rows.map(({ cluster_id, agent_instance_id, relay_id, open_streams, probe, follows }) => ({
-    clusterId: parseClusterId(cluster_id),
-    agentInstanceId: parseInstanceId(agent_instance_id),
-    follows: follows.split(" ").filter(Boolean).map(parseInstanceId),
-    relayId: parseInstanceId(relay_id),
-    openStreams: open_streams,
-    passed: probe === "passed",
+  return rows.map((row) => ({
+    clusterId: parseClusterId(row.cluster_id),
+    agentInstanceId: parseInstanceId(row.agent_instance_id),
+    follows: row.follows.split(" ").filter(Boolean).map(parseInstanceId),
+    relayId: parseInstanceId(row.relay_id),
+    since: new Date(row.since),
+    openStreams: row.open_streams,
+    probe: storedProbe(row.probe, row.probe_reason, row.probe_at),
   }));
 }

@@ -1,6 +1,7 @@
 import { type InstanceId, parseClusterId, parseInstanceId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
 import { dropDelivery, listStatuses, noteStatuses, takeDeliveries } from "../../../src/store/queries/cluster-status.ts";
+import { makeCluster, removeCluster } from "../../../src/store/queries/clusters.ts";
 import { endLease, renewLease } from "../../../src/store/queries/relays.ts";
 import { writeTunnels } from "../../../src/store/queries/tunnels.ts";
 import type { Store } from "../../../src/store/store.ts";
@@ -8,6 +9,7 @@ import { describeStores, type TestDatabase } from "../../support/stores.ts";
 
 const NOW = new Date("2026-03-01T00:00:00Z");
 const PROD = parseClusterId("prod");
+const BY = { actor: "root", at: NOW };
 const [A, B] = [parseInstanceId("relay-000a"), parseInstanceId("relay-000b")];
 
 const join = (store: Store, id: InstanceId): Promise<unknown> =>
@@ -35,6 +37,7 @@ async function two({ newPlace, open }: TestDatabase) {
   const second = place.kind === "sqlite" ? first : await open(place);
   await join(first, A);
   await join(first, B);
+  await makeCluster(first.db, { clusterId: PROD, labels: {} }, BY);
   return { first, second };
 }
 
@@ -94,5 +97,16 @@ describeStores((database) => {
     await tunnel(store, A, "t1", "passed");
     expect(await noteStatuses(store, { relayId: A, teller: undefined }, [PROD], NOW)).toHaveLength(1);
     expect(await takeDeliveries(store, A)).toEqual([]);
+  });
+
+  test("a cluster that was removed leaves no status behind, nor do its tunnels that end in a moment", async () => {
+    const { first: store } = await two(database);
+    await tunnel(store, A, "t1", "passed");
+    await noteStatuses(store, by(A), [PROD], NOW);
+    await removeCluster(store, PROD, BY);
+    expect(await listStatuses(store.db)).toEqual([]);
+    expect(await noteStatuses(store, by(B), undefined, NOW)).toEqual([]);
+    expect(await noteStatuses(store, by(B), [PROD], NOW)).toEqual([]);
+    expect(await listStatuses(store.db)).toEqual([]);
   });
 });
