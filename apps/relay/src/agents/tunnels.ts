@@ -27,7 +27,7 @@ export interface ClusterView {
   readonly agents: readonly { readonly instanceId: InstanceId; readonly since: Date }[];
   /** Why it is degraded. */
   readonly reason: string | undefined;
-  /** What the last probe through each tunnel that takes streams found. */
+  /** Results of the last probe through each tunnel that takes streams. */
   readonly probes: readonly ProbeState[];
 }
 

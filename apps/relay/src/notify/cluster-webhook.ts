@@ -37,6 +37,8 @@ export async function openNotifications(
   const results = deps.metrics.counter("webhook_total", "Webhook messages, by result.", ["result"]);
   const failed = (error: unknown): void =>
     log.error({ event: "webhook.store.failed", ...errorFields(error) }, "messages of the webhook wait for the store");
+  /** Messages that were taken while the store was read: the reading may still have them. */
+  const overMeanwhile = new Set<string>();
   const webhook = createWebhook(
     { url, secret },
     {
@@ -45,11 +47,17 @@ export async function openNotifications(
       random: Math.random,
       onResult: (result) => results.inc({ result }),
       // A row that stays is sent once more: the endpoint tells by its id.
-      onOver: (id) => dropDelivery(store.db, id).catch(failed),
+      onOver: async (id) => {
+        overMeanwhile.add(id);
+        await dropDelivery(store.db, id).catch(failed);
+      },
     },
   );
   const fill = async (): Promise<void> => {
-    for (const delivery of await takeDeliveries(store, instanceId)) webhook.push(delivery);
+    overMeanwhile.clear();
+    for (const delivery of await takeDeliveries(store, instanceId)) {
+      if (!overMeanwhile.has(delivery.id)) webhook.push(delivery);
+    }
   };
   let filling: Promise<void> = Promise.resolve();
   return {

@@ -50,11 +50,11 @@ export const DELIVERY_HEADER = "cluster-connect-delivery";
 
 export function createWebhook(options: WebhookOptions, deps: WebhookDeps): Webhook {
   const queue: WebhookMessage[] = [];
-  /** The one that is being sent, and those that wait. */
+  /** The one that is being sent, those that wait, and those whose end is being noted. */
   const ids = new Set<string>();
   const over = async (id: string): Promise<void> => {
-    ids.delete(id);
     await deps.onOver?.(id);
+    ids.delete(id);
   };
   let wake: (() => void) | undefined;
   return {

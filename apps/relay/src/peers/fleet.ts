@@ -1,7 +1,8 @@
 import type { Clock } from "@cluster-connect/base";
 import type { SessionDeps } from "@cluster-connect/framing";
-import type { ClusterId, InstanceId } from "@cluster-connect/protocol";
+import type { InstanceId } from "@cluster-connect/protocol";
 import type { CheckResult, Logger } from "@cluster-connect/service";
+import type { TunnelsElsewhere } from "../agents/at-relays.ts";
 import type { Registry } from "../agents/tunnels.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { UpgradeDeps } from "../http/upgrade.ts";
@@ -10,7 +11,6 @@ import type { RelayMetrics } from "../observe/metrics.ts";
 import type { Quotas } from "../quota/quotas.ts";
 import { createSessionSet } from "../session-set.ts";
 import { type ClusterCache, createClusterCache } from "../store/caches/cluster-cache.ts";
-import type { StoredTunnel } from "../store/queries/tunnels.ts";
 import type { Store, StoreState } from "../store/store.ts";
 import { openPeerFiles } from "./credentials.ts";
 import { createDirectory } from "./directory.ts";
@@ -52,8 +52,7 @@ export interface Fleet {
   readonly peers: Peers;
   readonly cache: ClusterCache;
   readonly liveRelays: () => number;
-  /** Tunnels of a cluster to other relays that this one reaches. */
-  readonly tunnelsElsewhere: (clusterId: ClusterId) => readonly StoredTunnel[];
+  readonly tunnelsElsewhere: TunnelsElsewhere;
   readonly storeState: () => StoreState;
   /** How the certificate between relays is, for `/readyz`; undefined for a relay alone. */
   readonly checkPeers: (() => CheckResult) | undefined;

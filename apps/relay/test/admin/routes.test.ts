@@ -243,6 +243,6 @@ test("changes of a cluster's state come as server-sent events", async () => {
   }
   stop.abort();
   expect(text).toMatch(
-    /^: listening\n\nid: prod\/1\nevent: status\ndata: \{"id":"prod\/1",.*"clusterId":"prod","status":"con/,
+    /^: listening\n\nid: (prod\/\d+)\nevent: status\ndata: \{"id":"\1",.*"clusterId":"prod","status":"con/,
   );
 });

@@ -113,3 +113,22 @@ test("a message that waits already is not taken twice", async () => {
   await expect.poll(() => over).toEqual(["prod/1", "prod/2"]);
   expect(got.map(({ id }) => id)).toEqual(["prod/1", "prod/2"]);
 });
+
+test("a message that comes again while its end is noted is not sent again", async () => {
+  const { url, got } = await startEndpoint([]);
+  const noted = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const { webhook } = run(url, {
+    onOver: async () => {
+      begun.resolve();
+      await noted.promise;
+    },
+  });
+  webhook.push(message(1));
+  await begun.promise;
+  webhook.push(message(1));
+  noted.resolve();
+  webhook.push(message(2));
+  await expect.poll(() => got.at(-1)?.id).toBe("prod/2");
+  expect(got.map(({ id }) => id)).toEqual(["prod/1", "prod/2"]);
+});

@@ -61,9 +61,9 @@ function noteBatch(
       const found = statusOf(probes.get(clusterId) ?? []);
       const former = before.get(clusterId);
       if ((former?.status ?? "offline") === found.status && (former?.reason ?? null) === found.reason) continue;
-      const version = (former?.version ?? 0) + 1;
+      const version = former === undefined ? firstVersion(now) : former.version + 1;
       const row = { cluster_id: clusterId, ...found, at: now.toISOString(), version };
-      if (await claim(transaction, row)) noted.push(changeOf(row));
+      if (await claim(transaction, row, former === undefined)) noted.push(changeOf(row));
     }
     const { teller, relayId } = by;
     if (teller !== undefined) for (const change of noted) await keepDelivery(transaction, change, relayId, teller);
@@ -71,10 +71,20 @@ function noteBatch(
   });
 }
 
+const FIRST_SECOND = Date.UTC(2026, 0, 1) / 1_000;
+
+/**
+ * A cluster that is enrolled again under the name of one that was removed goes on with a higher number, so that no
+ * change has the id of an earlier one: seconds since 2026 are more than the changes that there were.
+ */
+function firstVersion(now: Date): number {
+  return Math.max(1, Math.floor(now.getTime() / 1_000) - FIRST_SECOND);
+}
+
 /** @returns false when another relay was faster. */
-async function claim(transaction: Transaction<Database>, row: ClusterStatusTable): Promise<boolean> {
+async function claim(transaction: Transaction<Database>, row: ClusterStatusTable, isFirst: boolean): Promise<boolean> {
   const { version, cluster_id, ...values } = row;
-  if (version === 1) {
+  if (isFirst) {
     const inserted = await transaction
       .insertInto("cluster_status")
       .values(row)

@@ -11,7 +11,7 @@ export interface StoredTunnel {
   readonly relayId: InstanceId;
   readonly since: Date;
   readonly openStreams: number;
-  /** What the last probe through it found. */
+  /** Result of the last probe through it. */
   readonly probe: ProbeState;
 }
 

@@ -7,7 +7,7 @@ import { writeTunnels } from "../../../src/store/queries/tunnels.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { describeStores, type TestDatabase } from "../../support/stores.ts";
 
-const NOW = new Date("2026-03-01T00:00:00Z");
+const NOW = new Date("2026-01-01T00:00:01Z");
 const PROD = parseClusterId("prod");
 const BY = { actor: "root", at: NOW };
 const [A, B] = [parseInstanceId("relay-000a"), parseInstanceId("relay-000b")];
@@ -108,5 +108,16 @@ describeStores((database) => {
     expect(await noteStatuses(store, by(B), undefined, NOW)).toEqual([]);
     expect(await noteStatuses(store, by(B), [PROD], NOW)).toEqual([]);
     expect(await listStatuses(store.db)).toEqual([]);
+  });
+
+  test("a cluster that is enrolled under the name of a removed one has changes with ids of their own", async () => {
+    const { first: store } = await two(database);
+    await tunnel(store, A, "t1", "passed");
+    await noteStatuses(store, by(A), [PROD], NOW);
+    await removeCluster(store, PROD, BY);
+    await makeCluster(store.db, { clusterId: PROD, labels: {} }, BY);
+    const later = new Date(NOW.getTime() + 60_000);
+    expect(await noteStatuses(store, by(A), [PROD], later)).toMatchObject([{ id: "prod/61", status: "connected" }]);
+    expect((await takeDeliveries(store, A)).map(({ id }) => id)).toEqual(["prod/1", "prod/61"]);
   });
 });
