@@ -4,6 +4,7 @@ import type { CliDeps } from "./deps.ts";
 import { withIdsLast } from "./program/arguments.ts";
 import { findCommand } from "./program/find-command.ts";
 import { createProgram } from "./program/program.ts";
+import { watchClock, withClock } from "./relay/clock-skew.ts";
 import { traceFetch } from "./relay/trace-fetch.ts";
 import { cleanOutput } from "./terminal/clean-output.ts";
 import { writeFailure } from "./terminal/failure.ts";
@@ -21,7 +22,10 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
   const own = argv.slice(0, argv.indexOf("--") < 0 ? argv.length : argv.indexOf("--"));
   const level = verbosity(own);
   const stdout = cleanOutput(given.stdout);
-  const deps: CliDeps = { ...given, stdout, stderr, ...(level < 2 ? {} : { fetch: traceFetch(given) }) };
+  const witness = watchClock(given);
+  const { fetch } = witness;
+  const traced = level < 2 ? fetch : traceFetch({ ...given, fetch });
+  const deps: CliDeps = { ...given, stdout, stderr, fetch: traced };
   const interrupts = createInterrupts(deps.signals, () => deps.exit(ERRORS.CC_CANCELLED.exit));
   const result = { exitCode: 0 };
   const program = createProgram(argv, { deps, interrupts, signal: interrupts.signal }, result);
@@ -35,7 +39,10 @@ export async function run(argv: readonly string[], given: CliDeps): Promise<numb
     return result.exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const found = error instanceof CommanderError ? usageError(error) : reported(error, interrupts.signal);
+    const found =
+      error instanceof CommanderError
+        ? usageError(error)
+        : withClock(reported(error, interrupts.signal), witness, deps.now());
     stderr.startLine();
     return writeFailure(withHelp(found, program, argv), { json: wantsJson(own), verbose: level > 0 }, deps);
   } finally {

@@ -6,7 +6,8 @@ import { connect, type DetailedPeerCertificate, type PeerCertificate, rootCertif
 import { bareHost } from "@cluster-connect/base";
 import { connectThroughProxy } from "@cluster-connect/framing/ws";
 import { ConnectError } from "@cluster-connect/protocol";
-import { networkError } from "../relay/network-error.ts";
+import { CERTIFICATE_TIME_HINT, isTimeProblem, networkError } from "../relay/network-error.ts";
+import { timestamp } from "../tokens/stored-token.ts";
 import type { Finding } from "./report.ts";
 
 export interface CertificateCheck {
@@ -25,6 +26,7 @@ const TIMEOUT_MS = 10_000;
 export async function checkCertificate(
   { relay, proxy, expectsOwn }: CertificateCheck,
   options: { readonly signal: AbortSignal },
+  deps: { readonly now: () => number },
 ): Promise<Finding<boolean>> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const host = bareHost(relay.hostname);
@@ -43,14 +45,17 @@ export async function checkCertificate(
     await once(socket, "secureConnect", { signal });
     const certificate = socket.getPeerCertificate(true);
     const signer = signerName(certificate.issuer);
+    const problem = String(socket.authorizationError);
+    if (!socket.authorized && isTimeProblem(problem)) {
+      const { valid_from: from, valid_to: to } = certificate;
+      const here = timestamp(new Date(deps.now()));
+      const message = `${host} shows a certificate that is good from ${from} to ${to} (${problem}); this machine's clock says ${here}`;
+      throw new ConnectError("CC_TLS_UNTRUSTED", message, { hint: CERTIFICATE_TIME_HINT });
+    }
     if (!socket.authorized) {
-      throw new ConnectError(
-        "CC_TLS_UNTRUSTED",
-        `${host} shows a certificate signed by ${signer}: ${String(socket.authorizationError)}`,
-        {
-          hint: `If ${signer} is your company's, its proxy intercepts TLS: give its authority with --ca-file. If not, stop.`,
-        },
-      );
+      throw new ConnectError("CC_TLS_UNTRUSTED", `${host} shows a certificate signed by ${signer}: ${problem}`, {
+        hint: `If ${signer} is your company's, its proxy intercepts TLS: give its authority with --ca-file. If not, stop.`,
+      });
     }
     return describeCertificate(certificate, signer, expectsOwn);
   } catch (cause) {

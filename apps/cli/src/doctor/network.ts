@@ -8,12 +8,12 @@ import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../deps.ts";
 import { isLoopback } from "../relay/address.ts";
 import { fetchRelayInfo } from "../relay/api.ts";
+import { aheadOf, MAX_SKEW_MS } from "../relay/clock-skew.ts";
 import { networkError } from "../relay/network-error.ts";
 import { checkCertificate } from "./certificate.ts";
 import type { DoctorReport, Finding } from "./report.ts";
 
 const TIMEOUT_MS = 10_000;
-const MAX_SKEW_MS = 60_000;
 const ROUND_TRIPS = 3;
 
 /**
@@ -50,7 +50,7 @@ export async function checkNetwork(
   if (relay.protocol === "http:") report.skip("certificate", "on this machine, without TLS");
   else {
     const check = { relay, proxy: proxy ?? undefined, expectsOwn: options.expectsOwnAuthority };
-    await report.check("certificate", async () => await checkCertificate(check, options));
+    await report.check("certificate", async () => await checkCertificate(check, options, deps));
   }
   const info = await report.check("relay", async () => {
     const found = await fetchRelayInfo(relay, options, deps);
@@ -80,17 +80,15 @@ async function checkTcp(host: string, port: number, outer: AbortSignal): Promise
 
 async function checkClock(relay: URL, signal: AbortSignal, deps: CliDeps): Promise<Finding<number>> {
   const sentAt = deps.now();
-  let date: string | null;
+  let skewMs: number | undefined;
   try {
     const response = await deps.fetch(new URL("/healthz", relay), { signal, redirect: "manual" });
     await response.body?.cancel();
-    date = response.headers.get("date");
+    skewMs = aheadOf(response, sentAt, deps.now());
   } catch (cause) {
     throw networkError(relay.host, "CC_RELAY_UNREACHABLE", cause);
   }
-  const theirs = Date.parse(date ?? "");
-  if (Number.isNaN(theirs)) return { value: 0, detail: "the relay does not tell its time" };
-  const skewMs = (sentAt + deps.now()) / 2 - theirs;
+  if (skewMs === undefined) return { value: 0, detail: "the relay does not tell its time" };
   const seconds = Math.round(Math.abs(skewMs) / 1_000);
   const detail =
     seconds <= 1 ? "the same as the relay's" : `${seconds} s ${skewMs > 0 ? "ahead of" : "behind"} the relay's`;

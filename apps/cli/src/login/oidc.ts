@@ -6,6 +6,7 @@ import {
   ClientSecretBasic,
   ClientSecretPost,
   type Configuration,
+  clockSkew,
   customFetch,
   discovery,
   None,
@@ -13,6 +14,7 @@ import {
 } from "openid-client";
 import type { CliDeps } from "../deps.ts";
 import { isLoopback } from "../relay/address.ts";
+import { type ClockSkew, isOff, watchClock } from "../relay/clock-skew.ts";
 import { shellWord } from "../terminal/shell-word.ts";
 import { clusterAudiences } from "../tokens/audiences.ts";
 import type { KeptToken } from "../tokens/login/login-record.ts";
@@ -28,6 +30,13 @@ export interface SignInOptions {
 
 export type OidcDeps = Pick<CliDeps, "fetch" | "now">;
 
+/** An issuer that was found. */
+export interface DiscoveredIssuer {
+  readonly configuration: Configuration;
+  /** How this machine's clock differs from the issuer's; tokens are judged by the issuer's. */
+  readonly skew: ClockSkew;
+}
+
 const TIMEOUT_SECONDS = 15;
 /** Where neither the answer nor the token says when it ends. */
 const ASSUMED_LIFE_MS = 300_000;
@@ -42,7 +51,7 @@ export async function discoverIssuer(
   settings: Pick<LoginSettings, "issuer" | "clientId" | "clientSecret">,
   options: { readonly signal: AbortSignal; readonly secret?: string },
   deps: OidcDeps,
-): Promise<Configuration> {
+): Promise<DiscoveredIssuer> {
   const url = URL.parse(settings.issuer);
   if (url === null) throw new ConnectError("CC_LOGIN_FAILED", "The issuer's address cannot be read");
   const insecure = url.protocol === "http:";
@@ -51,13 +60,22 @@ export async function discoverIssuer(
       hint: "Sign in at an https issuer; http works on this machine only.",
     });
   }
+  const witness = watchClock(deps);
+  const skew = (): ClockSkew =>
+    witness.skew !== undefined && isOff(witness.skew) ? witness.skew : { host: url.host, aheadMs: 0 };
+  const metadata = {
+    // Read once the issuer's first answer has told its time.
+    get [clockSkew]() {
+      return Math.round(-skew().aheadMs / 1_000);
+    },
+  };
   const run = async (auth: ClientAuth): Promise<Configuration> =>
-    await discovery(url, settings.clientId, undefined, auth, {
+    await discovery(url, settings.clientId, metadata, auth, {
       timeout: TIMEOUT_SECONDS,
       // Aborting the command aborts each request; the library adds its own time limit.
       [customFetch]: async (address, init) =>
         await withStandardNames(
-          await deps.fetch(address, {
+          await witness.fetch(address, {
             ...init,
             body: init.body ?? null,
             signal: init.signal === undefined ? options.signal : AbortSignal.any([options.signal, init.signal]),
@@ -67,10 +85,11 @@ export async function discoverIssuer(
     });
   try {
     const secret = options.secret ?? settings.clientSecret;
-    if (secret === undefined) return await run(None());
+    if (secret === undefined) return { configuration: await run(None()), skew: skew() };
     const configuration = await run(ClientSecretBasic(secret));
     const methods = configuration.serverMetadata().token_endpoint_auth_methods_supported ?? ["client_secret_basic"];
-    return methods.includes("client_secret_basic") ? configuration : await run(ClientSecretPost(secret));
+    const byHeader = methods.includes("client_secret_basic");
+    return { configuration: byHeader ? configuration : await run(ClientSecretPost(secret)), skew: skew() };
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);
@@ -107,6 +126,7 @@ export function signInParameters(settings: LoginSettings, clusters: readonly Clu
  * The token of an answer that is meant for an audience. It is the ID token where the audience is the client itself, as
  * with issuers that know no other audiences. Else it is the access token.
  *
+ * @param time of this machine's clock, and how far that is ahead of the issuer's.
  * @throws ConnectError `CC_LOGIN_FAILED` for a token that relay and cluster would refuse: one that is no JWT, or one for
  *   somebody else.
  */
@@ -114,14 +134,15 @@ export function tokenOf(
   answer: TokenEndpointResponse,
   settings: LoginSettings,
   audience: string,
-  now: number,
+  { now, aheadMs = 0 }: { readonly now: number; readonly aheadMs?: number },
 ): KeptToken {
   const ownAudience = audience === settings.clientId && answer.id_token !== undefined;
   const token = ownAudience ? (answer.id_token ?? "") : answer.access_token;
   requireReadable(token, settings, audience);
   const lifeMs = answer.expires_in === undefined || ownAudience ? undefined : answer.expires_in * 1_000;
-  const expiresAt =
-    lifeMs === undefined ? (expiryOf(token) ?? new Date(now + ASSUMED_LIFE_MS)) : new Date(now + knownLifeMs(lifeMs));
+  const statedMs = expiryOf(token)?.getTime();
+  const endMs = statedMs === undefined ? now + ASSUMED_LIFE_MS : statedMs + aheadMs;
+  const expiresAt = new Date(lifeMs === undefined ? endMs : now + knownLifeMs(lifeMs));
   return { token, expiresAt, obtainedAt: new Date(now) };
 }
 

@@ -26,7 +26,7 @@ export async function renewLogin(
   if (record.entra !== undefined) return await renewAtEntra(record, audience, options, deps);
   const { settings, refreshToken, relay } = record;
   if (refreshToken === undefined) throw ranOut(relay, "it has ended and cannot be renewed");
-  const configuration = await discoverIssuer(settings, options, deps);
+  const { configuration, skew } = await discoverIssuer(settings, options, deps);
   let answer: TokenEndpointResponse;
   try {
     answer = await refreshTokenGrant(configuration, refreshToken, audienceParameters(settings, audience));
@@ -40,7 +40,7 @@ export async function renewLogin(
   return {
     ...record,
     refreshToken: answer.refresh_token ?? refreshToken,
-    tokens: { ...record.tokens, [audience]: tokenOf(answer, settings, audience, deps.now()) },
+    tokens: { ...record.tokens, [audience]: tokenOf(answer, settings, audience, { ...skew, now: deps.now() }) },
   };
 }
 
@@ -56,11 +56,14 @@ export async function renewClient(
   deps: OidcDeps,
 ): Promise<LoginRecord> {
   const { settings } = record;
-  const configuration = await discoverIssuer(settings, options, deps);
+  const { configuration, skew } = await discoverIssuer(settings, options, deps);
   const parameters = audienceParameters({ ...settings, scopes: [] }, audience);
   try {
     const answer = await clientCredentialsGrant(configuration, parameters);
-    return { ...record, tokens: { ...record.tokens, [audience]: tokenOf(answer, settings, audience, deps.now()) } };
+    return {
+      ...record,
+      tokens: { ...record.tokens, [audience]: tokenOf(answer, settings, audience, { ...skew, now: deps.now() }) },
+    };
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);

@@ -10,7 +10,7 @@ export async function revokeLogin(
   deps: OidcDeps,
 ): Promise<boolean> {
   try {
-    const configuration = await discoverIssuer(record.settings, options, deps);
+    const { configuration } = await discoverIssuer(record.settings, options, deps);
     if (configuration.serverMetadata().revocation_endpoint === undefined) return true;
     await tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" });
     return true;

@@ -11,6 +11,8 @@ import { audienceParameters, type OidcDeps, type SignInOptions, tokenOf } from "
 export interface StartedSignIn {
   readonly first: TokenEndpointResponse;
   readonly configuration: Configuration;
+  /** How far this machine's clock is ahead of the issuer's. */
+  readonly aheadMs: number;
 }
 
 /**
@@ -22,12 +24,13 @@ export interface StartedSignIn {
 export async function completeSignIn(
   relay: string,
   settings: LoginSettings,
-  { first, configuration }: StartedSignIn,
+  started: StartedSignIn,
   options: SignInOptions,
   deps: OidcDeps,
 ): Promise<LoginRecord> {
+  const { first, aheadMs } = started;
   const { audiences } = settings;
-  const relayToken = tokenOf(first, settings, audiences.relay, deps.now());
+  const relayToken = tokenOf(first, settings, audiences.relay, { now: deps.now(), aheadMs });
   let record: LoginRecord = {
     relay,
     settings,
@@ -36,7 +39,7 @@ export async function completeSignIn(
     tokens: { [audiences.relay]: relayToken },
   };
   for (const audience of clusterAudiences(audiences, options.clusters)) {
-    record = await withClusterToken(record, audience, { first, configuration }, options, deps);
+    record = await withClusterToken(record, audience, started, options, deps);
   }
   return record;
 }
@@ -44,14 +47,14 @@ export async function completeSignIn(
 async function withClusterToken(
   record: LoginRecord,
   audience: string,
-  { first, configuration }: StartedSignIn,
+  { first, configuration, aheadMs }: StartedSignIn,
   options: SignInOptions,
   deps: OidcDeps,
 ): Promise<LoginRecord> {
   const { settings, refreshToken } = record;
   // One answer serves both where the clusters' audience is the client itself (the ID token).
   if (audience === settings.clientId && first.id_token !== undefined) {
-    return withToken(record, audience, tokenOf(first, settings, audience, deps.now()));
+    return withToken(record, audience, tokenOf(first, settings, audience, { now: deps.now(), aheadMs }));
   }
   if (refreshToken === undefined) {
     throw new ConnectError("CC_LOGIN_FAILED", `${settings.issuer} gave no refresh token`, {
@@ -61,7 +64,7 @@ async function withClusterToken(
   try {
     const answer = await refreshTokenGrant(configuration, refreshToken, audienceParameters(settings, audience));
     const renewed = { ...record, refreshToken: answer.refresh_token ?? refreshToken };
-    return withToken(renewed, audience, tokenOf(answer, settings, audience, deps.now()));
+    return withToken(renewed, audience, tokenOf(answer, settings, audience, { now: deps.now(), aheadMs }));
   } catch (error) {
     options.signal.throwIfAborted();
     throw issuerError(settings.issuer, error);

@@ -21,6 +21,14 @@ export function isCertificateProblem(code: string): boolean {
   return /CERT|SELF_SIGNED|UNABLE_TO_|ALTNAME|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/.test(code);
 }
 
+/** Whether a certificate did not pass because of the time: the server's, or this machine's clock. */
+export function isTimeProblem(code: string): boolean {
+  return code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID";
+}
+
+export const CERTIFICATE_TIME_HINT =
+  "Compare this machine's clock with the time first, and set it (NTP) where it is wrong: a good certificate looks like this then. If it is right, have the server's certificate renewed.";
+
 /**
  * A failed request in one line that names host and reason.
  *
@@ -30,7 +38,10 @@ export function networkError(host: string, unreachable: ErrorCode, error: unknow
   if (error instanceof ConnectError) return error;
   const code = deepestCode(error);
   if (isCertificateProblem(code)) {
-    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${host} is not trusted: ${code}`, { cause: error });
+    return new ConnectError("CC_TLS_UNTRUSTED", `The certificate of ${host} is not trusted: ${code}`, {
+      cause: error,
+      ...(isTimeProblem(code) ? { hint: CERTIFICATE_TIME_HINT } : {}),
+    });
   }
   const timedOut = error instanceof Error && error.name === "TimeoutError";
   const reason = timedOut ? "no answer in time" : (REASONS[code] ?? (code === "" ? "no usable answer" : code));

@@ -6,14 +6,15 @@ import { foldersOf } from "../settings/folders.ts";
 import { printable } from "../terminal/printable.ts";
 import type { NamedLogin } from "./audiences.ts";
 import type { CallerTokens, Purpose, TokenOptions } from "./caller-tokens.ts";
-import { readGivenToken } from "./given/given-token.ts";
+import { readGivenText, readGivenToken } from "./given/given-token.ts";
 import type { GivenTokens } from "./given/token-flags.ts";
 import { createLoginTokens, type Renew } from "./login/login-tokens.ts";
 import { createMachineTokens, type Machine } from "./login/machine-tokens.ts";
 import type { Pipeline } from "./pipeline/build-service.ts";
 import { findPipeline } from "./pipeline/pipeline.ts";
-import { expiryOf, type StoredToken, timestamp } from "./stored-token.ts";
+import { type StoredToken, timestamp } from "./stored-token.ts";
 import { requireDifferentTokens, requireOneCluster } from "./token-audience.ts";
+import { createTokenEnd, type TokenEnd } from "./token-end.ts";
 import { createTokenCache, loginKey, type TokenCache } from "./vault/token-cache.ts";
 import { createTokenVault, tokenStoreChoice } from "./vault/token-vault.ts";
 
@@ -31,11 +32,12 @@ export function openTokenCache(deps: Pick<CliDeps, "env" | "homeDir" | "openKeyS
  * (`CLUSTER_CONNECT_CLIENT_ID` and `CLUSTER_CONNECT_CLIENT_SECRET`), the build service of a job, else the kept login.
  */
 export function chooseTokens(relay: URL, given: GivenTokens, deps: CliDeps): CallerTokens {
-  const own = createOwnTokens(relay, given.named, deps);
+  const endOf = createTokenEnd(relay, deps);
+  const own = createOwnTokens(relay, given.named, endOf, deps);
   async function find(purpose: Purpose, options: TokenOptions): Promise<StoredToken> {
     const found = given[purpose];
     if (found !== undefined) {
-      const token = await readGivenToken(found, deps.now());
+      const token = await readGivenToken(found, options, { endOf, now: deps.now });
       if (purpose === "cluster") requireItsCluster(token, given.named, options);
       return token;
     }
@@ -55,7 +57,7 @@ export function chooseTokens(relay: URL, given: GivenTokens, deps: CliDeps): Cal
       }
       // A token that works at the clusters is not sent to the relay.
       const other = purpose === "relay" ? given.cluster : given.relay;
-      if (other !== undefined) requireDifferentTokens(token.token, (await readGivenToken(other, deps.now())).token);
+      if (other !== undefined) requireDifferentTokens(token.token, await readGivenText(other));
       return token;
     },
   };
@@ -81,7 +83,7 @@ function halfClient(isIdMissing: boolean): ConnectError {
   });
 }
 
-function createOwnTokens(relay: URL, named: NamedLogin, deps: CliDeps): CallerTokens {
+function createOwnTokens(relay: URL, named: NamedLogin, endOf: TokenEnd, deps: CliDeps): CallerTokens {
   const cache = openTokenCache(deps);
   const clientId = deps.env["CLUSTER_CONNECT_CLIENT_ID"] ?? "";
   const secret = deps.env["CLUSTER_CONNECT_CLIENT_SECRET"] ?? "";
@@ -97,9 +99,10 @@ function createOwnTokens(relay: URL, named: NamedLogin, deps: CliDeps): CallerTo
     };
     return createMachineTokens(relay, { machine, named, renew }, cache, deps);
   }
-  const pipeline = findPipeline(deps);
+  const pipeline = findPipeline({ ...deps, endOf });
   const key = loginKey(relay.origin);
-  const service = pipeline === undefined ? undefined : createPipelineTokens(relay, pipeline, named, cache, deps);
+  const service =
+    pipeline === undefined ? undefined : createPipelineTokens({ relay, pipeline, named, endOf }, cache, deps);
   const login = createLoginTokens(
     key,
     relay.origin,
@@ -148,18 +151,17 @@ function otherPurpose({ audiences }: LoginSettings, named: NamedLogin): Purpose 
 
 /** A build service's own tokens. */
 function createPipelineTokens(
-  relay: URL,
-  pipeline: Pipeline,
-  named: NamedLogin,
+  job: { readonly relay: URL; readonly pipeline: Pipeline; readonly named: NamedLogin; readonly endOf: TokenEnd },
   cache: TokenCache,
   deps: CliDeps,
 ): CallerTokens {
+  const { relay, pipeline, named, endOf } = job;
   const { name, jobKey, hasOwnAudiences } = pipeline;
   const machine: Machine = { kind: "service", name, key: jobKey, hasOwnAudiences };
   const renew: Renew = async (record, audience, options) => {
     const token = await pipeline.token(audience, options);
     const now = deps.now();
-    const expiresAt = expiryOf(token) ?? new Date(now + ASSUMED_LIFE_MS);
+    const expiresAt = (await endOf(token, options)) ?? new Date(now + ASSUMED_LIFE_MS);
     return { ...record, tokens: { ...record.tokens, [audience]: { token, expiresAt, obtainedAt: new Date(now) } } };
   };
   return createMachineTokens(relay, { machine, named, renew }, cache, deps);

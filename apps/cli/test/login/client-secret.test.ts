@@ -74,7 +74,7 @@ test.each([
   "a person signs in and stays signed in at an issuer %s, by the relay's word on the client",
   async (_what, methods) => {
     const settings = await startIssuer(methods);
-    const configuration = await discoverIssuer(settings, { signal }, deps);
+    const { configuration } = await discoverIssuer(settings, { signal }, deps);
     const answer = await signInByDevice(configuration, settings, { signal, clusters: [] }, () => {});
     expect(answer.token_type).toBe("bearer");
     // As the login is kept between two commands.

@@ -41,7 +41,7 @@ async function signIn(
   device: Readonly<Record<string, unknown>>,
 ): Promise<{ readonly url: string; readonly expiresInSeconds: number }> {
   const settings = await startIssuer(device);
-  const configuration = await discoverIssuer(settings, { signal }, testCli("/nowhere").deps);
+  const { configuration } = await discoverIssuer(settings, { signal }, testCli("/nowhere").deps);
   const shown = Promise.withResolvers<{ readonly url: string; readonly expiresInSeconds: number }>();
   shown.promise.catch(() => {});
   await signInByDevice(configuration, settings, { signal, clusters: [] }, shown.resolve);

@@ -18,7 +18,7 @@ const now = Date.now();
 
 type Answer = Pick<TokenEndpointResponse, "access_token"> & Partial<Pick<TokenEndpointResponse, "id_token">>;
 const take = (answer: Answer, settings = SETTINGS, audience = RELAY): string =>
-  tokenOf({ token_type: "bearer", ...answer }, settings, audience, now).token;
+  tokenOf({ token_type: "bearer", ...answer }, settings, audience, { now }).token;
 
 test.each<readonly [string, string, RegExp]>([
   ["an opaque token", "kZ3pXq8", /login\.example\.com gives tokens for https:\/\/relay\.example\.com that are opaque/],
@@ -36,6 +36,7 @@ test.each<readonly [string, string, RegExp]>([
   const started = {
     first: { access_token: token, token_type: "bearer" } as TokenEndpointResponse,
     configuration: new Configuration(server, SETTINGS.clientId),
+    aheadMs: 0,
   };
   const options = { signal: AbortSignal.any([]), clusters: [] };
   const deps = { fetch: () => Promise.reject(new Error("nothing is asked")), now: () => now };
@@ -76,7 +77,7 @@ test("a token counts as over before its issuer says so, however late the answer 
         access_token: unsignedToken({ aud: RELAY, exp }),
         expires_in: seconds,
       };
-      const { expiresAt, obtainedAt } = tokenOf(answer, SETTINGS, RELAY, madeAt + answerMs);
+      const { expiresAt, obtainedAt } = tokenOf(answer, SETTINGS, RELAY, { now: madeAt + answerMs });
       expect(expiresAt.getTime()).toBeGreaterThan(obtainedAt.getTime());
       if (seconds >= 20) expect(expiresAt.getTime()).toBeLessThanOrEqual(exp * 1_000);
     }),

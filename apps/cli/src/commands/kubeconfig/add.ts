@@ -59,7 +59,7 @@ export async function addToKubeconfig(flags: KubeconfigAddFlags, context: Comman
   const found = findClusters(names, offered, relay.url.origin, flags.resourceGroup);
   // Only a token's file can stay: a token in the environment now may not be there again.
   const lasting = { named: given.named, relay: onlyFile(given.relay), cluster: onlyFile(given.cluster) };
-  const base = await credentialCommand(relay, lasting, foldersOf(deps).state, deps);
+  const base = await credentialCommand(relay, lasting, { folder: foldersOf(deps).state, signal }, deps);
   const relayToken = lasting.relay === undefined ? [] : ["--relay-token-file", lasting.relay.path];
   const credential = { ...base, args: [...base.args, ...relayToken] };
   if (isPassing(deps.self)) {

@@ -5,25 +5,26 @@ import type { CredentialCommand } from "../../kubeconfig/entry.ts";
 import type { RelayChoice } from "../../relay/choice.ts";
 import { readGivenToken } from "../../tokens/given/given-token.ts";
 import type { GivenTokens } from "../../tokens/given/token-flags.ts";
+import { createTokenEnd } from "../../tokens/token-end.ts";
 
 /**
  * How kubectl gets the caller's token: by starting this program.
  *
- * A token that was given as text, not as a file, is put into a private file in `folder`, which the caller removes.
+ * A token that was given as text, not as a file, is put into a private file in `options.folder`, which the caller removes.
  *
  * @throws ConnectError `CC_TOKEN_INVALID` or `CC_TOKEN_EXPIRED` for a given token that is of no use.
  */
 export async function credentialCommand(
   relay: RelayChoice,
   given: GivenTokens,
-  folder: string,
+  options: { readonly folder: string; readonly signal: AbortSignal },
   deps: CliDeps,
 ): Promise<CredentialCommand> {
   const { cluster, named } = given;
   let tokenFile: string | undefined;
   if (cluster !== undefined) {
-    const { token } = await readGivenToken(cluster, deps.now());
-    tokenFile = cluster.kind === "file" ? cluster.path : join(folder, "token");
+    const { token } = await readGivenToken(cluster, options, { endOf: createTokenEnd(relay.url, deps), now: deps.now });
+    tokenFile = cluster.kind === "file" ? cluster.path : join(options.folder, "token");
     if (cluster.kind === "text") await writePrivateFile(tokenFile, `${token}\n`);
   }
   return {

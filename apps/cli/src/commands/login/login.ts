@@ -1,6 +1,6 @@
 import type { LoginSettings } from "@cluster-connect/api";
 import { type ClusterId, parseClusterId, toConnectError } from "@cluster-connect/protocol";
-import type { TokenEndpointResponse } from "openid-client";
+import type { Configuration, TokenEndpointResponse } from "openid-client";
 import type { CliDeps } from "../../deps.ts";
 import { loadFleet } from "../../fleet/fleet.ts";
 import { signInByBrowser } from "../../login/browser-sign-in.ts";
@@ -13,6 +13,7 @@ import { hasBrowser } from "../../login/open-browser.ts";
 import { completeSignIn } from "../../login/sign-in.ts";
 import { fetchRelayInfo } from "../../relay/api.ts";
 import { chooseRelay, type RelayFlags } from "../../relay/choice.ts";
+import { describeSkew, isOff } from "../../relay/clock-skew.ts";
 import { saveSettings } from "../../settings/config-file.ts";
 import { foldersOf } from "../../settings/folders.ts";
 import { openPinnedRelays, type PinnedRelays } from "../../settings/pinned-relays.ts";
@@ -132,9 +133,11 @@ async function signIn(
   // The library opens the browser itself and shows no address; without it, our own way works at Entra too.
   const byLibrary = (flags.entra === true || isEntraIssuer(settings.issuer)) && flags.browser !== false;
   if (byLibrary) return await signInPersonAtEntra(flags, settings, relay, context);
-  const configuration = await discoverIssuer(settings, { signal }, deps);
+  const { configuration, skew } = await discoverIssuer(settings, { signal }, deps);
+  if (isOff(skew)) context.screen.notice(`warning: ${describeSkew(skew)}: set it (NTP)`);
   const first = await signInAtIssuer(flags, configuration, settings, context);
-  return await completeSignIn(relay, settings, { first, configuration }, { signal, clusters }, deps);
+  const started = { first, configuration, aheadMs: skew.aheadMs };
+  return await completeSignIn(relay, settings, started, { signal, clusters }, deps);
 }
 
 async function signInPersonAtEntra(
@@ -160,7 +163,7 @@ const asksForDevice = (flags: LoginFlags): boolean => flags.deviceCode === true 
 
 async function signInAtIssuer(
   flags: LoginFlags,
-  configuration: Awaited<ReturnType<typeof discoverIssuer>>,
+  configuration: Configuration,
   settings: LoginSettings,
   context: Context,
 ): Promise<TokenEndpointResponse> {
@@ -184,11 +187,7 @@ async function signInAtIssuer(
 }
 
 /** On a machine without a browser the redirect to this machine would lead nowhere. */
-function mustUseDevice(
-  flags: LoginFlags,
-  configuration: Awaited<ReturnType<typeof discoverIssuer>>,
-  deps: CliDeps,
-): boolean {
+function mustUseDevice(flags: LoginFlags, configuration: Configuration, deps: CliDeps): boolean {
   const offered = configuration.serverMetadata().device_authorization_endpoint !== undefined;
   return flags.browser !== false && offered && !hasBrowser(deps.platform, deps.env);
 }

@@ -77,7 +77,7 @@ export async function serveProxy(flags: ProxyFlags, context: CommandContext): Pr
   let opened: ClusterProxy | undefined;
   try {
     const given = await findGivenTokens(flags, deps);
-    const newest = await credentialCommand(plan.relay, given, plan.folder, deps);
+    const newest = await credentialCommand(plan.relay, given, { folder: plan.folder, signal: context.signal }, deps);
     const credential = withExecApi(newest, flags.execApiVersion);
     opened = await openProxy(
       {

@@ -53,7 +53,7 @@ export async function runWithClusters(
   const end = new AbortController();
   let opened: ClusterProxy | undefined;
   try {
-    const newest = await credentialCommand(relay, given, folder, deps);
+    const newest = await credentialCommand(relay, given, { folder, signal: context.signal }, deps);
     const credential = withExecApi(newest, flags.execApiVersion);
     opened = await openProxy(
       {

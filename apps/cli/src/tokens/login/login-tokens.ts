@@ -1,6 +1,7 @@
 import type { LoginSettings } from "@cluster-connect/api";
 import { ConnectError, toConnectError } from "@cluster-connect/protocol";
 import type { CliDeps } from "../../deps.ts";
+import { MAX_SKEW_MS } from "../../relay/clock-skew.ts";
 import { audienceFor } from "../audiences.ts";
 import type { CallerTokens } from "../caller-tokens.ts";
 import { dueAt, restMs, type StoredToken, urgentAt } from "../stored-token.ts";
@@ -86,8 +87,12 @@ function requireForRelay(token: string, { audiences, resourceParameter }: LoginS
   requireNoClusterToken(token, audiences.cluster);
 }
 
-/** Whether a token is handed out without a question to the issuer. */
+/**
+ * Whether a token is handed out without a question to the issuer. One that was got in the future was got by a clock that
+ * was wrong and is right by now, or the other way round: its end says nothing.
+ */
 function isServing(token: KeptToken, now: number): boolean {
+  if (token.obtainedAt.getTime() > now + MAX_SKEW_MS) return false;
   if (now < dueAt(token.expiresAt, token.obtainedAt).getTime()) return true;
   if (token.failedAt === undefined || !isValid(token, now)) return false;
   const failedAt = token.failedAt.getTime();

@@ -2,10 +2,14 @@ import { createHash } from "node:crypto";
 import { ConnectError } from "@cluster-connect/protocol";
 import type { CliDeps, Environment } from "../../deps.ts";
 import { networkError } from "../../relay/network-error.ts";
+import type { TokenEnd } from "../token-end.ts";
 import type { Pipeline } from "./build-service.ts";
 import { findIdTokens } from "./id-tokens.ts";
 
-type PipelineDeps = Pick<CliDeps, "fetch" | "env" | "now">;
+type PipelineDeps = Pick<CliDeps, "fetch" | "env" | "now"> & {
+  /** Reads the end of a token that is there already; its own word counts without it. */
+  readonly endOf?: TokenEnd;
+};
 
 const TIMEOUT_MS = 15_000;
 const AZURE_API = "7.1";

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
-import { readGivenToken } from "../../../src/tokens/given/given-token.ts";
+import { readGivenText } from "../../../src/tokens/given/given-token.ts";
 import { findGivenTokens } from "../../../src/tokens/given/token-flags.ts";
 import { testCli } from "../../support/cli.ts";
 import { unsignedToken } from "../../support/tokens.ts";
@@ -17,7 +17,7 @@ test.runIf(process.platform !== "win32")("a pipe, as of <(command), is read once
   const { cluster } = await findGivenTokens({ tokenFile: pipe }, testCli(folder).deps);
   await written;
   if (cluster === undefined) throw new Error("no token");
-  for (let times = 0; times < 2; times++) expect((await readGivenToken(cluster, Date.now())).token).toBe(token);
+  for (let times = 0; times < 2; times++) expect(await readGivenText(cluster)).toBe(token);
 });
 
 test("a file is read each time, as it may be renewed", async () => {

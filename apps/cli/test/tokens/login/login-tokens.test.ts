@@ -1,6 +1,7 @@
 import { ConnectError, type ErrorCode } from "@cluster-connect/protocol";
 import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, test } from "vitest";
+import { MAX_SKEW_MS } from "../../../src/relay/clock-skew.ts";
 import type { CallerTokens } from "../../../src/tokens/caller-tokens.ts";
 import { openTokenCache } from "../../../src/tokens/choose-tokens.ts";
 import type { LoginRecord } from "../../../src/tokens/login/login-record.ts";
@@ -82,6 +83,23 @@ test("a token is handed out until it is due, and renewed from then on", async ()
   expect((await tokens.token("cluster", { signal })).token).toBe("renewed 1");
   expect((await tokens.token("cluster", { signal })).token).toBe("renewed 1");
   expect(asked).toEqual([DUE]);
+});
+
+test("a token that was got by a clock that was ahead is renewed at once when the clock is right again", async () => {
+  const { tokens, state, asked } = await stage();
+  state.now = GOT.getTime() - MAX_SKEW_MS;
+  expect((await tokens.token("cluster", { signal })).token).toBe("first");
+  state.now -= 1;
+  expect((await tokens.token("cluster", { signal })).token).toBe("renewed 1");
+  expect((await tokens.token("cluster", { signal })).token).toBe("renewed 1");
+  expect(asked).toEqual([state.now]);
+});
+
+test("while the issuer is away that token still serves", async () => {
+  const { tokens, state } = await stage();
+  state.now = GOT.getTime() - 5 * HOUR_MS;
+  state.failure = "CC_ISSUER_UNREACHABLE";
+  expect(await tokens.token("cluster", { signal })).toMatchObject({ token: "first", failure: { code: state.failure } });
 });
 
 test.each<ErrorCode>(["CC_ISSUER_UNREACHABLE", "CC_NOT_LOGGED_IN", "CC_LOGIN_FAILED", "CC_TLS_UNTRUSTED"])(
