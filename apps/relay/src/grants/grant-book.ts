@@ -20,7 +20,7 @@ export interface GrantSources {
   readonly config: readonly Grant[];
   /** Absent without a directory. @throws ConnectError when it cannot be read. */
   readonly files?: ((former: GrantFiles) => Promise<GrantFiles>) | undefined;
-  /** @throws when the store is away; the former rows stay in use. */
+  /** The same object as before where nothing has changed. @throws when the store is away; the former rows stay in use. */
   readonly rows: () => Promise<StoredGrants>;
 }
 
@@ -53,7 +53,6 @@ export async function openGrantBook(
   const { clock, log } = deps;
   let files: GrantFiles = (await sources.files?.(NO_GRANT_FILES)) ?? NO_GRANT_FILES;
   let stored: StoredGrants = { grants: [], labels: new Map(), problems: [] };
-  let storedText = "";
   let all: readonly Grant[] = [...sources.config, ...files.grants];
   let expiry: Date | undefined;
   let version = 1;
@@ -95,9 +94,8 @@ export async function openGrantBook(
 
   async function readRows(): Promise<readonly string[]> {
     const next = await sources.rows();
-    const text = JSON.stringify([next.grants.map(({ id, spec }) => [id, spec]), [...next.labels]]);
-    if (text === storedText) return next.problems;
-    [stored, storedText] = [next, text];
+    if (next === stored) return next.problems;
+    stored = next;
     changed();
     return next.problems;
   }

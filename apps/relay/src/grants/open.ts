@@ -4,7 +4,7 @@ import type { Store } from "../store/store.ts";
 import { readGrantFiles, requireGrantFiles } from "./directory.ts";
 import { compileGrant, type GrantSpec } from "./grant.ts";
 import { type GrantBook, openGrantBook } from "./grant-book.ts";
-import { readGrantRows } from "./rows.ts";
+import { createGrantRows } from "./rows.ts";
 
 /**
  * Opens the grants of settings, files and store.
@@ -21,7 +21,7 @@ export async function openGrants(
     {
       config: grants.map((spec, index) => compileGrant(`config/${index}`, "config", spec)),
       files: grantsDir === undefined ? undefined : (former) => readGrantFiles(grantsDir, former),
-      rows: () => readGrantRows(deps.store.db),
+      rows: createGrantRows(deps.store.db),
     },
     deps,
   );

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { readClusterRecords } from "../../src/admin/cluster-records.ts";
 import { Registry } from "../../src/agents/tunnels.ts";
 import { verifyAudit } from "../../src/audit/verify.ts";
-import { readGrantRows } from "../../src/grants/rows.ts";
+import { createGrantRows } from "../../src/grants/rows.ts";
 import { recordAudit } from "../../src/store/queries/audit.ts";
 import { readAuditEntries } from "../../src/store/queries/audit-entries.ts";
 import { makeCluster } from "../../src/store/queries/clusters.ts";
@@ -64,16 +64,16 @@ describeStores(({ newPlace, open }) => {
     const id = "api/one";
     const by = { actor: "root", at: NOW };
     await addGrantRow(store.db, { id, spec }, by);
-    const { grants } = await readGrantRows(store.db);
+    const { grants } = await createGrantRows(store.db)();
     expect(grants.map((grant) => [grant.id, grant.spec])).toEqual([[id, spec]]);
     await addGrantRow(store.db, { id: "api/broken", spec: {} }, by);
-    const taken = await readGrantRows(store.db);
+    const taken = await createGrantRows(store.db)();
     expect(taken.grants.map((grant) => grant.id)).toEqual([id]);
     expect(taken.problems).toMatchObject([expect.stringContaining("api/broken: A stored grant is not valid")]);
     expect(await removeGrantRow(store.db, "api/broken", by)).toBe(true);
     expect(await removeGrantRow(store.db, id, by)).toBe(true);
     expect(await removeGrantRow(store.db, id, by)).toBe(false);
-    expect((await readGrantRows(store.db)).grants).toEqual([]);
+    expect((await createGrantRows(store.db)()).grants).toEqual([]);
   });
 
   test("a damaged row is told, hides none beside it, and can be removed", async () => {
@@ -83,7 +83,7 @@ describeStores(({ newPlace, open }) => {
     const spec = { clusterSelector: "env=prod", groups: ["dev"], expiresAt: new Date(NOW.getTime() + 1_000) };
     await addGrantRow(store.db, { id: "api/good", spec }, by);
     await store.db.updateTable("grants").set({ spec: '{"groups":["d' }).where("id", "=", "api/cut").execute();
-    expect((await readGrantRows(store.db)).grants.map(({ id }) => id)).toEqual(["api/good"]);
+    expect((await createGrantRows(store.db)()).grants.map(({ id }) => id)).toEqual(["api/good"]);
     expect(await removeGrantRow(store.db, "api/cut", by)).toBe(true);
     for (const id of ["bad-authorities", "bad-labels", "good"]) {
       await makeCluster(store.db, { clusterId: parseClusterId(id), labels: { env: "prod" } }, by);
