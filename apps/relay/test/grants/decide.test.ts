@@ -199,3 +199,21 @@ test("a further grant never takes a permission away", () => {
     }),
   );
 });
+
+test.each([
+  ["nothing else is missing", { clusters: ["one"] }, 1],
+  ["one thing else is missing", { clusters: ["two"] }, 1],
+  ["two things else are missing", { clusters: ["two"], upstreams: ["grafana"] }, 0],
+] as const)("a condition is evaluated where its answer counts: %s", (_what, spec, times) => {
+  let asked = 0;
+  const given = grant({ ...spec, issuer: ISSUER, condition: "true" });
+  const subject = {
+    ...given.subject,
+    holds: () => {
+      asked += 1;
+      return { ok: false, text: "it does not hold" } as const;
+    },
+  };
+  expect(decide(ann, CLUSTER, [{ ...given, subject }], NOW).allowed).toBe(false);
+  expect(asked).toBe(times);
+});

@@ -1,12 +1,13 @@
 import { parseClusterId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
+import type { GrantSpec } from "../../src/grants/grant.ts";
 import { createGrantRows } from "../../src/grants/rows.ts";
 import { makeCluster } from "../../src/store/queries/clusters.ts";
 import { addGrantRow, removeGrantRow } from "../../src/store/queries/grants.ts";
 import { describeStores } from "../support/stores.ts";
 
 const BY = { actor: "root", at: new Date("2026-01-01T00:00:00Z") };
-const SPEC = { clusters: ["*"], issuer: "https://issuer.test", condition: 'claims["team"] == "platform"' };
+const SPEC: GrantSpec = { clusters: ["*"], issuer: "https://issuer.test", condition: 'claims["team"] == "platform"' };
 
 describeStores((database) => {
   async function setUp() {
