@@ -1,6 +1,13 @@
 import { instanceIdOf } from "@cluster-connect/auth";
 import { type Clock, onAbort } from "@cluster-connect/base";
-import { createResumeRegistry, type ResumeRegistry, type SessionDeps } from "@cluster-connect/framing";
+import {
+  createReadMemory,
+  createResumeRegistry,
+  createSessionBudgets,
+  type ResumeRegistry,
+  type SessionBudgets,
+  type SessionDeps,
+} from "@cluster-connect/framing";
 import { UPSTREAM_KUBERNETES } from "@cluster-connect/protocol";
 import {
   type Environment,
@@ -66,7 +73,10 @@ export async function startAgent(
   const { limits } = config;
   const maxSuspendedBytes = limits.suspendedMebibytes * MEBIBYTE;
   const resumes = createResumeRegistry({ maxSuspendedBytes }, deps.sessionDeps);
-  observeStreams(resumes, deps.metrics);
+  const bufferBytes = limits.bufferMebibytes * MEBIBYTE;
+  const budgets = createSessionBudgets(bufferBytes);
+  observeStreams(resumes, budgets, deps.metrics);
+  const memory = { clock: deps.clock, readMemory: createReadMemory() };
   const tracer = openTracer(config.tracing, { name: "agent", software: deps.software }, deps);
   const dispatch = createDispatch(
     {
@@ -83,8 +93,10 @@ export async function startAgent(
       probe: (probeOptions) => probeUpstream(config.authProxy.healthUrl, probeOptions),
       firstByte: createFirstByteWatch({
         clock: deps.clock,
-        ask: () => answersQuestion(UPSTREAM_KUBERNETES, config.authProxy.address, deps),
+        ask: () => answersQuestion(UPSTREAM_KUBERNETES, config.authProxy.address, memory),
       }),
+      isFull: () => budgets.buffers.usedBytes >= bufferBytes,
+      readMemory: memory.readMemory,
       log,
       tracer,
     },
@@ -94,7 +106,20 @@ export async function startAgent(
   const reenrollment = createReenrollment(config, { ca, signal: stop.signal }, { ...deps, log });
   const onKeyRefused = reenrollment.refused;
   const atStake = (): boolean => resumes.counters.suspended > 0;
-  const shared = { ca, instance, software, dispatch, onKeyRefused, atStake, log, sessionDeps, env, clock, random };
+  const shared = {
+    ca,
+    instance,
+    software,
+    dispatch,
+    onKeyRefused,
+    atStake,
+    budgets,
+    log,
+    sessionDeps,
+    env,
+    clock,
+    random,
+  };
   const create = (by: Identity): TunnelSet => createTunnelSet(config, by, shared);
   const tunnels = { current: create(identity), former: new Set<TunnelSet>() };
   for (const [index, relay] of config.relay.urls.entries()) {
@@ -136,7 +161,9 @@ const MEBIBYTE = 1_048_576;
 const RESET_MARGIN_MS = 1_000;
 const NO_TUNNEL = { ok: false, text: "no tunnel" } as const;
 
-function observeStreams(resumes: ResumeRegistry, metrics: Metrics): void {
+function observeStreams(resumes: ResumeRegistry, budgets: Required<SessionBudgets>, metrics: Metrics): void {
+  const { buffers } = budgets;
+  metrics.observe("buffered_bytes", "Bytes that are held for streams whose reader is slow.", () => buffers.usedBytes);
   metrics.observe("streams", "Streams that could be resumed.", () => resumes.counters.streams);
   metrics.observe("streams_suspended", "Streams without a channel.", () => resumes.counters.suspended);
   metrics.observe("stream_retained_bytes", "Bytes kept to be sent again.", () => resumes.counters.retainedBytes);

@@ -59,6 +59,7 @@ const AGENT: Readonly<Record<string, Other>> = {
   "agent.drainSeconds": { to: 31 },
   "agent.resumeGraceSeconds": { to: 61 },
   "agent.limits.streams": { to: 7 },
+  "agent.limits.bufferMebibytes": { to: 7 },
   "agent.limits.suspendedMebibytes": { to: 7 },
   "agent.logLevel": { to: "debug" },
   "agent.resources": RESOURCES,
@@ -227,7 +228,7 @@ const LIMITS = [
 const LEFT_OUT = [
   "authProxy.longStreams.maximumSeconds",
   ...LIMITS.map((name) => `authProxy.limits.${name}`),
-  ...["streams", "suspendedMebibytes"].map((name) => `agent.limits.${name}`),
+  ...["streams", "bufferMebibytes", "suspendedMebibytes"].map((name) => `agent.limits.${name}`),
   "global",
 ];
 

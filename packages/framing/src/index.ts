@@ -16,6 +16,7 @@ export { createStreamOpener, SYSTEM_STREAM_OPENER_DEPS } from "./resume/opener.t
 export { suspendedBytesOf } from "./resume/suspended-streams.ts";
 export type { ResumeCounters, ResumeRegistry, ResumeRegistryOptions } from "./resume/taker.ts";
 export { createResumeRegistry } from "./resume/taker.ts";
+export { createSessionBudgets } from "./session/budgets.ts";
 export type { SessionDeps } from "./session/deps.ts";
 export { createSecret, createSessionDeps } from "./session/deps.ts";
 export type {
@@ -31,6 +32,8 @@ export type {
 } from "./session/options.ts";
 export { acceptSession, dialSession, Session } from "./session/session.ts";
 export type { SessionState } from "./session/state.ts";
+export type { ReadMemory } from "./splice/read-memory.ts";
+export { connectSharing, createReadMemory } from "./splice/read-memory.ts";
 export type { SpliceEnd, SpliceOptions } from "./splice/splice.ts";
 export { splice } from "./splice/splice.ts";
 export type { AcceptOptions, StreamRequest } from "./stream/incoming.ts";

@@ -1,6 +1,12 @@
 import type { Socket } from "node:net";
 import { type ConcurrencyLimiter, createConcurrencyLimiter, type Release } from "@cluster-connect/base";
-import { type IncomingStream, type MuxStream, type ResumeRegistry, splice } from "@cluster-connect/framing";
+import {
+  type IncomingStream,
+  type MuxStream,
+  type ReadMemory,
+  type ResumeRegistry,
+  splice,
+} from "@cluster-connect/framing";
 import {
   type ClusterId,
   ConnectError,
@@ -40,6 +46,10 @@ export interface DispatchDeps {
   readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
   /** For the auth proxy, which answers a caller's first bytes by itself. */
   readonly firstByte: FirstByteWatch;
+  /** Whether slow readers have used up what the agent holds for streams. */
+  readonly isFull: () => boolean;
+  /** Memory that upstreams are read into. */
+  readonly readMemory: ReadMemory;
   readonly log: Logger;
   /** Absent where nobody collects spans. */
   readonly tracer?: Tracer | undefined;
@@ -70,6 +80,12 @@ function refuseBeyond(limit: number): ConnectError {
   return new ConnectError("CC_LIMIT_REACHED", `This agent serves at most ${limit} streams`, options);
 }
 
+function refuseFull(): ConnectError {
+  const hint = "Raise limits.bufferMebibytes of the agent and its memory, or end what is not read.";
+  const options = { retryAfterMs: RETRY_AFTER_MS, hint };
+  return new ConnectError("CC_LIMIT_REACHED", "This agent holds as much as it may for readers that are slow", options);
+}
+
 async function serve(
   incoming: IncomingStream,
   places: ConcurrencyLimiter,
@@ -87,6 +103,7 @@ async function serve(
     return;
   }
   if (request.open.upstream === UPSTREAM_PROBE) return await answerProbe(incoming, options, deps);
+  if (deps.isFull()) throw refuseFull();
   const release = places.take(ALL);
   const span = beginStreamSpan(deps.tracer, request.open);
   try {
@@ -113,7 +130,7 @@ async function serveUpstream(
   deps: DispatchDeps,
 ): Promise<void> {
   const address = addressOf(open.upstream, options);
-  const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal });
+  const socket = await connectUpstream(open.upstream, address, { signal: incoming.signal }, deps);
   const header = open.upstream === UPSTREAM_KUBERNETES ? headerOf(open, span) : undefined;
   if (header !== undefined) socket.write(header);
   const stream = deps.resumes.answer(incoming, options);

@@ -1,6 +1,7 @@
-import { createConnection, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Clock, isOutOfFiles, onAbort, systemCode } from "@cluster-connect/base";
+import { connectSharing, type ReadMemory } from "@cluster-connect/framing";
 import { ConnectError, encodeProxyQuestion } from "@cluster-connect/protocol";
 import { outOfFiles } from "@cluster-connect/service";
 import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
@@ -28,11 +29,12 @@ export async function connectUpstream(
   name: string,
   address: UpstreamAddress,
   options: { readonly signal: AbortSignal },
+  deps: { readonly readMemory: ReadMemory },
 ): Promise<Socket> {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
   for (;;) {
     try {
-      return await connectOnce(name, address, { signal, ended: options.signal });
+      return await connectOnce(name, address, { signal, ended: options.signal }, deps);
     } catch (error) {
       if (!isQueueFull(error) || signal.aborted) throw error;
       await delay(FULL_RETRY_MS, undefined, { signal }).catch(() => {});
@@ -49,11 +51,12 @@ async function connectOnce(
   name: string,
   address: UpstreamAddress,
   { signal, ended }: { readonly signal: AbortSignal; readonly ended: AbortSignal },
+  deps: { readonly readMemory: ReadMemory },
 ): Promise<Socket> {
   const where =
     address.kind === "socket" ? { path: address.path } : { host: address.host, port: address.port, noDelay: true };
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = createConnection({ ...where, allowHalfOpen: true });
+  const socket = connectSharing({ ...where, allowHalfOpen: true }, deps.readMemory);
   const fail = (reason: string, cause?: unknown): void => {
     socket.destroy();
     const message = `The upstream ${name} at ${upstreamText(address)} cannot be reached: ${reason}`;
@@ -86,12 +89,12 @@ async function connectOnce(
 export async function answersQuestion(
   name: string,
   address: UpstreamAddress,
-  { clock }: { readonly clock: Clock },
+  deps: { readonly clock: Clock; readonly readMemory: ReadMemory },
 ): Promise<boolean> {
   const late = new AbortController();
-  const stop = tick(TICKS, () => late.abort(), clock);
+  const stop = tick(TICKS, () => late.abort(), deps.clock);
   try {
-    const socket = await connectUpstream(name, address, late);
+    const socket = await connectUpstream(name, address, late, deps);
     socket.end(encodeProxyQuestion());
     socket.resume();
     const leave = onAbort(late.signal, () => socket.destroy());

@@ -1,5 +1,5 @@
 import { type Clock, wait } from "@cluster-connect/base";
-import type { Session, SessionDeps } from "@cluster-connect/framing";
+import type { Session, SessionBudgets, SessionDeps } from "@cluster-connect/framing";
 import type { Environment, Logger } from "@cluster-connect/service";
 import type { AgentConfig } from "../config.ts";
 import { readAuthorities, readClusterUid } from "../identity/authorities.ts";
@@ -35,6 +35,8 @@ export interface TunnelSetDeps {
   readonly onKeyRefused: (identity: Identity) => void;
   /** Whether streams wait for their openers. */
   readonly atStake: () => boolean;
+  /** Memory of the process for the bytes of streams. */
+  readonly budgets: SessionBudgets;
   readonly log: Logger;
   readonly clock: Clock;
   /** A number from 0 to below 1. */
@@ -51,7 +53,7 @@ export function createTunnelSet(
   identity: Identity,
   deps: TunnelSetDeps,
 ): TunnelSet {
-  const { ca, instance, software, dispatch, atStake, log, sessionDeps, env, clock, random } = deps;
+  const { ca, instance, software, dispatch, atStake, budgets, log, sessionDeps, env, clock, random } = deps;
   const onKeyRefused = (): void => deps.onKeyRefused(identity);
   const stopped = new AbortController();
   const draining = new AbortController();
@@ -89,6 +91,7 @@ export function createTunnelSet(
       clusterUid,
       onKeyRefused,
       atStake,
+      budgets,
     };
     return Array.from({ length: config.relay.tunnels }, () => runTunnel(options, tunnelDeps));
   });

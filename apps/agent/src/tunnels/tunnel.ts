@@ -1,6 +1,6 @@
 import { signChallenge } from "@cluster-connect/auth";
 import { onAbort } from "@cluster-connect/base";
-import { dialSession, type Session, type SessionDeps, supervise } from "@cluster-connect/framing";
+import { dialSession, type Session, type SessionBudgets, type SessionDeps, supervise } from "@cluster-connect/framing";
 import { dialWebSocket, type ProxyEnvironment, proxyFor } from "@cluster-connect/framing/ws";
 import {
   type AgentProof,
@@ -42,6 +42,8 @@ export interface TunnelDeps {
   readonly onKeyRefused: () => void;
   /** Whether streams wait for their openers: their tunnels are then dialed at least once a second. */
   readonly atStake: () => boolean;
+  /** Memory of the process for the bytes of streams. */
+  readonly budgets: SessionBudgets;
   readonly env: ProxyEnvironment;
   readonly log: Logger;
   readonly sessionDeps: SessionDeps;
@@ -171,6 +173,7 @@ async function dialOnce(
       },
       onRelays: (liveRelays) => relaySpread.live(liveRelays),
       onStream: deps.dispatch,
+      budgets: deps.budgets,
     },
     deps.sessionDeps,
   );

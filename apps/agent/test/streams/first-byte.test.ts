@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type Socket, Socket as UpstreamSocket } from "node:net";
 import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
+import { createReadMemory } from "@cluster-connect/framing";
 import { createFakeClock } from "@cluster-connect/framing/testing";
 import { expect, test } from "vitest";
 import { createFirstByteWatch, type FirstByteWatch } from "../../src/streams/first-byte.ts";
@@ -9,6 +10,7 @@ import { listenTcp } from "../support/fixture.ts";
 
 const HEADER = Buffer.from("header");
 const LATE_MS = 700;
+const readMemory = createReadMemory();
 const never = { signal: new AbortController().signal };
 
 interface Scene {
@@ -37,7 +39,7 @@ async function scene(answers: () => Promise<boolean>): Promise<Scene> {
     watch: createFirstByteWatch({ clock, ask }),
     asked: () => asked,
     async connect() {
-      const socket = await connectUpstream("kubernetes", address, never);
+      const socket = await connectUpstream("kubernetes", address, never, { readMemory });
       socket.resume();
       await expect.poll(() => accepted.length).toBeGreaterThan(0);
       return { socket, upstream: accepted.pop() ?? new UpstreamSocket() };
@@ -144,7 +146,7 @@ test("an auth proxy that was given no time by its machine is not said to stand",
   let late = 60;
   const slow: Clock = { ...clock, setTimer: (delayMs, fire) => clock.setTimer(delayMs + late, fire) };
   let answer: boolean | undefined;
-  void answersQuestion("kubernetes", standing.address, { clock: slow }).then((is) => {
+  void answersQuestion("kubernetes", standing.address, { clock: slow, readMemory }).then((is) => {
     answer = is;
   });
   for (let count = 0; count < 20; count += 1) await clock.advance(260);
@@ -158,7 +160,7 @@ test("an auth proxy that was given no time by its machine is not said to stand",
 });
 
 test("an auth proxy answers a question by closing, by refusing, and not by taking connections alone", async () => {
-  const deps = { clock: SYSTEM_CLOCK };
+  const deps = { clock: SYSTEM_CLOCK, readMemory };
   const closing = await listenTcp((socket) => void socket.once("data", () => socket.destroy()));
   await expect(answersQuestion("kubernetes", closing.address, deps)).resolves.toBe(true);
   const nobody = { kind: "tcp", host: "127.0.0.1", port: 1 } as const;

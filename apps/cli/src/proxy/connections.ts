@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { MuxStream } from "@cluster-connect/framing";
 
 /** A local connection that is served. */
 export interface LocalConnection {
@@ -69,5 +70,8 @@ function isInHand({ socket, stream }: LocalConnection): boolean {
   if (socket.destroyed) return true;
   if (stream === undefined) return socket.bytesRead > 0;
   if (socket.readableEnded || stream.readableEnded) return true;
-  return socket.readableLength + socket.writableLength + stream.readableLength + stream.writableLength > 0;
+  const waitingBytes = stream instanceof MuxStream ? stream.waitingBytes : 0;
+  return (
+    socket.readableLength + socket.writableLength + stream.readableLength + stream.writableLength + waitingBytes > 0
+  );
 }

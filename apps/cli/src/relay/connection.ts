@@ -1,6 +1,7 @@
 import { errorMonitor } from "node:events";
 import { type Clock, onAbort } from "@cluster-connect/base";
 import {
+  createSessionBudgets,
   createSessionDeps,
   createStreamOpener,
   dialSession,
@@ -87,6 +88,8 @@ const WAIT_FOR_CHANNEL_MS = 1_500;
 const PENDING_MS = 1_800;
 /** How long relay and agent may take to answer an OPEN. */
 const ACCEPT_TIMEOUT_MS = 15_000;
+/** Memory for the bytes of all streams; as much as an agent has by default. */
+const BUFFER_BYTES = 268_435_456;
 const INSTANCE_BYTES = 12;
 const CORRELATION_BYTES = 16;
 
@@ -189,12 +192,13 @@ function createDial(
   const url = new URL("/v1/connect", relay);
   const instanceId = parseInstanceId(Buffer.from(deps.randomBytes(INSTANCE_BYTES)).toString("base64url"));
   const sessionDeps = createSessionDeps();
+  const budgets = createSessionBudgets(BUFFER_BYTES);
   return async (signal) => {
     const { token } = await deps.tokens.token("relay", { signal });
     const headers = { authorization: `Bearer ${token}`, "user-agent": SOFTWARE };
     const proxy = isLoopback(relay) ? undefined : proxyFor(url, deps.env);
     const channel = await dialWebSocket(url, { signal, headers, proxy });
-    return dialSession(channel, { role: "cli", instanceId, software: SOFTWARE }, sessionDeps);
+    return dialSession(channel, { role: "cli", instanceId, software: SOFTWARE, budgets }, sessionDeps);
   };
 }
 

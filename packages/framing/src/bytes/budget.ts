@@ -5,6 +5,8 @@ export const FAIR_BYTES = 65_536;
 export interface Budget {
   readonly usedBytes: number;
   readonly limitBytes: number;
+  /** Bytes that are left, here and in the larger budget; negative when more is held than there should be. */
+  readonly restBytes: number;
   /** Takes so many bytes when they are there, here and in the larger budget. */
   reserve(bytes: number): boolean;
   /** Takes so many bytes in any case: they are held already. */
@@ -20,6 +22,9 @@ export function createBudget(limitBytes: number, parent?: Budget): Budget {
     limitBytes,
     get usedBytes() {
       return usedBytes;
+    },
+    get restBytes() {
+      return Math.min(limitBytes - usedBytes, parent?.restBytes ?? Number.POSITIVE_INFINITY);
     },
     reserve(bytes) {
       if (usedBytes + bytes > limitBytes || parent?.reserve(bytes) === false) return false;

@@ -43,6 +43,8 @@ export interface SessionOptions {
 }
 
 export interface SessionBudgets {
+  /** By what receive windows may begin with. */
+  readonly initialWindows?: Budget;
   /** By what receive windows may grow. */
   readonly windows?: Budget;
   /** Bytes that may be unread, wait for a turn or be kept for a RESUME. */

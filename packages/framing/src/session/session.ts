@@ -109,7 +109,7 @@ export class Session implements ForwardTarget {
     this.#hopSender = createHopSender({ everyBytes: limits.hopAckEveryBytes, ...options.hopWindow }, deps);
     this.#buffers = createBudget(SESSION_BUDGET_BYTES, options.budgets?.buffers);
     const heldBytes = options.budgets?.buffers?.limitBytes ?? SESSION_BUDGET_BYTES;
-    this.#initialWindows = createBudget(Math.min(INITIAL_BUDGET_BYTES, heldBytes / 2));
+    this.#initialWindows = createBudget(Math.min(INITIAL_BUDGET_BYTES, heldBytes / 2), options.budgets?.initialWindows);
     this.#writer = createFrameWriter(channel, this.#hopSender);
     this.#settleReady = Promise.withResolvers<SessionReady>();
     this.#settleClosed = Promise.withResolvers<SessionEnd>();

@@ -5,6 +5,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { discard } from "../bytes/discard.ts";
 import { MuxStream } from "../stream/mux-stream.ts";
 import { Gather } from "./gather.ts";
+import { readsOf } from "./read-memory.ts";
 
 export interface SpliceOptions {
   /** Breaks both sides off. */
@@ -84,23 +85,44 @@ class SpliceDirection {
   begin(): void {
     const { from } = this;
     from[DIRECTION] = this;
-    from.on("data", onData).on("drain", onDrain).on("end", onEnd).on("close", onClose);
+    from.on("drain", onDrain).on("end", onEnd).on("close", onClose);
     // The error that breaks a stream off is known when it closes, too.
     if (from instanceof MuxStream) from.lend();
     else from.on("error", onError);
     if (from.destroyed) this.closed();
     // A socket that is paused tells its end nevertheless, before a listener is here.
     else if (from.readableEnded) this.end();
+    const reads = readsOf(from);
+    if (reads === undefined) from.on("data", onData);
+    else reads.begin((bytes) => this.take(bytes));
   }
 
   stop(): void {
     const { from } = this;
+    this.drops = true;
     from[DIRECTION] = undefined;
     from.off("data", onData).off("drain", onDrain).off("end", onEnd).off("close", onClose).off("error", onError);
   }
 
+  /** Bytes that are true during the call. @returns bytes that there is room for now. */
+  take(bytes: Uint8Array): number {
+    const { from, to } = this;
+    if (this.drops) return Number.POSITIVE_INFINITY;
+    this.bytes += bytes.length;
+    const room = to instanceof MuxStream ? to.put(bytes) : to.write(Buffer.from(bytes)) ? 1 : 0;
+    if (room <= 0 && to instanceof MuxStream) to.whenRoom(() => from.resume());
+    return room;
+  }
+
   pass(chunk: Buffer): void {
     const { from, to } = this;
+    if (to instanceof MuxStream) {
+      if (this.take(chunk) <= 0) from.pause();
+      // It was copied.
+      if (from instanceof MuxStream) from.giveBack(chunk.length);
+      else if (from instanceof Socket) discard(chunk);
+      return;
+    }
     if (this.drops) {
       if (from instanceof MuxStream) from.giveBack(chunk.length);
       return;

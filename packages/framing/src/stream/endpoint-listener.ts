@@ -9,6 +9,8 @@ export interface EndpointListener {
   onSent(offset: number): void;
   /** The peer's consumer took more. */
   onTaken(): void;
+  /** More may be written without a wait ({@link Endpoint.room}). */
+  onRoom(): void;
   /** The peer's consumer took everything up to FIN. */
   onFinAcked(): void;
   /** The channel is lost, or a RESUME was refused; `false` when no keeper will resume again: the stream ends. */

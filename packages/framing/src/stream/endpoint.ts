@@ -83,6 +83,17 @@ export class Endpoint implements StreamMember {
     return this.#sending.isTaken;
   }
 
+  /**
+   * Bytes that should be written now, at most. A stream holds no more than is left for all of the process. It may hold
+   * what its peer takes before it gives credit, for the stream to go on.
+   */
+  get room(): number {
+    const attachment = this.#attachment;
+    if (attachment === undefined || this.#resuming || this.#state === "closed") return 0;
+    const most = Math.max(this.#sending.creditStep, attachment.host.buffers.restBytes);
+    return Math.min(this.#sending.room, most - this.#sending.heldBytes);
+  }
+
   /** Bytes received that the consumer has not taken. */
   get unreadBytes(): number {
     return this.#receiving.unreadBytes;
@@ -215,6 +226,7 @@ export class Endpoint implements StreamMember {
     const bytes = payloadBytes(parts);
     if (bytes > 0) attachment.send("DATA", parts);
     if (this.#sending.sentBytes > before) this.#listener.onSent(this.#sending.sentBytes);
+    this.#tellRoom();
     this.#sendDueFin();
     // Asked now: a listener that was told that bytes went out may have written more.
     return { bytes, more: this.#attachment === attachment && this.#sending.sendableBytes > 0 };
@@ -284,6 +296,7 @@ export class Endpoint implements StreamMember {
     this.#consumeFin();
     this.#giveCredit(false);
     this.#wake();
+    this.#tellRoom();
   }
 
   /** Acknowledges the peer's FIN, which needs a channel; the stream is not over before. */
@@ -299,6 +312,7 @@ export class Endpoint implements StreamMember {
     this.#sending.credit(0, accept.windowBytes);
     this.#listener.onAccepted(accept);
     this.#wake();
+    this.#tellRoom();
   }
 
   #onReject(end: EndPayload): void {
@@ -346,6 +360,7 @@ export class Endpoint implements StreamMember {
     const { consumed, windowBytes } = decodeWindow(payload);
     this.#credit(consumed, windowBytes);
     this.#wake();
+    this.#tellRoom();
   }
 
   #credit(consumed: number, windowBytes: number): void {
@@ -395,6 +410,10 @@ export class Endpoint implements StreamMember {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#resuming) return;
     if (this.#sending.sendableBytes > 0) attachment.wake(this);
+  }
+
+  #tellRoom(): void {
+    if (this.#sending.isLow && this.room > 0) this.#listener.onRoom();
   }
 
   #next(event: StreamEvent): void {

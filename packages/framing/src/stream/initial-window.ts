@@ -9,9 +9,9 @@ const SHARE = 128;
  * has to be reset because others are slow. With many streams windows begin small, and grow where that makes a stream
  * faster.
  *
- * @param budget bytes that the windows of all streams of the session began with.
+ * @param budget bytes that the windows of all streams of the session, and of the process, began with.
  */
-export function initialWindow(budget: Pick<Budget, "limitBytes" | "usedBytes">): number {
-  const share = Math.floor((budget.limitBytes - budget.usedBytes) / SHARE);
+export function initialWindow(budget: Pick<Budget, "restBytes">): number {
+  const share = Math.floor(budget.restBytes / SHARE);
   return Math.max(MIN_WINDOW_BYTES, Math.min(INITIAL_WINDOW_BYTES, share));
 }

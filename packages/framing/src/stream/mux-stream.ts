@@ -53,6 +53,7 @@ export class MuxStream extends Duplex implements EndpointListener {
   #writes: PendingWrite[] = NO_WRITES;
   #finalDone: (() => void) | undefined;
   #whenTaken: (() => void) | undefined;
+  #whenRoom: (() => void) | undefined;
   #signal: AbortSignal | undefined;
   #cancel: (() => void) | undefined;
 
@@ -99,6 +100,11 @@ export class MuxStream extends Duplex implements EndpointListener {
     return this.endpoint.sentBytes;
   }
 
+  /** Bytes that this side wrote and that did not go out yet. */
+  get waitingBytes(): number {
+    return this.endpoint.writtenBytes - this.endpoint.sentBytes;
+  }
+
   /** Bytes that this side's consumer took. */
   get bytesTaken(): number {
     return this.endpoint.takenBytes;
@@ -121,6 +127,23 @@ export class MuxStream extends Duplex implements EndpointListener {
   whenTaken(done: () => void): void {
     this.#whenTaken = done;
     this.#tellTaken();
+  }
+
+  /**
+   * Writes a chunk past the queue that a `Writable` has: it is copied before this returns, and waits in the stream alone.
+   *
+   * @returns bytes there is room for now. When there are none, the writer should stop until {@link whenRoom} calls back.
+   */
+  put(chunk: Uint8Array): number {
+    // Bytes that were written before go first.
+    if (this.writableLength > 0) this.write(Buffer.from(chunk));
+    else this.endpoint.write(chunk);
+    return this.endpoint.room;
+  }
+
+  /** Calls back once, when there is room after {@link put}; never for a stream that ends. */
+  whenRoom(done: () => void): void {
+    this.#whenRoom = done;
   }
 
   /**
@@ -154,6 +177,12 @@ export class MuxStream extends Duplex implements EndpointListener {
 
   onTaken(): void {
     this.#tellTaken();
+  }
+
+  onRoom(): void {
+    const done = this.#whenRoom;
+    this.#whenRoom = undefined;
+    done?.();
   }
 
   onFinAcked(): void {

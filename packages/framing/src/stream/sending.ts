@@ -4,6 +4,9 @@ import type { SlabPool } from "../bytes/slab-pool.ts";
 import { payloadBytes } from "../frames/encode.ts";
 import { creditStep, SendWindow } from "./window.ts";
 
+/** Bytes that may wait for a turn; more than one read of a socket, which need not stop for each. */
+const WAITING_BYTES = 131_072;
+
 /** Effects of a credit. */
 export interface Credited {
   /** Bytes that need not be kept any more. */
@@ -62,7 +65,22 @@ export class SendingHalf {
 
   /** Whether everything went out, and less is held than a receiver takes before it gives credit. */
   get isTaken(): boolean {
-    return this.#sentOffset === this.#bytes.end && this.heldBytes < creditStep(this.#window.limit - this.#bytes.start);
+    return this.#sentOffset === this.#bytes.end && this.heldBytes < this.creditStep;
+  }
+
+  /** Bytes that may be written now: no more than the peer has room for, and than should wait for a turn. */
+  get room(): number {
+    return Math.min(this.#window.limit - this.#bytes.end, WAITING_BYTES - this.#waitingBytes);
+  }
+
+  /** Whether so little waits that a writer that had to stop may go on. */
+  get isLow(): boolean {
+    return this.#waitingBytes <= WAITING_BYTES / 2;
+  }
+
+  /** So much a receiver takes before it gives credit; with less than this held it may give none. */
+  get creditStep(): number {
+    return creditStep(this.#window.limit - this.#bytes.start);
   }
 
   append(chunk: Uint8Array): void {
@@ -113,6 +131,10 @@ export class SendingHalf {
 
   clear(): void {
     this.#bytes.clear();
+  }
+
+  get #waitingBytes(): number {
+    return this.#bytes.end - this.#sentOffset;
   }
 
   get #sentTo(): number {

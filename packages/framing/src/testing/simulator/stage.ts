@@ -1,5 +1,5 @@
 import type { InstanceId } from "@cluster-connect/protocol";
-import { type Budget, createBudget } from "../../bytes/budget.ts";
+import { createBudget } from "../../bytes/budget.ts";
 import { type SuperviseOptions, supervise } from "../../dial/supervise.ts";
 import type { SessionDeps } from "../../session/deps.ts";
 import type { SessionBudgets } from "../../session/options.ts";
@@ -30,12 +30,13 @@ export function createStage(
   core: Pick<Stage, "clock" | "random" | "network" | "deps" | "stopped">,
   buffersBytes: (name: string) => number,
 ): Stage {
-  const byName = new Map<string, { readonly windows: Budget; readonly buffers: Budget }>();
+  const byName = new Map<string, Required<SessionBudgets>>();
   return {
     ...core,
     successors: new Map(),
     budgetsOf(name) {
       const found = byName.get(name) ?? {
+        initialWindows: createBudget(WINDOWS_BYTES),
         windows: createBudget(WINDOWS_BYTES),
         buffers: createBudget(buffersBytes(name)),
       };
@@ -44,7 +45,7 @@ export function createStage(
     },
     get heldBytes() {
       return [...byName.values()].reduce(
-        (sum, { windows, buffers }) => sum + Math.abs(windows.usedBytes) + Math.abs(buffers.usedBytes),
+        (sum, budgets) => sum + Object.values(budgets).reduce((held, { usedBytes }) => held + Math.abs(usedBytes), 0),
         0,
       );
     },
