@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, Socket } from "node:net";
 import type { Fault } from "./fault.ts";
 import { Link } from "./link.ts";
+import { startSilentPort } from "./silent-port.ts";
 
 /** A TCP forwarder between two hops that can fail on request. */
 export interface FaultProxy {
@@ -10,6 +11,8 @@ export interface FaultProxy {
   readonly links: number;
   /** From now on, and until what it returns is called. One fault at a time. */
   begin(fault: Fault): () => void;
+  /** Resets every link. Until what it returns is called, packets of those who connect are dropped (Linux). */
+  silence(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
 }
 
@@ -35,16 +38,20 @@ export async function startFaultProxy(upstream: number | string): Promise<FaultP
     // A fault that resets the link comes before it is dialed on.
     if (!far.destroyed) far.connect(where);
   });
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
+  const listen = async (port: number): Promise<void> => {
+    listener.listen(port, "127.0.0.1");
+    await once(listener, "listening");
+  };
+  await listen(0);
   const address = listener.address();
+  const ownPort = typeof address === "object" && address !== null ? address.port : 0;
   const end = (): void => {
     fault = undefined;
     for (const letGo of undo) letGo();
     undo = [];
   };
   return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
+    port: ownPort,
     get links() {
       return links.size;
     },
@@ -53,6 +60,17 @@ export async function startFaultProxy(upstream: number | string): Promise<FaultP
       fault = next;
       undo = [...links].map((link) => next.begin(link));
       return end;
+    },
+    async silence() {
+      const closed = once(listener, "close");
+      listener.close();
+      for (const link of links) link.reset();
+      await closed;
+      const end = await startSilentPort(ownPort);
+      return async () => {
+        await end();
+        await listen(ownPort);
+      };
     },
     async stop() {
       listener.close();

@@ -12,6 +12,8 @@ const ON_WITHIN_MS = 2_000;
 /** Streams are kept for 60 s; the last of these is back just in time. */
 const AWAY_SECONDS: readonly number[] =
   process.env["RELIABILITY_EXACT"] === "1" ? [2, 10, 20, 35, 50, 55] : [2, 20, 55];
+/** The last first packet of a dial was sent shortly before: by itself the next one would come three seconds later. */
+const DROPPED_SECONDS = 8;
 const KILLS = 16;
 const ALIVE_MS = 3_000;
 
@@ -30,6 +32,26 @@ describe(`${STREAMS} streams`, () => {
     await expectWithin(`relay away for ${seconds} s`, ON_WITHIN_MS, performance.now() - from);
     await finishAll(streams);
   });
+
+  // A relay whose machine is gone: nothing refuses a connection, nothing answers.
+  test.skipIf(process.platform !== "linux")(
+    `all go on when packets to the relay were dropped for ${DROPPED_SECONDS} s`,
+    async () => {
+      const { callerSide, agentSide } = site();
+      const streams = await openEchoes(site().link("dropped"), STREAMS);
+      const back = [await callerSide.silence(), await agentSide.silence()];
+      await delay(DROPPED_SECONDS * 1_000);
+      for (const end of back) await end();
+      const from = performance.now();
+      await allAnswer(streams);
+      await expectWithin(
+        `packets to the relay dropped for ${DROPPED_SECONDS} s`,
+        ON_WITHIN_MS,
+        performance.now() - from,
+      );
+      await finishAll(streams);
+    },
+  );
 
   test(`all go on while the relay is killed ${KILLS} times, 3 s after each start`, async () => {
     const { relay } = site();

@@ -1,7 +1,7 @@
 import { createConnection, type NetConnectOpts, type OnReadOpts, type Socket } from "node:net";
 
 /** As much as a socket reads at once when it is busy, and when it is quiet or has little room. */
-const BULK_BYTES = 65_536;
+const BULK_BYTES = 131_072;
 const QUIET_BYTES = 16_384;
 
 /**
@@ -46,14 +46,19 @@ export function readsOf(socket: object): SocketReads | undefined {
   return READS in socket && socket[READS] instanceof SocketReads ? socket[READS] : undefined;
 }
 
-/** @returns bytes that there is room for now; at 0 or less the socket stops reading until it is resumed. */
-export type TakeBytes = (bytes: Uint8Array) => number;
+/** Takes what a socket reads. */
+export interface BytesTaker {
+  /** The bytes hold true during the call. @returns whether to go on; the socket else stops until it is resumed. */
+  take(bytes: Uint8Array): boolean;
+  /** Bytes that the taker has room for when it is its turn. */
+  readonly holdRoom: number;
+}
 
 /** Reads of one socket. Until {@link begin} it reads like any other. */
 export class SocketReads {
   readonly onread: OnReadOpts;
   #socket: Socket | undefined;
-  #take: TakeBytes | undefined;
+  #taker: BytesTaker | undefined;
 
   constructor(memory: ReadMemory) {
     const { bulk, quiet } = memory.acquire();
@@ -62,10 +67,11 @@ export class SocketReads {
       buffer: () => next,
       callback: (count, buffer) => {
         const bytes = buffer.subarray(0, count);
-        if (this.#take === undefined) return this.#socket?.push(Buffer.from(bytes)) ?? true;
-        const room = this.#take(bytes);
-        next = count === buffer.length && room >= BULK_BYTES ? bulk : quiet;
-        return room > 0;
+        const taker = this.#taker;
+        if (taker === undefined) return this.#socket?.push(Buffer.from(bytes)) ?? true;
+        const goesOn = taker.take(bytes);
+        next = count === buffer.length && taker.holdRoom >= BULK_BYTES ? bulk : quiet;
+        return goesOn;
       },
     };
   }
@@ -74,12 +80,13 @@ export class SocketReads {
     this.#socket = socket;
   }
 
-  /** From now on every read goes to `take`, first the unread bytes that came. The bytes hold true during the call. */
-  begin(take: TakeBytes): void {
+  /** From now on every read goes to the taker, first the unread bytes that came. */
+  begin(taker: BytesTaker): void {
     const socket = this.#socket;
-    let room = Number.POSITIVE_INFINITY;
-    for (let rest: unknown = socket?.read(); rest instanceof Uint8Array; rest = socket?.read()) room = take(rest);
-    this.#take = take;
-    if (room > 0) socket?.resume();
+    let goesOn = true;
+    for (let rest: unknown = socket?.read(); rest instanceof Uint8Array; rest = socket?.read())
+      goesOn = taker.take(rest);
+    this.#taker = taker;
+    if (goesOn) socket?.resume();
   }
 }

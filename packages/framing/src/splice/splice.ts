@@ -5,7 +5,7 @@ import { ConnectError } from "@cluster-connect/protocol";
 import { discard } from "../bytes/discard.ts";
 import { MuxStream } from "../stream/mux-stream.ts";
 import { Gather } from "./gather.ts";
-import { readsOf } from "./read-memory.ts";
+import { type BytesTaker, readsOf } from "./read-memory.ts";
 
 export interface SpliceOptions {
   /** Breaks both sides off. */
@@ -65,7 +65,7 @@ const DIRECTION: unique symbol = Symbol("direction");
 type Spliced = Duplex & { [DIRECTION]?: SpliceDirection | undefined };
 
 /** From one duplex to the other. */
-class SpliceDirection {
+class SpliceDirection implements BytesTaker {
   readonly from: Spliced;
   readonly to: Spliced;
   readonly splice: Splice;
@@ -94,7 +94,7 @@ class SpliceDirection {
     else if (from.readableEnded) this.end();
     const reads = readsOf(from);
     if (reads === undefined) from.on("data", onData);
-    else reads.begin((bytes) => this.take(bytes));
+    else reads.begin(this);
   }
 
   stop(): void {
@@ -104,20 +104,24 @@ class SpliceDirection {
     from.off("data", onData).off("drain", onDrain).off("end", onEnd).off("close", onClose).off("error", onError);
   }
 
-  /** Bytes that are true during the call. @returns bytes that there is room for now. */
-  take(bytes: Uint8Array): number {
+  take(bytes: Uint8Array): boolean {
     const { from, to } = this;
-    if (this.drops) return Number.POSITIVE_INFINITY;
+    if (this.drops) return true;
     this.bytes += bytes.length;
-    const room = to instanceof MuxStream ? to.put(bytes) : to.write(Buffer.from(bytes)) ? 1 : 0;
-    if (room <= 0 && to instanceof MuxStream) to.whenRoom(() => from.resume());
-    return room;
+    if (!(to instanceof MuxStream)) return to.write(Buffer.from(bytes));
+    if (to.put(bytes)) return true;
+    to.whenRoom(() => from.resume());
+    return false;
+  }
+
+  get holdRoom(): number {
+    return this.to instanceof MuxStream ? this.to.endpoint.holdRoom : 0;
   }
 
   pass(chunk: Buffer): void {
     const { from, to } = this;
     if (to instanceof MuxStream) {
-      if (this.take(chunk) <= 0) from.pause();
+      if (!this.take(chunk)) from.pause();
       // It was copied.
       if (from instanceof MuxStream) from.giveBack(chunk.length);
       else if (from instanceof Socket) discard(chunk);

@@ -83,15 +83,20 @@ export class Endpoint implements StreamMember {
     return this.#sending.isTaken;
   }
 
-  /**
-   * Bytes that should be written now, at most. A stream holds no more than is left for all of the process. It may hold
-   * what its peer takes before it gives credit, for the stream to go on.
-   */
+  /** Bytes that should be written now, at most: no more than wait for a turn already, and than may be held. */
   get room(): number {
+    return Math.min(this.#sending.turnRoom, this.holdRoom);
+  }
+
+  /**
+   * Bytes that may be held beyond those that are. They have the peer's credit, and a stream holds no more than is left
+   * for all of the process. It may hold what its peer takes before it gives credit, for the stream to go on.
+   */
+  get holdRoom(): number {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#resuming || this.#state === "closed") return 0;
     const most = Math.max(this.#sending.creditStep, attachment.host.buffers.restBytes);
-    return Math.min(this.#sending.room, most - this.#sending.heldBytes);
+    return Math.min(this.#sending.creditRoom, most - this.#sending.heldBytes);
   }
 
   /** Bytes received that the consumer has not taken. */

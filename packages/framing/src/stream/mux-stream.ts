@@ -132,13 +132,13 @@ export class MuxStream extends Duplex implements EndpointListener {
   /**
    * Writes a chunk past the queue that a `Writable` has: it is copied before this returns, and waits in the stream alone.
    *
-   * @returns bytes there is room for now. When there are none, the writer should stop until {@link whenRoom} calls back.
+   * @returns whether there is room for more; else the writer should stop until {@link whenRoom} calls back.
    */
-  put(chunk: Uint8Array): number {
+  put(chunk: Uint8Array): boolean {
     // Bytes that were written before go first.
     if (this.writableLength > 0) this.write(Buffer.from(chunk));
     else this.endpoint.write(chunk);
-    return this.endpoint.room;
+    return this.endpoint.room > 0;
   }
 
   /** Calls back once, when there is room after {@link put}; never for a stream that ends. */

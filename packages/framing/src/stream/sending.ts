@@ -4,8 +4,8 @@ import type { SlabPool } from "../bytes/slab-pool.ts";
 import { payloadBytes } from "../frames/encode.ts";
 import { creditStep, SendWindow } from "./window.ts";
 
-/** Bytes that may wait for a turn; more than one read of a socket, which need not stop for each. */
-const WAITING_BYTES = 131_072;
+/** Bytes that may wait for a turn: as many as a hop has room for when it is acknowledged. */
+const WAITING_BYTES = 262_144;
 
 /** Effects of a credit. */
 export interface Credited {
@@ -68,9 +68,14 @@ export class SendingHalf {
     return this.#sentOffset === this.#bytes.end && this.heldBytes < this.creditStep;
   }
 
-  /** Bytes that may be written now: no more than the peer has room for, and than should wait for a turn. */
-  get room(): number {
-    return Math.min(this.#window.limit - this.#bytes.end, WAITING_BYTES - this.#waitingBytes);
+  /** Bytes that the peer has room for beyond those written. */
+  get creditRoom(): number {
+    return this.#window.limit - this.#bytes.end;
+  }
+
+  /** Bytes that may join those that wait for a turn. */
+  get turnRoom(): number {
+    return WAITING_BYTES - this.#waitingBytes;
   }
 
   /** Whether so little waits that a writer that had to stop may go on. */
