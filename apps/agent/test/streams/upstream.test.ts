@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { createReadMemory } from "@cluster-connect/framing";
 import { temporaryFolder } from "@cluster-connect/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { connectUpstream } from "../../src/streams/upstream.ts";
@@ -23,7 +24,9 @@ test("a socket whose queue is full for a moment is waited for, not given up", as
   await once(server.stdout, "data");
   server.kill("SIGSTOP");
   await fillQueue(path);
-  const connected = connectUpstream("kubernetes", { kind: "socket", path }, { signal: new AbortController().signal });
+  const never = { signal: new AbortController().signal };
+  const deps = { readMemory: createReadMemory() };
+  const connected = connectUpstream("kubernetes", { kind: "socket", path }, never, deps);
   connected.catch(() => {}); // awaited below
   // Its first try has been refused by then, as this one is.
   await expect(connectOnce(path)).rejects.toMatchObject({ code: "EAGAIN" });
