@@ -11,7 +11,7 @@ import type { Labels } from "./label-selector.ts";
 const LABELS = z.record(z.string(), z.string());
 
 /** A condition takes a third of a millisecond to compile: bytes of streams go on between so many rows. */
-const ROWS_PER_TURN = 10;
+const ROWS_PER_TURN = 5;
 
 /** A row as it was read: its text, and its meaning. */
 type Read<T> = { readonly text: string } & ({ readonly value: T } | { readonly problem: string });

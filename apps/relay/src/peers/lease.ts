@@ -1,4 +1,4 @@
-import type { Registry, Tunnel } from "../agents/tunnels.ts";
+import type { Registry } from "../agents/tunnels.ts";
 import type { ProbeState } from "../status/state.ts";
 import { endLease, type OwnRelay, renewLease } from "../store/queries/relays.ts";
 import { type TunnelChanges, type TunnelRow, writeTunnels } from "../store/queries/tunnels.ts";
@@ -37,34 +37,47 @@ export function createLease(
     },
     async write() {
       const lease = leases;
-      const rows = new Map(registry.entries().map((entry) => [entry.tunnel.sessionId, rowOf(entry)]));
-      const changes = changesBetween(written, rows);
+      const changes = changesSince(written, registry.entries());
       if (changes.added.length + changes.changed.length + changes.removed.length === 0) return;
       await writeTunnels(store, own.id, changes);
-      if (lease === leases) written = rows;
+      if (lease !== leases) return;
+      for (const id of changes.removed) written.delete(id);
+      for (const row of [...changes.added, ...changes.changed]) written.set(row.id, row);
     },
     end: () => endLease(store, own.id),
   };
 }
 
-function changesBetween(before: ReadonlyMap<string, TunnelRow>, after: ReadonlyMap<string, TunnelRow>): TunnelChanges {
-  const rows = [...after.values()];
-  return {
-    added: rows.filter(({ id }) => !before.has(id)),
-    changed: rows.filter((row) => {
-      const old = before.get(row.id);
-      return old !== undefined && !isSame(old, row);
-    }),
-    removed: [...before.keys()].filter((id) => !after.has(id)),
-  };
+type Entry = ReturnType<Registry["entries"]>[number];
+
+/** While agents come this is asked twenty times a second: an entry without news costs a look and makes nothing. */
+function changesSince(written: ReadonlyMap<string, TunnelRow>, entries: readonly Entry[]): TunnelChanges {
+  const added: TunnelRow[] = [];
+  const changed: TunnelRow[] = [];
+  for (const entry of entries) {
+    const row = written.get(entry.tunnel.sessionId);
+    if (row === undefined) added.push(rowOf(entry));
+    else if (!isSame(row, entry)) changed.push(rowOf(entry));
+  }
+  if (entries.length - added.length === written.size) return { added, changed, removed: [] };
+  const present = new Set<string>(entries.map(({ tunnel }) => tunnel.sessionId));
+  return { added, changed, removed: [...written.keys()].filter((id) => !present.has(id)) };
 }
 
 /** The moment of a probe alone is no news. */
-function isSame(a: TunnelRow, b: TunnelRow): boolean {
-  return a.open_streams === b.open_streams && a.probe === b.probe && a.probe_reason === b.probe_reason;
+function isSame(row: TunnelRow, { tunnel, probe }: Entry): boolean {
+  return (
+    row.open_streams === tunnel.session.counters.openStreams &&
+    row.probe === probe.kind &&
+    row.probe_reason === reasonIn(probe)
+  );
 }
 
-function rowOf({ tunnel, probe }: { readonly tunnel: Tunnel; readonly probe: ProbeState }): TunnelRow {
+function reasonIn(probe: ProbeState): string | null {
+  return probe.kind === "failed" ? probe.reason : null;
+}
+
+function rowOf({ tunnel, probe }: Entry): TunnelRow {
   const { sessionId, clusterId, instanceId, follows, keyId, since, session, address } = tunnel;
   return {
     id: sessionId,
@@ -78,6 +91,6 @@ function rowOf({ tunnel, probe }: { readonly tunnel: Tunnel; readonly probe: Pro
     open_streams: session.counters.openStreams,
     probe: probe.kind,
     probe_at: probe.kind === "pending" ? null : probe.at.toISOString(),
-    probe_reason: probe.kind === "failed" ? probe.reason : null,
+    probe_reason: reasonIn(probe),
   };
 }

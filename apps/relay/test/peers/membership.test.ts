@@ -6,7 +6,7 @@ import { createInstanceId } from "@cluster-connect/service";
 import { createMemoryLogger } from "@cluster-connect/service/testing";
 import { sql } from "kysely";
 import { expect, onTestFinished, test } from "vitest";
-import { Registry } from "../../src/agents/tunnels.ts";
+import { Registry, type Tunnel } from "../../src/agents/tunnels.ts";
 import { createLease, type Lease } from "../../src/peers/lease.ts";
 import { createMembership } from "../../src/peers/membership.ts";
 import { listRelays, renewLease } from "../../src/store/queries/relays.ts";
@@ -101,20 +101,25 @@ test("a store that takes one of the two and not the other is away, and said so o
 const PROD = parseClusterId("prod");
 const ROWS = 600;
 
-/** As many tunnels as a relay gets when its agents come back, with sessions that are fake. */
+/** A tunnel whose session is fake. */
+function tunnel(number: number, counters = { openStreams: 0 }): Tunnel {
+  return {
+    clusterId: PROD,
+    instanceId: parseInstanceId(`agent-${String(number).padStart(6, "0")}`),
+    keyId: parseKeyId("key-00000001"),
+    sessionId: parseSessionId(`session-${String(number).padStart(14, "0")}`),
+    session: { state: "open", counters } as unknown as Session,
+    since: new Date(0),
+    follows: [],
+  };
+}
+
+const emptyRegistry = (): Registry => new Registry({ now: Date.now, onState: () => undefined });
+
+/** As many tunnels as a relay gets when its agents come back. */
 function busyRegistry(): Registry {
-  const registry = new Registry({ now: Date.now, onState: () => undefined });
-  for (let number = 0; number < ROWS; number += 1) {
-    registry.add({
-      clusterId: PROD,
-      instanceId: parseInstanceId(`agent-${String(number).padStart(6, "0")}`),
-      keyId: parseKeyId("key-00000001"),
-      sessionId: parseSessionId(`session-${String(number).padStart(14, "0")}`),
-      session: { state: "open", counters: { openStreams: 0 } } as unknown as Session,
-      since: new Date(0),
-      follows: [],
-    });
-  }
+  const registry = emptyRegistry();
+  for (let number = 0; number < ROWS; number += 1) registry.add(tunnel(number));
   return registry;
 }
 
@@ -173,6 +178,47 @@ describeStores((database) => {
     expect(await known()).toBe(ROWS);
     await lease.write();
     expect(await known()).toBe(ROWS);
+  });
+
+  test("what comes, changes and goes is written, each time as it is then", async () => {
+    const store = await database.open(await database.newPlace());
+    const registry = emptyRegistry();
+    const id = createInstanceId();
+    const own = { id, address: "", software: "relay/test", startedAt: new Date(0), ttlMs: 60_000 };
+    const lease = createLease(own, { store, registry });
+    await lease.renew({ draining: false });
+    const counters = { openStreams: 0 };
+    const [one, two] = [tunnel(1, counters), tunnel(2)];
+    const known = async (): Promise<readonly unknown[]> => {
+      await lease.write();
+      const rows = (await listTunnels(store)).map((row) => [row.agentInstanceId, row.openStreams, row.probe]);
+      return rows.toSorted((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1));
+    };
+    const pending = { kind: "pending" };
+    registry.add(one);
+    registry.add(two);
+    expect(await known()).toEqual([
+      ["agent-000001", 0, pending],
+      ["agent-000002", 0, pending],
+    ]);
+    counters.openStreams = 3;
+    const failed = { kind: "failed", at: new Date(5_000), reason: "agent: away" } as const;
+    registry.probed(two, failed);
+    expect(await known()).toEqual([
+      ["agent-000001", 3, pending],
+      ["agent-000002", 0, failed],
+    ]);
+    registry.probed(two, { ...failed, at: new Date(9_000) });
+    expect(await known()).toMatchObject([{}, ["agent-000002", 0, { at: new Date(5_000) }]]);
+    registry.probed(two, { ...failed, at: new Date(9_000), reason: "kube-apiserver: away" });
+    registry.remove(one);
+    registry.add(tunnel(3));
+    expect(await known()).toMatchObject([
+      ["agent-000002", 0, { reason: "kube-apiserver: away" }],
+      ["agent-000003", 0, pending],
+    ]);
+    registry.remove(two);
+    expect(await known()).toEqual([["agent-000003", 0, pending]]);
   });
 
   test("a row that is written twice stays one, with what was said of it last", async () => {
