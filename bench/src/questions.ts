@@ -3,6 +3,7 @@ import type { Question } from "./measure.ts";
 import { bulk, bulkInnerTls } from "./questions/bulk.ts";
 import { hopWindow } from "./questions/hop-window.ts";
 import { idle } from "./questions/idle.ts";
+import { informers } from "./questions/informers.ts";
 import { longBulk } from "./questions/long-bulk.ts";
 import { longSetUp } from "./questions/long-set-up.ts";
 import { longPing, ping } from "./questions/ping.ts";
@@ -26,4 +27,5 @@ export const QUESTIONS: ReadonlyMap<string, (lab: Lab) => Promise<Question>> = n
   ["long-bulk", longBulk],
   ["idle", idle],
   ["stalled", stalled],
+  ["informers", informers],
 ]);

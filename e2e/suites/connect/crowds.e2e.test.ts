@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
+import { missingForGoClient, startGoScene } from "../../src/stack/go-scene.ts";
 import { fastestMs } from "../support/fastest.ts";
-import { missingForGoClient, startGoScene } from "../support/go-client.ts";
 import { type Person, useStack } from "../support/stack.ts";
 import { burstOverHttp1, burstOverHttp2, type NodeBurst } from "../support/wire/burst.ts";
 import type { HttpsTarget } from "../support/wire/https-client.ts";

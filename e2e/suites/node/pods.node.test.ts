@@ -6,6 +6,8 @@ import { pipeline } from "node:stream/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { NODE_IMAGE } from "../../src/cluster/node/image.ts";
 import { pollUntil } from "../../src/process/poll.ts";
+import { missingForGoClient, startGoScene } from "../../src/stack/go-scene.ts";
+import { fastestMs } from "../support/fastest.ts";
 import type { Person } from "../support/stack.ts";
 import {
   expectStreams,
@@ -163,3 +165,40 @@ test("logs -f shows what the pod says while it says it, and ends with the pod", 
   await kubectl.succeed(["delete", "pod", name, "--grace-period=1"]);
   expect(await logs.ended).toEqual({ code: 0, signal: null });
 });
+
+const missing = await missingForGoClient();
+const WATCHES = 1_000;
+const EXECS = 100;
+/** A request beside them may take so many times longer than without: other suites run meanwhile. */
+const MUCH_SLOWER = 4;
+
+test.skipIf(missing !== undefined)(
+  `1,000 watches and 100 execs of one person stay, and a get beside them is as fast as without${missing === undefined ? "" : `: ${missing}`}`,
+  async () => {
+    const [protocol] = PROTOCOLS;
+    if (protocol === undefined) throw new Error("there is no protocol");
+    const kubectl = kubectlOver(protocol, admin, suite());
+    const pod = newName("crowd");
+    await startPod(kubectl, pod);
+    const get = (): Promise<string> => kubectl.succeed(["get", "configmaps"]);
+    const alone = await fastestMs(get);
+    const { env } = kubectl;
+    await using watches = await startGoScene({ scene: "watches", count: WATCHES, env }, suite());
+    expect(await watches.fact()).toMatchObject({ open: WATCHES });
+    await using execs = await startGoScene({ scene: "execs", count: EXECS, pod, env }, suite());
+    expect(await execs.fact()).toMatchObject({ open: EXECS });
+    const beside = await fastestMs(get);
+    for (const name of ["first", "second"]) {
+      await kubectl.succeed(["create", "configmap", `${pod}-${name}`]);
+      watches.tell(`${pod}-${name}`);
+      execs.tell(name);
+      expect(await watches.fact()).toEqual({ seen: `${pod}-${name}`, by: WATCHES });
+      expect(await execs.fact()).toEqual({ seen: name, by: EXECS });
+    }
+    process.stderr.write(`get beside the crowd: ${beside.toFixed(0)} ms, alone ${alone.toFixed(0)} ms\n`);
+    expect(beside).toBeLessThan(alone * MUCH_SLOWER);
+    await execs.end();
+    await watches.end();
+    await expectStreams(suite(), pod, protocol, EXECS);
+  },
+);

@@ -2,11 +2,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
-import { findExecutable } from "../../src/cluster/binaries/find-executable.ts";
-import { findGoClient, goClientDeps } from "../../src/cluster/binaries/go-client.ts";
-import type { Keeper } from "../../src/process/keeper.ts";
-import { createProgress } from "../../src/process/progress.ts";
-import { NO_END } from "./stack.ts";
+import { findExecutable } from "../cluster/binaries/find-executable.ts";
+import { findGoClient, goClientDeps } from "../cluster/binaries/go-client.ts";
+import type { Keeper } from "../process/keeper.ts";
+import { createProgress } from "../process/progress.ts";
 
 /** Why this machine has no client of client-go, if it has none. */
 export async function missingForGoClient(): Promise<string | undefined> {
@@ -37,7 +36,7 @@ export interface GoSceneOptions {
 /** The program, built when there is none yet. */
 function goClient(keeper: Keeper): Promise<string> {
   const progress = createProgress(process.stderr, { now: () => performance.now() });
-  const options = { signal: NO_END };
+  const options = { signal: new AbortController().signal };
   return findGoClient(options, goClientDeps(options, { env: process.env, progress, keeper }));
 }
 

@@ -1,0 +1,106 @@
+import { mkdtemp, readdir, readFile, readlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assetsDeps, findAssets } from "../cluster/binaries/assets.ts";
+import { findTools } from "../cluster/binaries/tools.ts";
+import { startKeeper } from "../process/keeper.ts";
+import { createProgress } from "../process/progress.ts";
+import type { LocalProxy } from "../stack/cli.ts";
+import { startGoScene } from "../stack/go-scene.ts";
+import { type Stack, startStack } from "../stack/stack.ts";
+
+/** Numbers by their name. */
+export type Sample = Readonly<Record<string, number>>;
+
+/** Ways from a client to the same kind of cluster. */
+export interface Ways {
+  /** @param way `direct`, `http1` or `http2`. */
+  measure(way: string, count: number): Promise<Sample>;
+  stop(): Promise<void>;
+}
+
+interface Through {
+  readonly stack: Stack;
+  readonly proxy: LocalProxy;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const SIGNAL = new AbortController().signal;
+const KIB_PER_MIB = 1_024;
+/** Tokens outlive the run. */
+const TOKEN_SECONDS = 3_600;
+
+/** Starts two chains, each with a control plane of its own: one speaks HTTP/2, the other one HTTP/1.1 alone. */
+export async function startWays(env: NodeJS.ProcessEnv): Promise<Ways> {
+  const keeper = await startKeeper();
+  const progress = createProgress(process.stderr, { now: () => performance.now() });
+  const options = { signal: SIGNAL };
+  const { platform, arch } = process;
+  const tools = await findTools(options, { env, platform, arch, progress });
+  const deps = {
+    ...{ keeper, tools, env, progress },
+    now: () => new Date(),
+    findAssets: () => findAssets(options, assetsDeps(options, { env, progress, keeper })),
+  };
+  const start = async (http2: boolean): Promise<Through> => {
+    const folder = await mkdtemp(join(tmpdir(), "cc-informers-"));
+    keeper.ownFolder(folder);
+    const own = { folder, signal: SIGNAL, accessTokenSeconds: TOKEN_SECONDS, authProxySettings: { http2 } };
+    const stack = await startStack(own, deps);
+    const cli = await stack.cli("admin");
+    await cli.login("admin", "browser");
+    const proxy = await cli.proxy([stack.clusterId]);
+    return { stack, proxy, env: { ...cli.env, KUBECONFIG: proxy.kubeconfigPath } };
+  };
+  const http1 = await start(false);
+  const http2 = await start(true);
+  const direct = { ...http1.env, KUBECONFIG: http1.stack.cluster.kubeconfigPath };
+  return {
+    async measure(way, count) {
+      const through = { http1, http2 }[way];
+      const hops = through === undefined ? [] : hopsOf(through);
+      const before = await Promise.all(hops.map(usage));
+      await using scene = await startGoScene(
+        { scene: "informers", count, namespace: "informers", env: through?.env ?? direct },
+        { keeper },
+      );
+      const { ms } = await scene.fact();
+      const after = await Promise.all(hops.map(usage));
+      await scene.end();
+      const grown = hops.flatMap(({ name }, index) => [
+        [`${name} sockets`, (after[index]?.sockets ?? 0) - (before[index]?.sockets ?? 0)],
+        [`${name} memory`, (after[index]?.residentMib ?? 0) - (before[index]?.residentMib ?? 0)],
+      ]);
+      return { time: Number(ms), ...Object.fromEntries(grown) };
+    },
+    async stop() {
+      for (const { stack, proxy } of [http1, http2]) {
+        await proxy.stop();
+        await stack.stop();
+      }
+      await keeper.stop();
+    },
+  };
+}
+
+interface Hop {
+  readonly name: string;
+  readonly pid: number;
+}
+
+function hopsOf({ stack, proxy }: Through): readonly Hop[] {
+  const programs = { CLI: proxy.program, agent: stack.agent.program, "auth proxy": stack.authProxy.program };
+  return Object.entries(programs).flatMap(([name, program]) =>
+    program === undefined ? [] : [{ name, pid: program.pid }],
+  );
+}
+
+async function usage({ pid }: Hop): Promise<{ readonly sockets: number; readonly residentMib: number }> {
+  const folder = `/proc/${pid}/fd`;
+  const links = await Promise.all((await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => "")));
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return {
+    sockets: links.filter((link) => link.startsWith("socket:")).length,
+    residentMib: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / KIB_PER_MIB,
+  };
+}
