@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { assetsDeps, findAssets } from "../cluster/binaries/assets.ts";
 import { findTools } from "../cluster/binaries/tools.ts";
 import { startKeeper } from "../process/keeper.ts";
+import { pollUntil } from "../process/poll.ts";
 import { createProgress } from "../process/progress.ts";
 import type { LocalProxy } from "../stack/cli.ts";
 import { startGoScene } from "../stack/go-scene.ts";
@@ -27,6 +28,7 @@ interface Through {
 
 const SIGNAL = new AbortController().signal;
 const KIB_PER_MIB = 1_024;
+const SETTLE_TIMEOUT_MS = 60_000;
 /** Tokens outlive the run. */
 const TOKEN_SECONDS = 3_600;
 
@@ -54,18 +56,20 @@ export async function startWays(env: NodeJS.ProcessEnv): Promise<Ways> {
   };
   const http1 = await start(false);
   const http2 = await start(true);
+  const idle = { http1: await usages(hopsOf(http1)), http2: await usages(hopsOf(http2)) };
   const direct = { ...http1.env, KUBECONFIG: http1.stack.cluster.kubeconfigPath };
   return {
     async measure(way, count) {
       const through = { http1, http2 }[way];
       const hops = through === undefined ? [] : hopsOf(through);
-      const before = await Promise.all(hops.map(usage));
+      const before = way === "http1" || way === "http2" ? idle[way] : [];
+      await settled(hops, before);
       await using scene = await startGoScene(
         { scene: "informers", count, namespace: "informers", env: through?.env ?? direct },
         { keeper },
       );
       const { ms } = await scene.fact();
-      const after = await Promise.all(hops.map(usage));
+      const after = await usages(hops);
       await scene.end();
       const grown = hops.flatMap(({ name }, index) => [
         [`${name} sockets`, (after[index]?.sockets ?? 0) - (before[index]?.sockets ?? 0)],
@@ -95,7 +99,26 @@ function hopsOf({ stack, proxy }: Through): readonly Hop[] {
   );
 }
 
-async function usage({ pid }: Hop): Promise<{ readonly sockets: number; readonly residentMib: number }> {
+interface Usage {
+  readonly sockets: number;
+  readonly residentMib: number;
+}
+
+function usages(hops: readonly Hop[]): Promise<readonly Usage[]> {
+  return Promise.all(hops.map(usage));
+}
+
+/** Connections of the turn before are gone but for those that the auth proxy keeps to the apiserver. */
+async function settled(hops: readonly Hop[], idle: readonly Usage[]): Promise<void> {
+  const [cli] = hops;
+  const [before] = idle;
+  if (cli === undefined || before === undefined) return;
+  const isSettled = async (): Promise<true | undefined> =>
+    (await usage(cli)).sockets <= before.sockets ? true : undefined;
+  await pollUntil(isSettled, { signal: AbortSignal.timeout(SETTLE_TIMEOUT_MS) });
+}
+
+async function usage({ pid }: Hop): Promise<Usage> {
   const folder = `/proc/${pid}/fd`;
   const links = await Promise.all((await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => "")));
   const status = await readFile(`/proc/${pid}/status`, "utf8");
