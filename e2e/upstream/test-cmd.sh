@@ -26,7 +26,7 @@ ln -sf "$(command -v kubectl)" "$work/bin/kubectl"
 for group in "$@"; do
   outcome=ok
   # A group of its own process: they set traps and change the shell's options.
-  env -i PATH="$work/bin:$PATH" HOME="$work/home" TERM=dumb LANG=C TMPDIR="$work/tmp" KUBE_TEMP="$work/tmp" \
+  env -i PATH="$work/bin:$PATH" HOME="$work/home" TERM=xterm LANG=C TMPDIR="$work/tmp" KUBE_TEMP="$work/tmp" \
     KUBECACHEDIR="$work/home/cache" ARTIFACTS="$work/artifacts" SECURE_API_PORT="${server##*:}" WHAT="$group" ALLOW_SKEW=1 \
     timeout --kill-after=5s 300s bash -c '
       set -o errexit -o nounset -o pipefail

@@ -31,10 +31,11 @@ var scenes = map[string]func(context.Context, scene) error{
 	"watches":   watches,
 	"informers": informers,
 	"execs":     execs,
+	"api":       api,
 }
 
 func main() {
-	name := flag.String("scene", "", "burst, watches, informers or execs")
+	name := flag.String("scene", "", "burst, watches, informers, execs or api")
 	count := flag.Int("count", 1, "how many at once")
 	namespace := flag.String("namespace", "default", "where")
 	pod := flag.String("pod", "", "the pod of execs")

@@ -1,8 +1,12 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { createProgress } from "../../src/process/progress.ts";
 import { missingForGoClient, startGoScene } from "../../src/stack/go-scene.ts";
+import { compareSuites } from "../../src/upstream/compare.ts";
+import { SHORT_GROUPS, upstreamSuites } from "../../src/upstream/suites.ts";
 import { fastestMs } from "../support/fastest.ts";
-import { type Person, useStack } from "../support/stack.ts";
+import { NO_END, type Person, useStack } from "../support/stack.ts";
 import { burstOverHttp1, burstOverHttp2, type NodeBurst } from "../support/wire/burst.ts";
 import type { HttpsTarget } from "../support/wire/https-client.ts";
 
@@ -86,4 +90,34 @@ describe.each(PROTOCOLS)("over %s", (_protocol, http2) => {
     expect((counts["201"] ?? 0) + (counts["429"] ?? 0)).toBe(COUNT);
     expect(counts["201"]).toBeGreaterThan(0);
   });
+
+  test("Kubernetes' own tests, and scenes of three clients, come out as directly", async () => {
+    const { stack, tools, keeper, folder } = suite();
+    const through = join(folder, "through.json");
+    await writeFile(through, JSON.stringify(await withToken(admin)), { mode: 0o600 });
+    const progress = createProgress(process.stderr, { now: () => performance.now() });
+    // The groups of test/cmd start kubectl a hundred times, once is enough.
+    const groups = http2 ? [] : SHORT_GROUPS;
+    const suites = upstreamSuites(groups, { tools, keeper, progress, env: process.env, signal: NO_END });
+    const ways = { direct: stack.cluster.kubeconfigPath, through };
+    const { same, differences, leftOut } = await compareSuites(suites, ways);
+    for (const { suite: name, reason } of leftOut) process.stderr.write(`left out: ${name}: ${reason}\n`);
+    expect(differences).toEqual([]);
+    // What fails both ways says nothing.
+    expect(same.filter(({ test: name, outcome }) => name === "exit code" && outcome !== "0")).toEqual([]);
+    expect(same.filter(({ outcome }) => outcome === "failed")).toEqual([]);
+    expect(leftOut.length).toBeLessThan(suites.length);
+  });
 });
+
+/** The person's kubeconfig with a token in place of the plugin, which takes a third of a second each time. */
+async function withToken({ cli, proxy, run }: Person): Promise<object> {
+  const [credential, viewed] = [await cli.run(["credential"]), await run("kubectl", VIEW)];
+  expect([credential.code, viewed.code]).toEqual([0, 0]);
+  const config = JSON.parse(viewed.stdout);
+  const { token } = JSON.parse(credential.stdout).status;
+  expect(config.clusters[0].cluster.server).toContain(String(proxy.port));
+  return { ...config, users: [{ name: config.users[0].name, user: { token } }] };
+}
+
+const VIEW = ["config", "view", "--minify", "--flatten", "--raw", "-o", "json"];
