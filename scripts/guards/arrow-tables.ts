@@ -126,6 +126,8 @@ export const FOLDER_ARROWS: Readonly<Record<string, Readonly<Record<string, read
   e2e: {
     cluster: ["process", "stack"],
     demo: ["cluster", "process", "stack"],
+    informers: ["cluster", "process", "stack"],
+    upstream: ["cluster", "process"],
     faults: ["process"],
     images: ["cluster", "process", "stack"],
     process: [],

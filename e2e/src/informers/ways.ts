@@ -11,12 +11,12 @@ import { startGoScene } from "../stack/go-scene.ts";
 import { type Stack, startStack } from "../stack/stack.ts";
 
 /** Numbers by their name. */
-export type Sample = Readonly<Record<string, number>>;
+export type Costs = Readonly<Record<string, number>>;
 
 /** Ways from a client to the same kind of cluster. */
 export interface Ways {
   /** @param way `direct`, `http1` or `http2`. */
-  measure(way: string, count: number): Promise<Sample>;
+  measure(way: string, count: number): Promise<Costs>;
   stop(): Promise<void>;
 }
 
@@ -40,7 +40,10 @@ export async function startWays(env: NodeJS.ProcessEnv): Promise<Ways> {
   const { platform, arch } = process;
   const tools = await findTools(options, { env, platform, arch, progress });
   const deps = {
-    ...{ keeper, tools, env, progress },
+    keeper,
+    tools,
+    env,
+    progress,
     now: () => new Date(),
     findAssets: () => findAssets(options, assetsDeps(options, { env, progress, keeper })),
   };

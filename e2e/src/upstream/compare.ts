@@ -1,4 +1,4 @@
-/** What came of a suite's tests, by their names. */
+/** The outcomes of a suite's tests, by their names. */
 export type Outcomes = ReadonlyMap<string, string>;
 
 /** A suite of others that runs against any cluster. */

@@ -14,7 +14,7 @@ import type { Progress } from "../process/progress.ts";
 import { type RunResult, runToEnd } from "../process/run-to-end.ts";
 import type { Outcomes, UpstreamSuite } from "./compare.ts";
 
-export interface UpstreamDeps {
+export interface SuiteDeps {
   readonly tools: Tools;
   readonly keeper: Keeper;
   readonly progress: Progress;
@@ -56,12 +56,12 @@ export const ALL_GROUPS: readonly string[] = [
 ];
 
 /** The clients that Kubernetes' authors and users have, and groups of their tests of kubectl. */
-export function upstreamSuites(groups: readonly string[], deps: UpstreamDeps): readonly UpstreamSuite[] {
+export function upstreamSuites(groups: readonly string[], deps: SuiteDeps): readonly UpstreamSuite[] {
   const clients = [goSuite(deps), pythonSuite(deps), javascriptSuite(deps)];
   return groups.length === 0 ? clients : [...clients, testCmdSuite(groups, deps)];
 }
 
-function goSuite(deps: UpstreamDeps): UpstreamSuite {
+function goSuite(deps: SuiteDeps): UpstreamSuite {
   return {
     name: "client-go",
     async prepare() {
@@ -72,7 +72,7 @@ function goSuite(deps: UpstreamDeps): UpstreamSuite {
   };
 }
 
-function pythonSuite(deps: UpstreamDeps): UpstreamSuite {
+function pythonSuite(deps: SuiteDeps): UpstreamSuite {
   return {
     name: "Python",
     async prepare() {
@@ -90,7 +90,7 @@ function pythonSuite(deps: UpstreamDeps): UpstreamSuite {
   };
 }
 
-function javascriptSuite(deps: UpstreamDeps): UpstreamSuite {
+function javascriptSuite(deps: SuiteDeps): UpstreamSuite {
   return {
     name: "JavaScript",
     async prepare() {
@@ -114,7 +114,7 @@ function javascriptSuite(deps: UpstreamDeps): UpstreamSuite {
 }
 
 /** Kubernetes' own tests of kubectl, shell functions by groups; its module has them. */
-function testCmdSuite(groups: readonly string[], deps: UpstreamDeps): UpstreamSuite {
+function testCmdSuite(groups: readonly string[], deps: SuiteDeps): UpstreamSuite {
   return {
     name: "test/cmd",
     async prepare() {
@@ -157,7 +157,7 @@ function endOf(text: string): string {
 async function packagesFor(
   name: string,
   pins: string,
-  deps: UpstreamDeps,
+  deps: SuiteDeps,
   fill: (folder: string) => Promise<RunResult>,
 ): Promise<string | { readonly leftOut: string }> {
   const parent = join(cacheRoot(deps.env), "upstream");
@@ -194,7 +194,7 @@ async function outcomesOf(
   command: string,
   args: readonly string[],
   { kubeconfig, more }: Surroundings,
-  { env, tools, signal, progress }: UpstreamDeps,
+  { env, tools, signal, progress }: SuiteDeps,
 ): Promise<Outcomes> {
   const own = { ...env, ...more, KUBECONFIG: kubeconfig, PATH: `${dirname(tools.kubectl)}${delimiter}${env["PATH"]}` };
   const { code, stdout, stderr } = await runToEnd(command, args, { env: own, signal });

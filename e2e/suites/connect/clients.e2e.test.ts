@@ -103,7 +103,7 @@ describe.each(PROTOCOLS)("over %s", (_protocol, http2) => {
     const { same, differences, leftOut } = await compareSuites(suites, ways);
     for (const { suite: name, reason } of leftOut) process.stderr.write(`left out: ${name}: ${reason}\n`);
     expect(differences).toEqual([]);
-    // What fails both ways says nothing.
+    // A failure both ways says nothing of us.
     expect(same.filter(({ test: name, outcome }) => name === "exit code" && outcome !== "0")).toEqual([]);
     expect(same.filter(({ outcome }) => outcome === "failed")).toEqual([]);
     expect(leftOut.length).toBeLessThan(suites.length);
