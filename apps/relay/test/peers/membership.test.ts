@@ -219,6 +219,8 @@ describeStores((database) => {
     ]);
     registry.remove(two);
     expect(await known()).toEqual([["agent-000003", 0, pending]]);
+    registry.add(one);
+    expect(await known()).toMatchObject([["agent-000001", 3, pending], {}]);
   });
 
   test("a row that is written twice stays one, with what was said of it last", async () => {
