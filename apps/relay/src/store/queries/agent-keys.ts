@@ -10,6 +10,7 @@ import {
 } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
 import type { z } from "zod";
+import { batches } from "../batches.ts";
 import type { AgentKeysTable, Database } from "../schema.ts";
 import { type AuditActor, actorName, recordAudit } from "./audit.ts";
 
@@ -108,16 +109,18 @@ export async function revokeAgentKey(
 
 /** Which of these keys may no longer be used. */
 export async function findRevoked(db: Kysely<Database>, keyIds: readonly KeyId[]): Promise<ReadonlySet<KeyId>> {
-  if (keyIds.length === 0) return new Set();
-  const rows = await db
-    .selectFrom("agent_keys")
-    .innerJoin("clusters", "clusters.id", "agent_keys.cluster_id")
-    .select("agent_keys.key_id")
-    .where("agent_keys.key_id", "in", keyIds)
-    .where("agent_keys.revoked_at", "is", null)
-    .where("clusters.disabled_at", "is", null)
-    .execute();
-  const valid = new Set(rows.map(({ key_id }) => key_id));
+  const valid = new Set<string>();
+  for (const batch of batches(keyIds)) {
+    const rows = await db
+      .selectFrom("agent_keys")
+      .innerJoin("clusters", "clusters.id", "agent_keys.cluster_id")
+      .select("agent_keys.key_id")
+      .where("agent_keys.key_id", "in", batch)
+      .where("agent_keys.revoked_at", "is", null)
+      .where("clusters.disabled_at", "is", null)
+      .execute();
+    for (const { key_id } of rows) valid.add(key_id);
+  }
   return new Set(keyIds.filter((keyId) => !valid.has(keyId)));
 }
 

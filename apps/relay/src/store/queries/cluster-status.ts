@@ -2,6 +2,7 @@ import type { ClusterState } from "@cluster-connect/api";
 import { type ClusterId, type InstanceId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely, Transaction } from "kysely";
 import { clusterStateOf, type ProbeState, reasonOf } from "../../status/state.ts";
+import { batches } from "../batches.ts";
 import type { ClusterStatusTable, Database } from "../schema.ts";
 import type { Store } from "../store.ts";
 import { storedProbe } from "./tunnels.ts";
@@ -19,7 +20,6 @@ export interface ClusterStatus {
 /** Of the relay that tells a change to the webhook; undefined where there is none. */
 export type Teller = ((change: ClusterStatus) => unknown) | undefined;
 
-const BATCH_SIZE = 500;
 const MAX_WAITING = 1_000;
 
 /**
@@ -39,10 +39,7 @@ export async function noteStatuses(
   if (clusterIds === undefined) return await noteBatch(store, by, undefined, now);
   const noted: ClusterStatus[] = [];
   // In one order everywhere, so that no two relays wait for each other's rows.
-  const ids = clusterIds.toSorted();
-  for (let index = 0; index < ids.length; index += BATCH_SIZE) {
-    noted.push(...(await noteBatch(store, by, ids.slice(index, index + BATCH_SIZE), now)));
-  }
+  for (const ids of batches(clusterIds.toSorted())) noted.push(...(await noteBatch(store, by, ids, now)));
   return noted;
 }
 

@@ -1,10 +1,9 @@
 import { type ClusterId, type ClusterUid, isClusterUid, type KeyId, parseClusterId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
+import { batches } from "../batches.ts";
 import type { Database } from "../schema.ts";
 import type { Store } from "../store.ts";
 import { type AuditActor, recordAudit } from "./audit.ts";
-
-const BATCH_SIZE = 500;
 
 /** A cluster as the store knows it; the registry knows its present agents. */
 export interface StoredCluster {
@@ -289,10 +288,4 @@ export async function removeCluster(
     await recordAudit(transaction, { event: "cluster.removed", clusterId, ...by, ...removed });
     return removed;
   });
-}
-
-/** Databases limit the parameters of one statement. */
-function batches<T>(ids: readonly T[]): readonly (readonly T[])[] {
-  const count = Math.ceil(ids.length / BATCH_SIZE);
-  return Array.from({ length: count }, (_, index) => ids.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE));
 }

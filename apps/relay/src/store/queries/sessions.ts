@@ -1,8 +1,7 @@
 import type { Kysely } from "kysely";
+import { batches } from "../batches.ts";
 import type { Database, SessionsTable } from "../schema.ts";
 import { type AuditActor, recordAudit } from "./audit.ts";
-
-const BATCH_SIZE = 200;
 
 /** A row without the column that others write. */
 export type SessionRow = Omit<SessionsTable, "end_requested_at">;
@@ -75,10 +74,4 @@ export async function requestSessionEnd(
     await recordAudit(transaction, { event: "session.end.requested", ...by, sessionId, username: row.username });
     return true;
   });
-}
-
-/** Databases limit the parameters of one statement. */
-function batches<T>(items: readonly T[]): readonly (readonly T[])[] {
-  const count = Math.ceil(items.length / BATCH_SIZE);
-  return Array.from({ length: count }, (_, index) => items.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE));
 }

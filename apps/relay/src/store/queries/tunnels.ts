@@ -1,5 +1,6 @@
 import { type ClusterId, type InstanceId, parseClusterId, parseInstanceId } from "@cluster-connect/protocol";
 import type { ProbeState } from "../../status/state.ts";
+import { batches } from "../batches.ts";
 import type { Store } from "../store.ts";
 
 /** A tunnel as its relay tells the others about it. */
@@ -37,20 +38,17 @@ export interface TunnelChanges {
   readonly removed: readonly string[];
 }
 
-const BATCH_SIZE = 500;
-
 /** Writes the changes of a relay's tunnels, all of them or none. */
 export async function writeTunnels(store: Store, relayId: InstanceId, changes: TunnelChanges): Promise<void> {
   await store.db.transaction().execute(async (transaction) => {
-    for (let index = 0; index < changes.removed.length; index += BATCH_SIZE) {
-      const ids = changes.removed.slice(index, index + BATCH_SIZE);
+    for (const ids of batches(changes.removed)) {
       await transaction.deleteFrom("tunnels").where("id", "in", ids).execute();
     }
     const rows = [...changes.added, ...changes.changed].map((row) => ({ ...row, relay_id: relayId }));
-    for (let index = 0; index < rows.length; index += BATCH_SIZE) {
+    for (const batch of batches(rows)) {
       await transaction
         .insertInto("tunnels")
-        .values(rows.slice(index, index + BATCH_SIZE))
+        .values(batch)
         .onConflict((conflict) =>
           conflict.column("id").doUpdateSet(({ ref }) => ({
             open_streams: ref("excluded.open_streams"),

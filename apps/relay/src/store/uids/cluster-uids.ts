@@ -1,5 +1,6 @@
 import { type ClusterId, type ClusterUid, isClusterUid, type KeyId } from "@cluster-connect/protocol";
 import type { Kysely } from "kysely";
+import { batches } from "../batches.ts";
 import { recordAudit } from "../queries/audit.ts";
 import type { ChangedBy } from "../queries/clusters.ts";
 import type { Database } from "../schema.ts";
@@ -82,18 +83,19 @@ export async function listClusterUids(
   db: Kysely<Database>,
   clusterIds: readonly ClusterId[],
 ): Promise<ReadonlyMap<string, { readonly uid: ClusterUid; readonly decidedBy: string | null }>> {
-  if (clusterIds.length === 0) return new Map();
-  const rows = await db
-    .selectFrom("clusters")
-    .select(["id", "cluster_uid", "cluster_uid_by"])
-    .where("id", "in", clusterIds)
-    .where("cluster_uid", "is not", null)
-    .execute();
-  return new Map(
-    rows.flatMap(({ id, cluster_uid, cluster_uid_by: decidedBy }) =>
-      isClusterUid(cluster_uid) ? [[id, { uid: cluster_uid, decidedBy }] as const] : [],
-    ),
-  );
+  const found = new Map<string, { readonly uid: ClusterUid; readonly decidedBy: string | null }>();
+  for (const batch of batches(clusterIds)) {
+    const rows = await db
+      .selectFrom("clusters")
+      .select(["id", "cluster_uid", "cluster_uid_by"])
+      .where("id", "in", batch)
+      .where("cluster_uid", "is not", null)
+      .execute();
+    for (const { id, cluster_uid: uid, cluster_uid_by: decidedBy } of rows) {
+      if (isClusterUid(uid)) found.set(id, { uid, decidedBy });
+    }
+  }
+  return found;
 }
 
 /** A stored UID; undefined for none, and for one that was damaged. */
