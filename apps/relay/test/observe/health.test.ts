@@ -5,6 +5,7 @@ import { createTokenVerifier, parseAuthenticationConfiguration } from "@cluster-
 import { startTestIssuer } from "@cluster-connect/auth/testing";
 import { type Clock, SYSTEM_CLOCK } from "@cluster-connect/base";
 import { createInstanceId, type Health } from "@cluster-connect/service";
+import { missingPostgres, startTestPostgres } from "@cluster-connect/service/testing";
 import { temporaryFolder } from "@cluster-connect/testkit";
 import { sql } from "kysely";
 import { expect, onTestFinished, test } from "vitest";
@@ -102,6 +103,25 @@ test.each([
   expect((await health.ready()).ok).toBe(true);
   expect(await readSetting(store.db, "ready_at")).toBe(new Date(at).toISOString());
 });
+
+test.skipIf(missingPostgres() !== undefined)(
+  "a server that became read-only is found out and left by the first question for readiness, without a caller's write",
+  async () => {
+    const postgres = await startTestPostgres();
+    onTestFinished(() => postgres.stop());
+    const store = await openStore({ kind: "postgres", url: await postgres.createDatabase() }, new Date());
+    onTestFinished(() => store.close());
+    const time = steppedTime();
+    const health = await healthWith(false, store, time.clock);
+    expect((await health.ready()).ok).toBe(true);
+    // As a primary's channels are once it is a replica: they answer, and take no write.
+    await sql`set session characteristics as transaction read only`.execute(store.db);
+    const isReady: boolean[] = [];
+    for (time.ms = 1_000; time.ms <= 10_000; time.ms += 1_000) isReady.push((await health.ready()).ok);
+    expect(isReady).toEqual([false, ...Array.from({ length: 9 }, () => true)]);
+    expect(await readSetting(store.db, "ready_at")).toBe(new Date(10_000).toISOString());
+  },
+);
 
 function steppedTime(): { ms: number; readonly clock: Clock } {
   const time = { ms: 0, clock: { ...SYSTEM_CLOCK, now: () => time.ms, monotonicNow: () => time.ms } };

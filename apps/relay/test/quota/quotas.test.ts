@@ -75,6 +75,14 @@ describe("streams", () => {
     for (let n = 0; n < 100; n += 1) quotas.takeStream(ann, "one", "resume")();
     expect(refusal(() => quotas.takeStream(ann, "one", "resume")).code).toBe("CC_LIMIT_REACHED");
   });
+
+  test("that come back leave as many to be opened as before", () => {
+    const { quotas } = stage({ opensPerSecondPerCaller: 2, streamsPerCaller: 50 });
+    const ann = caller("ann");
+    for (let n = 0; n < 100; n += 1) quotas.takeStream(ann, "one", "resume")();
+    for (let n = 0; n < 4; n += 1) quotas.takeStream(ann, "one", "open")();
+    expect(refusal(() => quotas.takeStream(ann, "one", "open")).code).toBe("CC_LIMIT_REACHED");
+  });
 });
 
 test("sessions of a caller and in all have limits", () => {
