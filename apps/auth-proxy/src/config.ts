@@ -12,7 +12,7 @@ import { z } from "zod";
 import type { IssuerRules } from "./admission/identity.ts";
 import type { LongStreamPolicy } from "./ending/lifetime.ts";
 import type { ListenTarget } from "./entry/listen.ts";
-import { DEFAULT_LIMITS } from "./limits/limits.ts";
+import { LIMIT_SCHEMA, type ProxyLimits } from "./limits/limit-settings.ts";
 
 /** The auth proxy's settings. @see apps/auth-proxy/README.md */
 export interface Config {
@@ -55,17 +55,7 @@ export interface Config {
   readonly issuers: Readonly<Record<string, IssuerRules>>;
   /** The end of a watch, exec or port-forward whose caller's token expires. */
   readonly longStreams: LongStreamPolicy;
-  readonly limits: {
-    readonly requests: number;
-    readonly requestsPerCaller: number;
-    /** Watches, logs and proxied streams. */
-    readonly longRequests: number;
-    readonly longRequestsPerCaller: number;
-    readonly upgrades: number;
-    readonly upgradesPerCaller: number;
-    readonly streams: number;
-    readonly handshakes: number;
-  };
+  readonly limits: ProxyLimits;
   /** Whether the account's own rights are checked before anything is served; off in tests only. */
   readonly selfCheck: boolean;
   /** Lines such as `list projects.project.openshift.io` that this cluster grants to every account. */
@@ -80,7 +70,6 @@ export interface Config {
 const IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const port = z.number().int().min(0).max(65_535);
-const count = z.number().int().min(1);
 const seconds = z.number().int().min(1);
 const names = z.array(z.string().min(1)).default([]);
 
@@ -154,18 +143,7 @@ const SCHEMA = z.strictObject({
       maximumSeconds: seconds.default(3_600),
     })
     .prefault({}),
-  limits: z
-    .strictObject({
-      requests: count.default(DEFAULT_LIMITS.requests),
-      requestsPerCaller: count.default(DEFAULT_LIMITS.requestsPerCaller),
-      longRequests: count.default(DEFAULT_LIMITS.longRequests),
-      longRequestsPerCaller: count.default(DEFAULT_LIMITS.longRequestsPerCaller),
-      upgrades: count.default(DEFAULT_LIMITS.upgrades),
-      upgradesPerCaller: count.default(DEFAULT_LIMITS.upgradesPerCaller),
-      streams: count.default(DEFAULT_LIMITS.streams),
-      handshakes: count.default(DEFAULT_LIMITS.handshakes),
-    })
-    .prefault({}),
+  limits: LIMIT_SCHEMA,
   selfCheck: z.boolean().default(true),
   toleratedPrivileges: names,
   drainSeconds: z.number().int().min(0).default(20),

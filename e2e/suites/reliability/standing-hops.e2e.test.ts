@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -190,6 +191,33 @@ describe(`${WATCHES} watches, two faults at once, one of them at the auth proxy`
     await expectWithin(`two faults, watches ended: ${name}`, ON_WITHIN_MS, Math.max(0, lastAt - from));
     await servedAgain(proxy);
     await expectWithin(`two faults, a new request: ${name}`, ON_WITHIN_MS, performance.now() - from);
+    await proxy.stop();
+  });
+});
+
+describe("kubectl, whose agent is killed and replaced,", () => {
+  test("ends with an error as soon as the next one is there", async () => {
+    const { stack, tools, keeper } = transport();
+    const proxy = await viewer.proxy([stack.clusterId]);
+    const home = viewer.env["HOME"] ?? "";
+    const kubectl = await keeper.start({
+      name: "kubectl",
+      command: tools.kubectl,
+      args: ["get", "--raw", "/api/v1/namespaces/default/configmaps?watch=true"],
+      env: { ...viewer.env, KUBECONFIG: proxy.kubeconfigPath },
+      cwd: home,
+      logPath: join(home, "kubectl-killed.log"),
+    });
+    const shown = (): Promise<string> => readFile(kubectl.logPath, "utf8");
+    // Every namespace has this one.
+    await expect.poll(shown, { timeout: BACK_MS }).toContain("kube-root-ca.crt");
+    await killAgent(transport());
+    const from = performance.now();
+    const { code } = await kubectl.ended;
+    await expectWithin("kubectl, its agent killed and replaced", REFUSED_WITHIN_MS, performance.now() - from);
+    expect(code).toBe(1);
+    expect(await shown()).toMatch(/error/i);
+    await expect.poll(() => proxy.screen(), { timeout: BACK_MS }).toContain("CC_AGENT_REPLACED");
     await proxy.stop();
   });
 });
