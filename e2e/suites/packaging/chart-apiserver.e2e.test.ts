@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import type { Tools } from "../../src/cluster/binaries/tools.ts";
 import { type RunResult, runToEnd } from "../../src/process/run-to-end.ts";
@@ -142,6 +142,70 @@ describe("the kube-apiserver takes every object as it is, where pods are to be r
     expect(drifted).toEqual([]);
   });
 });
+
+/** An object as Argo CD applies it: with its application's name in label and annotation. */
+function tracked(text: string): string {
+  const items = parseAllDocuments(text).map((document) => {
+    const object = document.toJS();
+    const { kind, metadata } = object;
+    const id = `shop:${kind}:${metadata.namespace ?? ""}/${metadata.name}`;
+    const labels = { ...metadata.labels, "app.kubernetes.io/instance": "shop" };
+    const annotations = { ...metadata.annotations, "argocd.argoproj.io/tracking-id": id };
+    return { ...object, metadata: { ...metadata, labels, annotations } };
+  });
+  return JSON.stringify({ apiVersion: "v1", kind: "List", items });
+}
+
+const APPLIERS: readonly (readonly [string, readonly string[], (text: string) => string])[] = [
+  ["kubectl", [], (text) => text],
+  ["Argo CD's way, on the server", ["--server-side", "--field-manager=argocd-controller"], tracked],
+  ["Flux' way, on the server", ["--server-side", "--field-manager=kustomize-controller"], (text) => text],
+];
+
+describe.each(APPLIERS)("once everything has run nothing differs from what was applied by %s", (_whom, flags, as) => {
+  test.each(VARIANTS.filter(([what]) => /alone|everything/.test(what)))("%s", async (_what, name, more) => {
+    const args = ["template", RELEASE, chartFolder(name), "--namespace", NAMESPACE, "--kube-version", version];
+    const own: Values = name === "cluster-connect-agent" ? { "enrollment.ttlSecondsAfterFinished": null } : {};
+    const render = async (): Promise<string> =>
+      as((await runHelm(tools, [...args, "--no-hooks"], withValues(name, { ...more, ...own }))).stdout);
+    onTestFinished(async () => {
+      await world.kubectl(["delete", "--ignore-not-found", "-f", "-"], await render());
+      await world.kubectl(["delete", "persistentvolumeclaims,jobs,pods", "--all", "-n", NAMESPACE, "--wait=false"]);
+    });
+    const applied = await inCluster(tools.kubectl, ["apply", ...flags, "-f", "-"], await render());
+    expect(applied).toMatchObject({ code: 0, stderr: "" });
+    await haveRun();
+    const differs = await inCluster(tools.kubectl, ["diff", ...flags, "-f", "-"], await render());
+    expect(differs).toMatchObject({ code: 0, stdout: "" });
+  });
+});
+
+/** The chart's programs write what they write, and Kubernetes' controllers have seen every object. */
+async function haveRun(): Promise<void> {
+  const at = ["-n", NAMESPACE];
+  const named = async (kind: string): Promise<readonly string[]> =>
+    (await world.kubectl(["get", kind, ...at, "-o", "name"])).split("\n").filter(Boolean);
+  for (const secret of await named("secrets")) {
+    if (!secret.endsWith("-identity")) continue;
+    const data = { "agent-key.pem": "a2V5", "enrollment.json": "e30=" };
+    const keeper = `--as=system:serviceaccount:${NAMESPACE}:${RELEASE}-keeper`;
+    await world.kubectl(["patch", secret, ...at, "--type=merge", "-p", JSON.stringify({ data }), keeper]);
+  }
+  for (const autoscaler of await named("horizontalpodautoscalers")) {
+    // As the controller does once it has measured.
+    const target = await world.kubectl(["get", autoscaler, ...at, "-o", "jsonpath={.spec.scaleTargetRef.name}"]);
+    await world.kubectl(["scale", `statefulset/${target}`, ...at, "--replicas=4"]);
+  }
+  for (const job of await named("cronjobs")) {
+    await world.kubectl(["create", "job", ...at, "by-hand", `--from=${job}`]);
+  }
+  for (const owner of await named("deployments,statefulsets")) {
+    await world.kubectl(["wait", owner, ...at, "--for=jsonpath={.status.observedGeneration}", "--timeout=120s"]);
+  }
+  for (const job of await named("jobs")) {
+    await world.kubectl(["wait", job, ...at, "--for=jsonpath={.status.startTime}", "--timeout=120s"]);
+  }
+}
 
 describe.each<readonly [ChartName, Values]>([
   ["cluster-connect-agent", { replicas: 3, "agent.drainSeconds": 60, "enrollment.code": "another", "image.tag": "2" }],
