@@ -25,6 +25,7 @@ import type { Identity } from "./identity/state-folder.ts";
 import type { AgentInstance } from "./instance/instance.ts";
 import { createDispatch } from "./streams/dispatch.ts";
 import { createFirstByteWatch } from "./streams/first-byte.ts";
+import { createHeldShares } from "./streams/held-shares.ts";
 import { probeUpstream } from "./streams/probe.ts";
 import { answersQuestion } from "./streams/upstream.ts";
 import { createTunnelSet, type TunnelSet } from "./tunnels/tunnel-set.ts";
@@ -95,7 +96,7 @@ export async function startAgent(
         clock: deps.clock,
         ask: () => answersQuestion(UPSTREAM_KUBERNETES, config.authProxy.address, memory),
       }),
-      isFull: () => budgets.buffers.usedBytes >= bufferBytes,
+      heldShares: createHeldShares(bufferBytes, { buffers: budgets.buffers, resumes, clock: deps.clock }),
       readMemory: memory.readMemory,
       log,
       tracer,

@@ -13,6 +13,7 @@ export type { HopWindowOptions } from "./hop/hop-window.ts";
 export type { KeepaliveOptions } from "./hop/keepalive.ts";
 export type { OpenerOpenOptions, StreamOpener, StreamOpenerDeps, StreamOpenerOptions } from "./resume/opener.ts";
 export { createStreamOpener, SYSTEM_STREAM_OPENER_DEPS } from "./resume/opener.ts";
+export { callerName } from "./resume/same-caller.ts";
 export { suspendedBytesOf } from "./resume/suspended-streams.ts";
 export type { ResumeCounters, ResumeRegistry, ResumeRegistryOptions } from "./resume/taker.ts";
 export { createResumeRegistry } from "./resume/taker.ts";

@@ -21,6 +21,7 @@ import {
 } from "@cluster-connect/protocol";
 import type { Logger, Span, Tracer } from "@cluster-connect/service";
 import type { FirstByteWatch } from "./first-byte.ts";
+import type { HeldShares } from "./held-shares.ts";
 import { beginStreamSpan } from "./stream-span.ts";
 import { connectUpstream } from "./upstream.ts";
 import { type UpstreamAddress, upstreamText } from "./upstream-address.ts";
@@ -46,8 +47,8 @@ export interface DispatchDeps {
   readonly probe: (options: { readonly signal: AbortSignal }) => Promise<ProbeDocument>;
   /** For the auth proxy, which answers a caller's first bytes by itself. */
   readonly firstByte: FirstByteWatch;
-  /** Whether slow readers have used up what the agent holds for streams. */
-  readonly isFull: () => boolean;
+  /** For slow readers that have used up what the agent holds. */
+  readonly heldShares: HeldShares;
   /** Memory that upstreams are read into. */
   readonly readMemory: ReadMemory;
   readonly log: Logger;
@@ -83,7 +84,11 @@ function refuseBeyond(limit: number): ConnectError {
 function refuseFull(): ConnectError {
   const hint = "Raise limits.bufferMebibytes of the agent and its memory, or end what is not read.";
   const options = { retryAfterMs: RETRY_AFTER_MS, hint };
-  return new ConnectError("CC_LIMIT_REACHED", "This agent holds as much as it may for readers that are slow", options);
+  return new ConnectError(
+    "CC_LIMIT_REACHED",
+    "This agent holds as much as it may for readers that are slow, most of it for this caller",
+    options,
+  );
 }
 
 async function serve(
@@ -103,7 +108,7 @@ async function serve(
     return;
   }
   if (request.open.upstream === UPSTREAM_PROBE) return await answerProbe(incoming, options, deps);
-  if (deps.isFull()) throw refuseFull();
+  if (deps.heldShares.isFullFor(request.open.caller)) throw refuseFull();
   const release = places.take(ALL);
   const span = beginStreamSpan(deps.tracer, request.open);
   try {

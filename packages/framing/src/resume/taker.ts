@@ -11,7 +11,7 @@ import {
 import type { AcceptOptions, IncomingStream } from "../stream/incoming.ts";
 import type { MuxStream } from "../stream/mux-stream.ts";
 import { createEndedStreams } from "./ended-streams.ts";
-import { sameCaller } from "./same-caller.ts";
+import { callerName, sameCaller } from "./same-caller.ts";
 import { createSuspendedStreams } from "./suspended-streams.ts";
 import { TakerStream, type TakerStreamDeps } from "./taker-stream.ts";
 
@@ -24,6 +24,8 @@ export interface ResumeRegistry {
    */
   answer(incoming: IncomingStream, options: AcceptOptions): MuxStream | undefined;
   readonly counters: ResumeCounters;
+  /** Bytes that the streams of each caller hold, by {@link callerName}. */
+  heldByCaller(): ReadonlyMap<string, number>;
   /** Resets every stream that waits for its opener. */
   close(): void;
   /** Resets every stream, those with a channel too: for a taker that goes away with them. */
@@ -136,6 +138,7 @@ export function createResumeRegistry(
       for (const { stream } of streams.values()) retainedBytes += stream.endpoint.retainedBytes;
       return { streams: streams.size, suspended: suspended.size, retainedBytes };
     },
+    heldByCaller: () => heldByCaller(streams.values()),
     reset(code, text) {
       for (const { stream } of [...streams.values()]) stream.reset(code, text);
     },
@@ -144,6 +147,15 @@ export function createResumeRegistry(
       ended.clear();
     },
   };
+}
+
+function heldByCaller(streams: Iterable<TakerStream>): ReadonlyMap<string, number> {
+  const held = new Map<string, number>();
+  for (const { stream, terms } of streams) {
+    const name = callerName(terms.caller);
+    held.set(name, (held.get(name) ?? 0) + stream.endpoint.retainedBytes + stream.endpoint.unreadBytes);
+  }
+  return held;
 }
 
 /** Missing, or another caller's: not told apart, so that a guess learns nothing. */

@@ -10,7 +10,13 @@ import {
   type Resume,
 } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
-import { createResumeRegistry, createStreamOpener, type IncomingStream, type MuxStream } from "../../src/index.ts";
+import {
+  callerName,
+  createResumeRegistry,
+  createStreamOpener,
+  type IncomingStream,
+  type MuxStream,
+} from "../../src/index.ts";
 import type { StreamOpenerOptions } from "../../src/resume/opener.ts";
 import { createCountingSecrets, createFakeClock, readAll, sessionPair, TEST_OPEN } from "../../src/testing/index.ts";
 
@@ -500,6 +506,7 @@ test("the registry counts the bytes that its streams hold, and ends them all by 
   taken.forEach((far, index) => void far.write(Buffer.alloc(1_000 * (index + 1))));
   await clock.settle();
   expect(registry.counters).toEqual({ streams: 2, suspended: 0, retainedBytes: 3_000 });
+  expect([...registry.heldByCaller()]).toEqual([[callerName(undefined), 3_000]]);
   registry.reset("CC_DRAINING", "The agent stops");
   const ends = await Promise.all([...nears, ...taken].map(({ done }) => done));
   expect(ends).toEqual(
