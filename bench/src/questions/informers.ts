@@ -36,7 +36,8 @@ export async function informers(): Promise<Question> {
         ]),
       ]),
     ),
-    subjects: WAYS.map(([name, way]) => ({ name, run: () => run(way, ask) })),
+    // Without Go, or Kubernetes, it has no rows; the program has said why.
+    subjects: ask === undefined ? [] : WAYS.map(([name, way]) => ({ name, run: () => run(way, ask) })),
     targets: COUNTS.map((count) => ({ metric: `${count} synced`, against: DIRECT, atMost: 1.5 })),
   };
 }
@@ -54,14 +55,14 @@ async function run(way: string, ask: Ask): Promise<Sample> {
 }
 
 /** It ends with its input, and so with this process. */
-async function startProgram(): Promise<Ask> {
+async function startProgram(): Promise<Ask | undefined> {
   const program = spawn(process.execPath, ["--conditions=source", MAIN], { stdio: ["pipe", "pipe", "inherit"] });
   program.stdin.on("error", () => {}); // its end says it
   const ended = once(program, "exit").then(() => Promise.reject(new Error("the program that measures has ended")));
   ended.catch(() => {}); // heard by those that ask
   const lines = createInterface({ input: program.stdout })[Symbol.asyncIterator]();
   const next = async (): Promise<string> => (await Promise.race([lines.next(), ended])).value ?? "";
-  await next();
+  if ((await next().catch(() => "")) !== "ready") return undefined;
   return async (line) => {
     program.stdin.write(`${line}\n`);
     return SAMPLE.parse(JSON.parse(await next()));

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, readlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { assetsDeps, findAssets } from "../cluster/binaries/assets.ts";
 import { findTools } from "../cluster/binaries/tools.ts";
 import { startKeeper } from "../process/keeper.ts";
@@ -29,6 +30,7 @@ interface Through {
 const SIGNAL = new AbortController().signal;
 const KIB_PER_MIB = 1_024;
 const SETTLE_TIMEOUT_MS = 60_000;
+const STANDING_MS = 2_000;
 /** Tokens outlive the run. */
 const TOKEN_SECONDS = 3_600;
 
@@ -72,6 +74,8 @@ export async function startWays(env: NodeJS.ProcessEnv): Promise<Ways> {
         { keeper },
       );
       const { ms } = await scene.fact();
+      // Connections that the client dialed beside the first one, and has no use for, go meanwhile.
+      await delay(STANDING_MS);
       const after = await usages(hops);
       await scene.end();
       const grown = hops.flatMap(({ name }, index) => [

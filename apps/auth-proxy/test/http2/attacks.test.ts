@@ -26,7 +26,11 @@ import { steppedClock } from "../support/stepped-clock.ts";
 type Line = readonly [string, string];
 
 const PROTOCOL_ERROR = 1;
+const COMPRESSION_ERROR = 9;
 const ENHANCE_YOUR_CALM = 11;
+/** Longest string that the parser takes in a block, and longest frame that is sent here. */
+const HPACK_STRING = 65_536;
+const FRAME_BYTES = 16_384;
 
 async function bearer(fixture: Fixture): Promise<Line> {
   return ["authorization", `Bearer ${await fixture.token()}`];
@@ -201,6 +205,23 @@ test("a head as long as is told passes, and a longer one is refused", async () =
   expect(lastLine(fixture)).toMatchObject({ status: 400, code: "CC_REQUEST_REFUSED" });
   fits.socket.destroy();
   tooLong.socket.destroy();
+});
+
+test("a line above the bound of HPACK ends its connection with a word, and no other", async () => {
+  await using fixture = await createFixture();
+  const other = await openHttp2(fixture.target);
+  const client = await openFrames(fixture.target);
+  const whole = block([...usual, await bearer(fixture), ["x", "a".repeat(HPACK_STRING + 1)]]);
+  client.write(frame(FRAME.headers, END_STREAM, 1, whole.subarray(0, FRAME_BYTES)));
+  for (let from = FRAME_BYTES; from < whole.length; from += FRAME_BYTES) {
+    const last = from + FRAME_BYTES >= whole.length;
+    client.write(frame(FRAME.continuation, last ? END_HEADERS : 0, 1, whole.subarray(from, from + FRAME_BYTES)));
+  }
+  expect(await client.until(FRAME.goaway)).toMatchObject({ code: COMPRESSION_ERROR });
+  await expect.poll(() => client.socket.closed).toBe(true);
+  expect(fixture.upstream.requests).toEqual([]);
+  expect((await ask(other, { headers: await bearer(fixture) })).status).toBe(200);
+  other.destroy();
 });
 
 test("CVE-2024-27983: CONTINUATION without an end closes its connection, and no other", async () => {

@@ -3,7 +3,7 @@ import type { ClientHttp2Session } from "node:http2";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { HTTP2_STREAMS } from "../../src/limits/limits.ts";
-import { ALICE, createFixture, type Fixture, OWN_TOKEN } from "../support/fixture.ts";
+import { ALICE, createFixture, type Fixture, IMPERSONATION, OWN_TOKEN } from "../support/fixture.ts";
 import { answerOf, ask, openAlpn, openHttp2, openRequest } from "../support/http2-client.ts";
 import { block, END_HEADERS, FRAME, frame, openFrames, requestLines } from "../support/http2-frames.ts";
 import { valuesOf } from "../support/recording-upstream.ts";
@@ -52,6 +52,41 @@ test("each stream of a connection is admitted for itself", async () => {
   expect(told).toEqual(Array.from({ length: 20 }, () => [401, ...names, 401]).flat());
   session.destroy();
 });
+
+test("each stream of a connection acts as the user that it names itself, and no other stream does", async () => {
+  await using fixture = await createFixture({ config: { impersonation: { ...IMPERSONATION, allowAs: true } } });
+  const reviewed: string[] = [];
+  fixture.upstream.answer = (request, response, body) => {
+    if (request.url !== REVIEWS) return void response.end(JSON.stringify(actedAs(request.rawHeaders)));
+    const { user, resourceAttributes } = JSON.parse(body).spec;
+    reviewed.push(`${user} ${resourceAttributes.resource} ${resourceAttributes.name}`);
+    response.writeHead(201, { "Content-Type": "application/json" });
+    response.end(JSON.stringify({ status: { allowed: user === ALICE } }));
+  };
+  const session = await openHttp2(fixture.target);
+  const [alice, bob] = [await bearer(fixture), await bearer(fixture, { sub: "bob", email: "bob@example.org" })];
+  await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      const as = ["impersonate-user", `as-${index}`, "impersonate-group", `group-${index}`];
+      const [token, asks] = [index % 2 === 0 ? alice : bob, index % 3 !== 0];
+      const answer = await ask(session, { headers: asks ? [...token, ...as] : token });
+      if (asks && token === bob) expect(answer.status).toBe(403);
+      else if (asks) expect(JSON.parse(answer.body)).toEqual([`as-${index}`, `group-${index}`]);
+      else expect(JSON.parse(answer.body)).toEqual([token === alice ? ALICE : "bob@example.org", "dev", "ops"]);
+    }),
+  );
+  expect(reviewed.filter((line) => line.startsWith(ALICE)).length).toBe(2 * 20);
+  session.destroy();
+});
+
+const REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
+/** The user and the groups that the apiserver is told. */
+function actedAs(raw: readonly string[]): readonly string[] {
+  const valuesAt = (wanted: string): readonly string[] =>
+    raw.filter((_, index) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === wanted);
+  return [...valuesAt("impersonate-user"), ...valuesAt("impersonate-group")];
+}
 
 test("HTTP/1.1 is spoken to clients that do not offer HTTP/2, and to all when it is off", async () => {
   await using fixture = await createFixture();

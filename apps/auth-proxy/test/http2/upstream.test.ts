@@ -100,6 +100,71 @@ test("callers that share a connection to us share none to the apiserver", async 
   session.destroy();
 });
 
+test("what one stream of a connection says is no other's, on either side", async () => {
+  await using setup = await setUp(250);
+  const { fixture, upstream } = setup;
+  upstream.answer = (stream, raw) => {
+    stream.respond({ ":status": 200 });
+    stream.end(JSON.stringify(raw));
+  };
+  const session = await openHttp2(fixture.target);
+  await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      // Each third says nothing of its own, and what the streams before it said has to be forgotten.
+      const own = index % 3 === 0 ? [] : ["cookie", `c=${index}`, "x-own", String(index)];
+      const name = index % 2 === 0 ? "alice" : "bob";
+      const path = `/api/v1/namespaces/n-${index}/pods`;
+      const headers = [...(await bearer(setup, name)), ...own];
+      const answer = await ask(session, { headers, path, authority: `other-${index}.example` });
+      const seen = { raw: JSON.parse(answer.body), connection: 0 };
+      expect(linesOf(seen, ":path")).toEqual([path]);
+      expect(linesOf(seen, ":authority")).toEqual([upstream.url.slice("https://".length)]);
+      expect(linesOf(seen, "impersonate-user")).toEqual([name === "alice" ? ALICE : "bob@example.org"]);
+      expect([...linesOf(seen, "cookie"), ...linesOf(seen, "x-own")]).toEqual(own.filter((_line, at) => at % 2 === 1));
+      expect(linesOf(seen, "authorization")).toEqual([`Bearer ${OWN_TOKEN}`]);
+    }),
+  );
+  session.destroy();
+});
+
+test.each([
+  ":path: /api/v1/secrets",
+  ":authority: elsewhere",
+  ":method: DELETE",
+  ": x",
+  "x:y\0impersonate-user: admin",
+  "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+])("%j in a head of HTTP/1.1 is nothing to an apiserver over HTTP/2", async (line) => {
+  await using setup = await setUp();
+  const { fixture, upstream } = setup;
+  const [, token] = await bearer(setup);
+  const lines = ["Host: a", `Authorization: ${token}`, line];
+  const answer = await sendRaw(fixture.target, requestText("GET /x HTTP/1.1", lines));
+  expect([400, 0]).toContain(answer.status);
+  expect(upstream.seen).toEqual([]);
+});
+
+test("trailers of HTTP/1.1 that say who is asking are dropped on their way to HTTP/2", async () => {
+  await using setup = await setUp();
+  const { fixture, upstream } = setup;
+  const trailed = Promise.withResolvers<readonly string[]>();
+  upstream.answer = (stream) => {
+    stream.once("trailers", (_headers: unknown, _flags: number, raw: readonly string[]) => trailed.resolve(raw));
+    stream.resume().once("end", () => {
+      stream.respond({ ":status": 200 });
+      stream.end("{}");
+    });
+  };
+  const [, token] = await bearer(setup);
+  const head = ["POST /x HTTP/1.1", "Host: a", `Authorization: ${token}`, "Transfer-Encoding: chunked", "", ""];
+  const trailers = "0\r\nImpersonate-User: admin\r\n:path: /y\r\nX-Remote-User: admin\r\nX-Sum: 7\r\n\r\n";
+  const bad = await sendRaw(fixture.target, `${head.join("\r\n")}2\r\n{}\r\n${trailers}`);
+  expect([400, 0]).toContain(bad.status);
+  const good = trailers.replace(":path: /y\r\n", "");
+  expect((await sendRaw(fixture.target, `${head.join("\r\n")}2\r\n{}\r\n${good}`)).status).toBe(200);
+  expect(await trailed.promise).toEqual(["x-sum", "7"]);
+});
+
 test("no connection carries more streams than the apiserver takes", async () => {
   await using setup = await setUp(2);
   const { fixture, upstream } = setup;

@@ -41,6 +41,7 @@ export interface Http2Answer {
 export interface Http2Request {
   readonly method?: string;
   readonly path?: string;
+  readonly authority?: string;
   /** Names and values in turn, beside the pseudo-headers. */
   readonly headers?: readonly string[];
   readonly body?: string | Buffer;
@@ -48,8 +49,8 @@ export interface Http2Request {
 
 /** Opens a stream whose body is the test's to send. */
 export function openRequest(session: ClientHttp2Session, request: Http2Request): ClientHttp2Stream {
-  const { method = "GET", path = "/", headers = [] } = request;
-  const pseudo = [":method", method, ":scheme", "https", ":authority", "localhost", ":path", path];
+  const { method = "GET", path = "/", authority = "localhost", headers = [] } = request;
+  const pseudo = [":method", method, ":scheme", "https", ":authority", authority, ":path", path];
   const stream = session.request([...pseudo, ...headers], { endStream: false });
   stream.on("error", () => {});
   return stream;
