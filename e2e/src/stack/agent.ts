@@ -25,6 +25,8 @@ export interface AgentOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Where it serves `/metrics`; nowhere by default. */
   readonly healthPort?: number;
+  /** The agent's own by default. */
+  readonly limits?: Readonly<Record<string, number>>;
 }
 
 /** An agent that can be stopped and started again with the same identity. */
@@ -40,7 +42,7 @@ const START_TIMEOUT_MS = 120_000;
 
 /** Starts an agent and resolves when its tunnel is open. */
 export async function startAgent(options: AgentOptions, deps: { readonly keeper: Keeper }): Promise<Agent> {
-  const { folder, relay, authProxy, upstreams = {}, healthPort, tracing } = options;
+  const { folder, relay, authProxy, upstreams = {}, healthPort, tracing, limits } = options;
   const config = {
     relay: { urls: [relay.url], ...(relay.caFile === undefined ? {} : { caFile: relay.caFile }) },
     code: options.code,
@@ -53,6 +55,7 @@ export async function startAgent(options: AgentOptions, deps: { readonly keeper:
     upstreams,
     ...(tracing === undefined ? {} : { tracing }),
     ...(healthPort === undefined ? {} : { health: { port: healthPort } }),
+    ...(limits === undefined ? {} : { limits }),
     drainSeconds: 1,
   };
   let program: Program | undefined;

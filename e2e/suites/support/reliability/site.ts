@@ -33,6 +33,7 @@ export interface Site {
 
 export interface SiteOptions {
   readonly relayLimits?: Readonly<Record<string, number>>;
+  readonly agentLimits?: Readonly<Record<string, number>>;
 }
 
 export const ECHO = "echo";
@@ -66,6 +67,7 @@ async function startSite(options: SiteOptions, { keeper }: { readonly keeper: Ke
       code: await relay.enrollmentCode(CLUSTER, { signal: NO_END }),
       upstreams: { [ECHO]: `127.0.0.1:${echo.echoPort}`, [SOURCE]: `127.0.0.1:${echo.sourcePort}` },
       healthPort,
+      ...(options.agentLimits === undefined ? {} : { limits: options.agentLimits }),
     },
     { keeper },
   );
