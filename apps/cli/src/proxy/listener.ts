@@ -115,45 +115,66 @@ async function serveConnection(
   socket.on("error", onGone);
   socket.once("close", onGone);
   const signal = AbortSignal.any([options.signal, gone.signal]);
-  let isTls = false;
-  let cluster: ServedCluster | undefined;
+  const known: KnownConnection = { isTls: false, cluster: undefined };
   try {
-    const peeked = await peek(socket, {
-      whole: options.clusters.length > 1,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(FIRST_BYTE_MS)]),
-    });
-    if (peeked === undefined) {
-      socket.destroy();
-      return;
-    }
-    if (peeked.proofNonce !== undefined && options.proofSecret !== undefined) {
-      socket.end(answerProof(options.proofSecret, peeked.proofNonce), () => socket.destroy());
-      return;
-    }
-    isTls = peeked.isTls;
-    const route = routeConnection(peeked.first, options.clusters);
-    if (route.kind === "unknown") {
-      refuseConnection(socket, isTls, "unrecognizedName");
-      deps.onFailure(unknownName(route.named, options.clusters), undefined);
-      return;
-    }
-    const served = route.cluster;
-    cluster = served;
-    const stream = await deps.turns.take(() => openWith(served, peeked.bytes, { signal }, deps), { signal });
+    const stream = await openAsked(socket, known, { ...options, signal }, deps);
+    if (stream === undefined) return;
     // From here on the splice decides: what the client said before it left is still passed on.
     socket.off("close", onGone).off("error", onGone).on("error", ignore);
     connection.stream = stream;
-    const spliced = splice(socket, stream, { signal: options.signal, fatal: isTls ? BROKEN_TLS : undefined });
+    const spliced = splice(socket, stream, { signal: options.signal, fatal: known.isTls ? BROKEN_TLS : undefined });
     // Looking at the first bytes paused it, and a listener alone does not undo that.
     socket.resume();
     await spliced;
   } catch (error) {
     if (signal.aborted || isLocalAbort(error)) socket.destroy();
     else {
-      refuseConnection(socket, isTls, "internalError");
-      deps.onFailure(toConnectError(error), cluster);
+      refuseConnection(socket, known.isTls, "internalError");
+      deps.onFailure(toConnectError(error), known.cluster);
     }
   }
+}
+
+/** A connection as its first bytes tell of it. */
+interface KnownConnection {
+  isTls: boolean;
+  cluster: ServedCluster | undefined;
+}
+
+/**
+ * Opens the stream that a connection's first bytes ask for; they are let go of with this call.
+ *
+ * @returns undefined when the connection gets none, and was answered.
+ */
+async function openAsked(
+  socket: Socket,
+  known: KnownConnection,
+  options: LoopbackProxyOptions,
+  deps: LoopbackProxyDeps & { readonly turns: OpenTurns },
+): Promise<OpenedStream | undefined> {
+  const { signal } = options;
+  const peeked = await peek(socket, {
+    whole: options.clusters.length > 1,
+    signal: AbortSignal.any([signal, AbortSignal.timeout(FIRST_BYTE_MS)]),
+  });
+  if (peeked === undefined) {
+    socket.destroy();
+    return undefined;
+  }
+  if (peeked.proofNonce !== undefined && options.proofSecret !== undefined) {
+    socket.end(answerProof(options.proofSecret, peeked.proofNonce), () => socket.destroy());
+    return undefined;
+  }
+  known.isTls = peeked.isTls;
+  const route = routeConnection(peeked.first, options.clusters);
+  if (route.kind === "unknown") {
+    refuseConnection(socket, peeked.isTls, "unrecognizedName");
+    deps.onFailure(unknownName(route.named, options.clusters), undefined);
+    return undefined;
+  }
+  const { cluster } = route;
+  known.cluster = cluster;
+  return await deps.turns.take(() => openWith(cluster, peeked.bytes, { signal }, deps), { signal });
 }
 
 /** Opens a stream with a connection's first bytes. */
