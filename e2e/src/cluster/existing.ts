@@ -33,7 +33,9 @@ export async function useExisting(
   deps: { readonly tools: Tools; readonly env: NodeJS.ProcessEnv },
 ): Promise<Cluster> {
   const args = ["config", "view", "--raw", "--minify", "--flatten", "--context", context];
-  const viewed = await runToEnd(deps.tools.kubectl, args, { env: deps.env, signal: options.signal });
+  // kubectl makes its cache below the person's home even where it only reads the kubeconfig.
+  const env = { ...deps.env, KUBECACHEDIR: options.folder };
+  const viewed = await runToEnd(deps.tools.kubectl, args, { env, signal: options.signal });
   if (viewed.code !== 0) {
     throw new ConnectError("CC_KUBECONFIG_INVALID", `The kubeconfig has no usable context ${context}`, {
       hint: "Run `kubectl config get-contexts` to see which there are.",

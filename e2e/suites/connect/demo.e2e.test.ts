@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { assetsDeps, findAssets } from "../../src/cluster/binaries/assets.ts";
 import { cacheRoot } from "../../src/cluster/binaries/cache-folder.ts";
 import { findTools } from "../../src/cluster/binaries/tools.ts";
@@ -134,8 +134,15 @@ function startDemo(args: readonly string[]): Running {
   };
 }
 
+/** For a test that is about the demo's own hops: Kubernetes is there already, once for all of them. */
+async function besideExisting(): Promise<readonly string[]> {
+  env["KUBECONFIG"] = (await existingCluster()).controlPlane.kubeconfigPath;
+  return ["--context", "local"];
+}
+
 test("somebody whom nobody lets in is told so, with the exit code of that", async () => {
-  const { code, stdout, stderr } = await demo(["--user", "stranger", "--", "true"]);
+  const existing = await besideExisting();
+  const { code, stdout, stderr } = await demo([...existing, "--user", "stranger", "--", "true"]);
   expect([code, stdout]).toEqual([4, ""]);
   expect(stderr).toMatch(/\nerror: \S+ knows no cluster demo that you may reach \(CC_CLUSTER_UNKNOWN\)\nhint: .*\n$/);
   await expectNothingLeft();
@@ -154,7 +161,8 @@ test("a command's output is alone on standard output, its exit code is the demo'
 });
 
 test("--user changes who the person is", async () => {
-  const done = await demo(["--user", "admin", "--", "kubectl", "create", "namespace", "x"]);
+  const existing = await besideExisting();
+  const done = await demo([...existing, "--user", "admin", "--", "kubectl", "create", "namespace", "x"]);
   expect(done).toMatchObject({ code: 0, stdout: "namespace/x created\n" });
   await expectNothingLeft();
 });
@@ -191,7 +199,8 @@ test("a signal while it starts ends what has started", async () => {
 });
 
 test("a command gets the signal, and what it started ends with a killed demo", async () => {
-  const passed = startDemo(["--", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done"]);
+  const existing = await besideExisting();
+  const passed = startDemo([...existing, "--", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done"]);
   await passed.shows("up");
   passed.child.kill("SIGTERM");
   expect(await passed.ended).toEqual({ code: 9, signal: null });
@@ -205,7 +214,8 @@ test("a command gets the signal, and what it started ends with a killed demo", a
 });
 
 test("a command that does not exist is named, with an exit code of its own", async () => {
-  const done = await demo(["--", "no-such-command"]);
+  const existing = await besideExisting();
+  const done = await demo([...existing, "--", "no-such-command"]);
   expect(done.code).toBeGreaterThan(0);
   expect(done.stdout).toBe("");
   expect(done.stderr).toMatch(/error: The command no-such-command cannot be started/);
@@ -236,10 +246,23 @@ test("--context uses a cluster that is there, and leaves it and the kubeconfig a
   expect(unknown.stderr).toContain("error: The kubeconfig has no usable context nowhere (CC_KUBECONFIG_INVALID)");
 });
 
+interface ExistingCluster {
+  readonly controlPlane: Cluster;
+  readonly kubectl: AdminKubectl;
+  stop(): Promise<void>;
+}
+
+let existing: Promise<ExistingCluster> | undefined;
+afterAll(async () => await (await existing)?.stop());
+
 /** A control plane that is there before the demo, outside of its folders. */
-async function existingCluster(): Promise<{ readonly controlPlane: Cluster; readonly kubectl: AdminKubectl }> {
+function existingCluster(): Promise<ExistingCluster> {
+  existing ??= startExisting();
+  return existing;
+}
+
+async function startExisting(): Promise<ExistingCluster> {
   const keeper = await startKeeper();
-  onTestFinished(() => keeper.stop());
   const folder = await mkdtemp(join(tmpdir(), "cc-e2e-"));
   keeper.ownFolder(folder);
   const { platform, arch } = process;
@@ -249,7 +272,7 @@ async function existingCluster(): Promise<{ readonly controlPlane: Cluster; read
   const tools = await findTools({ signal }, { ...findDeps, platform, arch });
   const controlPlane = await startControlPlane({ folder, signal }, { keeper, assets, now: () => new Date() });
   const kubectl = adminKubectl(controlPlane, { folder, signal: () => signal }, { tools, env: process.env });
-  return { controlPlane, kubectl };
+  return { controlPlane, kubectl, stop: () => keeper.stop() };
 }
 
 test.for([
