@@ -5,7 +5,7 @@ import { connect, type TLSSocket } from "node:tls";
 import { onAbort, systemCode } from "@cluster-connect/base";
 import { ConnectError, isErrorCode } from "@cluster-connect/protocol";
 import { parseJson } from "../json.ts";
-import { isCertificateProblem } from "../relay/network-error.ts";
+import { CERTIFICATE_TIME_HINT, isCertificateProblem, isTimeProblem } from "../relay/network-error.ts";
 import type { PendingAuthority } from "./pending-authority.ts";
 
 /** A cluster as it is asked through a stream. */
@@ -143,6 +143,11 @@ function explainFailure(end: ClusterEnd, error: unknown, stream: Duplex | undefi
       hint: "The tunnel leads to another cluster, or to something in between: ask the cluster's administrator.",
       cause,
     });
+  }
+  // Its signer was found: nothing is said of another authority, which somebody might then trust.
+  if (isTimeProblem(code)) {
+    const message = `The certificate of ${end.cluster} is not good at this time (${code})`;
+    return new ConnectError("CC_TLS_UNTRUSTED", message, { hint: CERTIFICATE_TIME_HINT, cause });
   }
   if (isCertificateProblem(code)) {
     const { pending } = end;

@@ -61,7 +61,8 @@ export const isOff = (skew: ClockSkew): boolean => Math.abs(skew.aheadMs) > MAX_
 
 /** Such as "this machine's clock is 5h ahead of login.example.com's". */
 export function describeSkew({ host, aheadMs }: ClockSkew): string {
-  const span = formatAge(Math.round(Math.abs(aheadMs) / 1_000));
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000);
+  const span = formatAge(minutes * 60);
   return `this machine's clock is ${span} ${aheadMs > 0 ? "ahead of" : "behind"} ${host}'s`;
 }
 
@@ -80,7 +81,10 @@ const OF_TIME: ReadonlySet<ErrorCode> = new Set([
 export function withClock(error: ConnectError, { skew }: Pick<ClockWitness, "skew">, now: number): ConnectError {
   const { code, message, hint, cause } = error;
   if (code === "CC_TLS_UNTRUSTED" && hint === CERTIFICATE_TIME_HINT && !message.includes(CLOCK_SAYS)) {
-    return new ConnectError(code, `${message}; ${CLOCK_SAYS} ${timestamp(new Date(now))}`, { hint, cause });
+    const off = skew !== undefined && isOff(skew) ? `, and ${describeSkew(skew)}` : "";
+    const said = new ConnectError(code, `${message}; ${CLOCK_SAYS} ${timestamp(new Date(now))}${off}`, { hint, cause });
+    said.correlationId = error.correlationId;
+    return said;
   }
   if (skew === undefined || !isOff(skew) || !OF_TIME.has(code)) return error;
   const said = new ConnectError(code, message, {

@@ -8,16 +8,19 @@ export type TokenEnd = (token: string, options: { readonly signal: AbortSignal }
 /**
  * Reads the end of tokens that were not got by this tool just now: only they themselves tell it, by their issuer's
  * clock. Where a token seems over, or not issued yet, the relay is asked for the time, so that a wrong clock of this
- * machine neither throws it away nor keeps it too long; that is told once.
+ * machine neither throws it away nor keeps it too long; that is told once, where `stderr` is given.
  */
-export function createTokenEnd(relay: URL, deps: Pick<CliDeps, "fetch" | "now" | "stderr">): TokenEnd {
+export function createTokenEnd(
+  relay: URL,
+  deps: Pick<CliDeps, "fetch" | "now"> & { readonly stderr?: CliDeps["stderr"] },
+): TokenEnd {
   let isTold = false;
   return async (token, options) => {
     const expiresAt = expiryOf(token);
     if (expiresAt === undefined || !seemsOff(token, expiresAt, deps.now())) return expiresAt;
     const skew = await askClock(relay, options, deps);
     if (skew === undefined || !isOff(skew)) return expiresAt;
-    if (!isTold) deps.stderr.write(`warning: ${describeSkew(skew)}: set it (NTP)\n`);
+    if (!isTold) deps.stderr?.write(`warning: ${describeSkew(skew)}: set it (NTP)\n`);
     isTold = true;
     return new Date(expiresAt.getTime() + skew.aheadMs);
   };

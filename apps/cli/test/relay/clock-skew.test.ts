@@ -22,6 +22,8 @@ test("a minute is borne, and more is told with the server's name", () => {
   expect([MAX_SKEW_MS, -MAX_SKEW_MS].map((aheadMs) => isOff(skew(aheadMs)))).toEqual([false, false]);
   expect([MAX_SKEW_MS + 1, -MAX_SKEW_MS - 1].map((aheadMs) => isOff(skew(aheadMs)))).toEqual([true, true]);
   expect(describeSkew(skew(5 * HOUR_MS))).toBe("this machine's clock is 5h ahead of login.example.com's");
+  // An answer takes its time, and servers tell whole seconds.
+  expect(describeSkew(skew(5 * HOUR_MS - 900))).toBe("this machine's clock is 5h ahead of login.example.com's");
   expect(describeSkew(skew(-240 * HOUR_MS))).toBe("this machine's clock is 10d behind login.example.com's");
 });
 
@@ -57,6 +59,10 @@ test.each(["CERT_HAS_EXPIRED", "CERT_NOT_YET_VALID"])("a certificate with %s lea
     message: `The certificate of relay.test is not trusted: ${code}; this machine's clock says 2026-03-01T12:00:00Z`,
     hint: expect.stringMatching(/^Compare this machine's clock/),
   });
+  const skew = { host: "relay.test", aheadMs: -5 * HOUR_MS };
+  expect(withClock(networkError("prod", "CC_RELAY_UNREACHABLE", cause), { skew }, NOW).message).toMatch(
+    /; this machine's clock says 2026-03-01T12:00:00Z, and this machine's clock is 5h behind relay\.test's$/,
+  );
   // A process that this one has started said it already.
   expect(withClock(error, { skew: undefined }, NOW)).toBe(error);
 });

@@ -23,7 +23,10 @@ export async function credentialCommand(
   const { cluster, named } = given;
   let tokenFile: string | undefined;
   if (cluster !== undefined) {
-    const { token } = await readGivenToken(cluster, options, { endOf: createTokenEnd(relay.url, deps), now: deps.now });
+    const { token } = await readGivenToken(cluster, options, {
+      endOf: createTokenEnd(relay.url, { fetch: deps.fetch, now: deps.now }),
+      now: deps.now,
+    });
     tokenFile = cluster.kind === "file" ? cluster.path : join(options.folder, "token");
     if (cluster.kind === "text") await writePrivateFile(tokenFile, `${token}\n`);
   }
