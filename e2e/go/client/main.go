@@ -32,11 +32,12 @@ var scenes = map[string]func(context.Context, scene) error{
 	"informers": informers,
 	"execs":     execs,
 	"api":       api,
+	"head":      head,
 }
 
 func main() {
-	name := flag.String("scene", "", "burst, watches, informers, execs or api")
-	count := flag.Int("count", 1, "how many at once")
+	name := flag.String("scene", "", "burst, watches, informers, execs, api or head")
+	count := flag.Int("count", 1, "how many at once, or how long")
 	namespace := flag.String("namespace", "default", "where")
 	pod := flag.String("pod", "", "the pod of execs")
 	kubeContext := flag.String("context", "", "context of the kubeconfig")

@@ -26,7 +26,8 @@ export interface GoScene extends AsyncDisposable {
 
 /** The scene, how often it is done at once, and the environment of the person. */
 export interface GoSceneOptions {
-  readonly scene: "burst" | "watches" | "informers" | "execs";
+  readonly scene: "burst" | "watches" | "informers" | "execs" | "head";
+  /** How many at once; of `head`, how long. */
   readonly count: number;
   readonly namespace?: string;
   readonly pod?: string;

@@ -15,6 +15,14 @@ const missing = await missingForGoClient();
 const COUNT = 1_000;
 /** A request beside the watches may take so many times longer than without: other suites run meanwhile. */
 const MUCH_SLOWER = 4;
+const OWN_REFUSAL = "request header list larger than peer's advertised limit";
+/** Lengths, and what a client hears over HTTP/2 on a fresh connection, and on one whose settings it has read. */
+const HEADS = [
+  [60_000, "done", "done"],
+  [70_000, "its head has more than 65536 bytes (CC_REQUEST_REFUSED)", OWN_REFUSAL],
+  [200_000, "ErrCode=COMPRESSION_ERROR", OWN_REFUSAL],
+] as const;
+const ALL_DONE = ["done", "done", "done"];
 const SERVER_NAME = "demo.clusters.cluster-connect.internal";
 const PROTOCOLS = [
   ["HTTP/1.1", false],
@@ -70,6 +78,19 @@ describe.each(PROTOCOLS)("over %s", (_protocol, http2) => {
       expect(sessions > 0).toBe(http2);
       await watches.end();
     });
+
+    test.each(HEADS)(
+      "a head of %i characters is answered, or refused as docs/differences.md says",
+      async (count, fresh, known) => {
+        const told = async (more: Readonly<Record<string, string>>): Promise<unknown> => {
+          await using head = await startGoScene({ scene: "head", count, env: { ...env, ...more } }, suite());
+          return await head.fact();
+        };
+        const over = http2 ? [expect.stringContaining(fresh), "done", expect.stringContaining(known)] : ALL_DONE;
+        expect(await told({})).toEqual(over);
+        if (http2) expect(await told({ DISABLE_HTTP2: "1" })).toEqual(ALL_DONE);
+      },
+    );
 
     test("1,000 requests at once all have an answer", async () => {
       await using burst = await startGoScene({ scene: "burst", count: COUNT, env }, suite());

@@ -43,6 +43,17 @@ test("kubectl is the person who signed in, with the prefix and their groups", as
   });
 });
 
+test("kubectl takes the credential plugin in its former version, for clients that know no other", async () => {
+  const show =
+    "kubectl config view --minify -o jsonpath={.users[0].user.exec.apiVersion}; echo; kubectl auth whoami -o name";
+  const args = ["run", "-n", suite().stack.clusterId, "--exec-api-version", "v1beta1", "--", "sh", "-c", show];
+  const { code, stdout, stderr } = await viewer.cli.run(args);
+  expect([code, stdout], stderr).toEqual([
+    0,
+    "client.authentication.k8s.io/v1beta1\nselfsubjectreview.authentication.k8s.io/<unknown>\n",
+  ]);
+});
+
 test("the viewer may not create a namespace, the administrator may", async () => {
   const refused = await viewer.run("kubectl", ["create", "namespace", "made"]);
   expect(refused).toMatchObject({ code: 1, stdout: "" });
