@@ -8,13 +8,19 @@ import { expect, onTestFinished, test } from "vitest";
 import { configFor, startTestAgent } from "./support/fixture.ts";
 import { startTestRelay } from "./support/test-relay.ts";
 
-/** An HTTP proxy that knows CONNECT; says where it was asked to go. */
-async function startProxy(): Promise<{ readonly url: string; readonly asked: readonly string[] }> {
+/** An HTTP proxy that knows CONNECT; says where it was asked to go, and by whom. */
+async function startProxy(): Promise<{
+  readonly url: string;
+  readonly asked: readonly string[];
+  readonly callers: readonly string[];
+}> {
   const asked: string[] = [];
+  const callers: string[] = [];
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   server.on("connect", (request, client, head) => {
     asked.push(request.url ?? "");
+    callers.push(Buffer.from(request.headers["proxy-authorization"]?.split(" ")[1] ?? "", "base64").toString());
     const { hostname, port } = new URL(`http://${request.url}`);
     const upstream = connect(Number(port), hostname, () => {
       client.write("HTTP/1.1 200 OK\r\n\r\n");
@@ -25,7 +31,7 @@ async function startProxy(): Promise<{ readonly url: string; readonly asked: rea
   });
   onTestFinished(() => void server.close());
   const { port } = server.address() as AddressInfo; // a listening TCP server has one
-  return { url: `http://127.0.0.1:${port}`, asked };
+  return { url: `http://127.0.0.1:${port}`, asked, callers };
 }
 
 test.each([
@@ -42,6 +48,22 @@ test.each([
   await startTestAgent(config, { env: { [name]: bare === "" ? proxy.url : proxy.url.replace("http://", "") } });
   await relay.nextSession();
   expect(proxy.asked).toEqual([relay.url.host, relay.url.host]);
+});
+
+test.each([
+  ["100%sure", "100%sure"],
+  ["100%25sure", "100%sure"],
+  ["%zz%", "%zz%"],
+])("a proxy's password that is written %s is %s", async (written, meant) => {
+  const tls = await selfSigned();
+  const relay = await startTestRelay(tls);
+  const proxy = await startProxy();
+  const caFile = join(await temporaryFolder(), "relay.crt");
+  await writeFile(caFile, tls.cert);
+  const config = await configFor(relay, { relay: { urls: [relay.url], tunnels: 1, caFile } });
+  await startTestAgent(config, { env: { HTTPS_PROXY: proxy.url.replace("//", `//user:${written}@`) } });
+  await relay.nextSession();
+  expect(new Set(proxy.callers)).toEqual(new Set([`user:${meant}`]));
 });
 
 test("a relay that NO_PROXY names is dialed directly", async () => {

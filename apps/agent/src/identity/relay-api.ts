@@ -73,7 +73,8 @@ function post(
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
   // The same proxy that tunnels take: Node's own reading of the environment goes past one without a scheme.
-  const proxy = proxyFor(url, env)?.href;
+  // Node fails at a `%` that encodes nothing; in a password it is itself, as for curl.
+  const proxy = proxyFor(url, env)?.href.replaceAll(/%(?![0-9a-f]{2})/gi, "%25");
   const proxyEnv = proxy === undefined ? {} : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy };
   const onResponse = (response: IncomingMessage): void => {
     readText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
