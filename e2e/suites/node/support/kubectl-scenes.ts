@@ -12,8 +12,7 @@ const ANSWERS: Readonly<Record<string, (pod: string) => readonly string[]>> = {
   "top of pods, without metrics": () => ["top", "pods"],
   "top of nodes, without metrics": () => ["top", "nodes"],
   "wait for what is so already": (pod) => ["wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=30s"],
-  // kubectl's own log has a line now and then about a watch that ends within a second.
-  "wait for what does not come": (pod) => ["wait", "--for=delete", `pod/${pod}`, "--timeout=3s"],
+  "wait for what does not come": (pod) => ["wait", "--for=delete", `pod/${pod}`, "--timeout=1s"],
   "wait for a value": (pod) => ["wait", "--for=jsonpath={.status.phase}=Running", `pod/${pod}`],
   "rollout status of a Deployment": () => ["rollout", "status", "deployment/rolled"],
   "rollout status of what there is not": () => ["rollout", "status", "deployment/none"],
