@@ -37,7 +37,8 @@ async function passesMeanwhile(scene: string, fault: () => Promise<() => Promise
 test("another process holds the store's write lock for 12 s: no byte waits for it", async () => {
   const { folder } = site();
   const lock = async () => {
-    const other = new DatabaseSync(join(folder, "relay", "data", "relay.db"));
+    // It waits for the write that the relay may be at.
+    const other = new DatabaseSync(join(folder, "relay", "data", "relay.db"), { timeout: LOCKED_MS });
     onTestFinished(() => other.close());
     other.exec("begin immediate");
     return async () => other.exec("rollback");

@@ -18,7 +18,7 @@ export type Renew = (
 
 /**
  * Tokens of a kept login. Many processes that ask at once make one renewal. It happens under the login's lock, and
- * later ones find the new token. A renewal that fails takes nothing away: the old token serves until its very end, and
+ * later ones find the new token. A renewal that fails takes nothing away: the old token serves until its known end, and
  * the issuer is left alone for a while.
  */
 export function createLoginTokens(
