@@ -51,6 +51,13 @@ export const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
       reason: "Where exactly as much is there as is wanted, the wait comes to 0 as well.",
     },
   ],
+  "packages/framing/src/resume/taker.ts": [
+    {
+      original: 'if (request.kind !== "open") throw new ConnectError("CC_INTERNAL", "A RESUME is not accepted");',
+      mutated: ['if (false) throw new ConnectError("CC_INTERNAL", "A RESUME is not accepted");'],
+      reason: "Only an OPEN comes here; the check is for the types.",
+    },
+  ],
   "packages/framing/src/stream/window-growth.ts": [
     {
       original: "#bytesBefore = 0;",

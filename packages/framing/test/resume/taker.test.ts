@@ -1,5 +1,6 @@
 import { ConnectError, type ErrorCode, parseInstanceId } from "@cluster-connect/protocol";
 import { expect, test } from "vitest";
+import { callerName } from "../../src/resume/same-caller.ts";
 import { createResumeRegistry } from "../../src/resume/taker.ts";
 import type { IncomingStream } from "../../src/stream/incoming.ts";
 import type { MuxStream, StreamKeeper } from "../../src/stream/mux-stream.ts";
@@ -115,4 +116,11 @@ test("a fault of the program is thrown, and is no refusal", () => {
   };
   expect(() => resume(1)).toThrow(TypeError);
   expect(happened).toEqual([]);
+});
+
+test("bytes that are kept and bytes that are unread count for the caller", () => {
+  const { registry, endpoint, open } = stage();
+  open(5_000);
+  Object.assign(endpoint, { retainedBytes: 10, unreadBytes: 5 });
+  expect([...registry.heldByCaller()]).toEqual([[callerName(OPEN.caller), 15]]);
 });
