@@ -34,19 +34,25 @@ async function startProxy(): Promise<{
   return { url: `http://127.0.0.1:${port}`, asked, callers };
 }
 
-test.each([
-  ["HTTPS_PROXY", ""],
-  ["https_proxy", "without a scheme"],
-  ["ALL_PROXY", ""],
-])("enrollment and tunnel go through the proxy that %s names %s", async (name, bare) => {
+/** Enrolls an agent and opens its tunnel, each through a proxy, with the environment that leads there. */
+async function connectThrough(envFor: (proxyUrl: string) => Readonly<Record<string, string>>) {
   const tls = await selfSigned();
   const relay = await startTestRelay(tls);
   const proxy = await startProxy();
   const caFile = join(await temporaryFolder(), "relay.crt");
   await writeFile(caFile, tls.cert);
   const config = await configFor(relay, { relay: { urls: [relay.url], tunnels: 1, caFile } });
-  await startTestAgent(config, { env: { [name]: bare === "" ? proxy.url : proxy.url.replace("http://", "") } });
+  await startTestAgent(config, { env: envFor(proxy.url) });
   await relay.nextSession();
+  return { relay, proxy };
+}
+
+test.each([
+  ["HTTPS_PROXY", ""],
+  ["https_proxy", "without a scheme"],
+  ["ALL_PROXY", ""],
+])("enrollment and tunnel go through the proxy that %s names %s", async (name, bare) => {
+  const { relay, proxy } = await connectThrough((url) => ({ [name]: bare === "" ? url : url.replace("http://", "") }));
   expect(proxy.asked).toEqual([relay.url.host, relay.url.host]);
 });
 
@@ -55,14 +61,7 @@ test.each([
   ["100%25sure", "100%sure"],
   ["%zz%", "%zz%"],
 ])("a proxy's password that is written %s is %s", async (written, meant) => {
-  const tls = await selfSigned();
-  const relay = await startTestRelay(tls);
-  const proxy = await startProxy();
-  const caFile = join(await temporaryFolder(), "relay.crt");
-  await writeFile(caFile, tls.cert);
-  const config = await configFor(relay, { relay: { urls: [relay.url], tunnels: 1, caFile } });
-  await startTestAgent(config, { env: { HTTPS_PROXY: proxy.url.replace("//", `//user:${written}@`) } });
-  await relay.nextSession();
+  const { proxy } = await connectThrough((url) => ({ HTTPS_PROXY: url.replace("//", `//user:${written}@`) }));
   expect(new Set(proxy.callers)).toEqual(new Set([`user:${meant}`]));
 });
 

@@ -1,6 +1,7 @@
 import { type ClusterId, parseClusterId } from "@cluster-connect/protocol";
 import type { Transaction } from "kysely";
 import { z } from "zod";
+import { batches } from "../batches.ts";
 import { databaseNow } from "../open/dialect.ts";
 import { type AuditActor, type AuditEntry, recordAuditEntries } from "../queries/audit.ts";
 import { parseDetail } from "../queries/audit-seals.ts";
@@ -46,8 +47,8 @@ export async function removeRun(db: Db, run: string): Promise<void> {
 
 /** Writes rows, over former ones of the same ids. */
 export async function writeOpenEnds(db: Db, run: string, rows: readonly OpenEndRow[]): Promise<void> {
-  for (let from = 0; from < rows.length; from += ROWS) {
-    const values = rows.slice(from, from + ROWS).map(({ id, entry, upBytes, downBytes }) => ({
+  for (const batch of batches(rows, ROWS)) {
+    const values = batch.map(({ id, entry, upBytes, downBytes }) => ({
       id,
       run,
       entry: JSON.stringify(entry),
@@ -68,12 +69,7 @@ export async function writeOpenEnds(db: Db, run: string, rows: readonly OpenEndR
 }
 
 export async function removeOpenEnds(db: Db, ids: readonly string[]): Promise<void> {
-  for (let from = 0; from < ids.length; from += ROWS) {
-    await db
-      .deleteFrom("open_ends")
-      .where("id", "in", ids.slice(from, from + ROWS))
-      .execute();
-  }
+  for (const batch of batches(ids, ROWS)) await db.deleteFrom("open_ends").where("id", "in", batch).execute();
 }
 
 /** A relay process that ended without a word, and how many ends it owed. */
@@ -140,10 +136,8 @@ async function writeSome(
     entries.push({ event: "relay.lost", actor: "relay", at: now, lastSeenAt: seenAt, run });
   }
   await recordAuditEntries(transaction, entries);
-  for (let from = 0; from < rows.length; from += ROWS) {
-    const ids = rows.slice(from, from + ROWS).map(({ id }) => id);
-    await transaction.deleteFrom("open_ends").where("id", "in", ids).execute();
-  }
+  const ids = rows.map(({ id }) => id);
+  for (const batch of batches(ids, ROWS)) await transaction.deleteFrom("open_ends").where("id", "in", batch).execute();
   return { ends: entries.length - (isLast ? 1 : 0), isLast };
 }
 
