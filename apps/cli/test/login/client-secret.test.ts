@@ -1,14 +1,14 @@
-import { once } from "node:events";
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import type { LoginSettings } from "@cluster-connect/api";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { signInByDevice } from "../../src/login/device-sign-in.ts";
 import { loginSettings } from "../../src/login/login-settings.ts";
 import { discoverIssuer } from "../../src/login/oidc.ts";
 import { renewLogin } from "../../src/login/renew.ts";
 import { formatLoginRecord, type LoginRecord, parseLoginRecord } from "../../src/tokens/login/login-record.ts";
 import { testCli } from "../support/cli.ts";
+import { listenLocally } from "../support/listen.ts";
 import { unsignedToken } from "../support/tokens.ts";
 
 const SECRET = "GOCSPX-of a desktop/client";
@@ -39,16 +39,9 @@ async function startIssuer(methods: readonly string[] | undefined): Promise<Logi
       return send(200, { device_code: "d", user_code: "ABCD", verification_uri, expires_in: 600, interval: 1 });
     }
     send(200, { access_token: unsignedToken({ aud: "relay" }), token_type: "Bearer", expires_in: 3_600 });
-  }).listen(0, "127.0.0.1");
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
   });
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
-    issuer: `http://127.0.0.1:${port}`,
+    issuer: await listenLocally(server),
     clientId: "desktop",
     clientSecret: SECRET,
     scopes: ["openid"],

@@ -1,10 +1,10 @@
-import { once } from "node:events";
 import { createServer } from "node:http";
 import type { LoginSettings } from "@cluster-connect/api";
 import { authorizationCodeGrant } from "openid-client";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { discoverIssuer, tokenOf } from "../../src/login/oidc.ts";
 import { testCli } from "../support/cli.ts";
+import { listenLocally } from "../support/listen.ts";
 import { unsignedToken } from "../support/tokens.ts";
 
 const HOUR_MS = 3_600_000;
@@ -27,15 +27,9 @@ async function startIssuer(
         : { issuer, token_endpoint: `${issuer}/token`, id_token_signing_alg_values_supported: ["RS256"] };
     response.sendDate = false;
     response.writeHead(200, { "content-type": "application/json", ...headers(at) }).end(JSON.stringify(answer));
-  }).listen(0, "127.0.0.1");
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
   });
-  await once(server, "listening");
-  const address = server.address();
   return {
-    issuer: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
+    issuer: await listenLocally(server),
     clientId: "client",
     scopes: ["openid"],
     audiences: { relay: "relay", cluster: "client" },

@@ -1,11 +1,11 @@
-import { once } from "node:events";
 import { createServer } from "node:http";
 import type { LoginSettings } from "@cluster-connect/api";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { signInByDevice } from "../../src/login/device-sign-in.ts";
 import { discoverIssuer } from "../../src/login/oidc.ts";
 import { withStandardNames } from "../../src/login/standard-names.ts";
 import { testCli } from "../support/cli.ts";
+import { listenLocally } from "../support/listen.ts";
 
 /** An issuer that answers as it likes. */
 async function startIssuer(device: Readonly<Record<string, unknown>>): Promise<LoginSettings> {
@@ -18,16 +18,9 @@ async function startIssuer(device: Readonly<Record<string, unknown>>): Promise<L
       send({ issuer, token_endpoint: `${issuer}/token`, device_authorization_endpoint: `${issuer}/device` });
     } else if (request.url === "/device") send(device);
     else send({ access_token: "a", token_type: "Bearer", expires_in: "3600" });
-  }).listen(0, "127.0.0.1");
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
   });
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
-    issuer: `http://127.0.0.1:${port}`,
+    issuer: await listenLocally(server),
     clientId: "client",
     scopes: ["openid"],
     audiences: { relay: "relay", cluster: "cluster" },
